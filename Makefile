@@ -1,0 +1,51 @@
+# Two commands: `make demo` and `make test`. Each makes what it needs in .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SYSTEM_PACKAGES := mosquitto dcmtk dicom3tools
+
+.PHONY: demo test check bench clean system-packages
+
+demo: $(VENV)/.demo
+	$(BIN)/mammoedge demo
+
+test: $(VENV)/.test system-packages
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.test system-packages
+	$(BIN)/python -m tests.bench
+
+# What the tests need besides Python: installed where we may, skipped (and named) where not.
+system-packages:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  missing=""; for p in $(SYSTEM_PACKAGES); do \
+	    dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	  if [ -n "$$missing" ]; then echo "installing$$missing"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	    rc=$$?; [ $$rc = 0 ] || echo "could not install$$missing: tests that need them are skipped"; fi; \
+	else echo "not root on Debian: tests that need $(SYSTEM_PACKAGES) are skipped where they are missing"; fi
+
+$(VENV)/.python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mammoedge needs Python 3.11 or later")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.python pyproject.toml
+	@echo "installing mammoedge and what the demo needs into $(VENV) (a minute or two the first time)"
+	$(BIN)/pip install --quiet --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.python pyproject.toml
+	@echo "installing mammoedge and what tests and checks need into $(VENV)"
+	$(BIN)/pip install --quiet --editable '.[test,check]'
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""At the bench: trained model in, verified model package out."""

@@ -1,0 +1,132 @@
+"""Calibration images: read and prepared exactly as a unit would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from converters.errors import BenchFaultError
+from converters.image_reading import (
+    IMAGE_SUFFIXES,
+    ImageRefusedError,
+    SideNotes,
+    read_image,
+    side_notes,
+)
+from converters.tensor_store import TensorStore
+from runtime.preparation import prepare
+from runtime.reasons import Reason
+from runtime.suitability import assess_header, assess_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from converters.recipe import PackageRecipe
+    from models.manifest import InputPort, Recipe
+
+UNIMPORTANT = {
+    Reason.LATERALITY_MISSING,
+    Reason.LATERALITY_CONTRADICTS,
+    Reason.VIEW_UNKNOWN,
+    Reason.UNSUPPORTED_VIEW,
+}
+"""What a PNG without a side-car cannot say, and the network does not ask."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationSet:
+    """What a folder gave."""
+
+    tensors: TensorStore
+    """Prepared inputs, each a tensor name -> array."""
+    refused: tuple[tuple[str, str], ...]
+    """(file name, reason's code) of what could not be used."""
+    label: str
+    """For the card and `reference.json`."""
+
+
+def read_calibration(
+    folders: Sequence[Path],
+    recipe: PackageRecipe,
+    inputs: tuple[InputPort, ...],
+    *,
+    limit: int,
+    pixel_spacing_mm: float | None,
+    scratch: Path,
+) -> CalibrationSet:
+    """Prepare up to `limit` images, evenly spread over the folders' sorted files.
+
+    For a package that sees several views at once, consecutive images fill its inputs.
+
+    Args:
+        folders: DICOM, PNG, JPEG or TIFF files, at any depth; `labels.csv` beside them may give
+            `laterality`, `view` and `pixel_spacing_mm` of each `file`.
+        recipe: for the suitability gate.
+        inputs: as in the manifest: with their folded recipes.
+        limit: how many images to use at most.
+        pixel_spacing_mm: of images of which neither file nor CSV says it.
+        scratch: an empty folder for the prepared inputs.
+
+    Raises:
+        BenchFaultError: no image can be used.
+    """
+    recipes = [port.preparation or recipe.steps_for(port) for port in inputs]
+    sets = TensorStore(scratch)
+    refused: list[tuple[str, str]] = []
+    filling: dict[str, NDArray[np.generic]] = {}
+    for path, notes in _chosen(folders, limit, pixel_spacing_mm):
+        prepared = _prepared(path, notes, recipe, recipes[len(filling)])
+        if isinstance(prepared, str):
+            refused.append((path.name, prepared))
+            continue
+        filling[inputs[len(filling)].tensor] = prepared
+        if len(filling) == len(inputs):
+            sets.append(filling)
+            filling = {}
+    if not sets:
+        some = ", ".join(f"{name}: {reason}" for name, reason in refused[:5]) or "no files"
+        raise BenchFaultError([f"calibration: no image can be used ({some})"])
+    return CalibrationSet(
+        tensors=sets,
+        refused=tuple(refused),
+        label=f"{len(sets)} calibration images ({', '.join(folder.name for folder in folders)})",
+    )
+
+
+def _chosen(
+    folders: Sequence[Path], limit: int, pixel_spacing_mm: float | None
+) -> list[tuple[Path, SideNotes]]:
+    files = [
+        path
+        for folder in folders
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    ]
+    places = np.linspace(0, len(files) - 1, min(limit, len(files))).astype(int)
+    chosen = [files[place] for place in places]
+    unnamed = SideNotes(pixel_spacing_mm=pixel_spacing_mm)
+    notes = {parent: side_notes(parent) for parent in {path.parent for path in chosen}}
+    return [(path, notes[path.parent].get(path.name, unnamed)) for path in chosen]
+
+
+def _prepared(
+    path: Path, notes: SideNotes, recipe: PackageRecipe, steps: Recipe
+) -> NDArray[np.generic] | str:
+    """The model input, or the reason's code."""
+    try:
+        mammogram = read_image(path, notes)
+    except ImageRefusedError as fault:
+        return fault.reason
+    found = assess_header(mammogram.header, recipe.accepts, steps)
+    reasons = [reason for reason in found.reasons if reason not in UNIMPORTANT]
+    if not reasons:
+        found = assess_pixels(mammogram, recipe.accepts)
+        reasons = [reason for reason in found.reasons if reason not in UNIMPORTANT]
+    if reasons:
+        return reasons[0]
+    return prepare(mammogram, steps, breast=found.breast).tensor

@@ -1,0 +1,63 @@
+"""CARD.md: what a package is, where it came from, and what it must not be used for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from models.histogram import ScoreHistogram
+    from models.manifest import Manifest, OperatingPoint
+
+
+def write_card(manifest: Manifest, histogram: ScoreHistogram) -> str:
+    """A card from what the manifest knows; an engineer's own text replaces it."""
+    lines = [
+        f"# {manifest.label}",
+        "",
+        f"**Intended use.** {manifest.intended_use}",
+        "",
+        f"- Source: `{manifest.source.file}` ({manifest.source.framework})",
+        f"- SHA-256 of the source: `{manifest.source.sha256}`",
+        f"- Licence of the weights: {manifest.source.licence}",
+        f"- Scope: {manifest.scope}; exam rule: {manifest.exam_rule}",
+        f"- Accepts: {', '.join(manifest.accepts.presentation_intents)}",
+        f"- Views: {', '.join(manifest.accepts.views)}",
+        f"- Film: {'yes' if manifest.accepts.film else 'no'}",
+        "",
+        "## Operating points",
+        "",
+        "| name | threshold | sensitivity (95 % CI) | specificity (95 % CI) | measured on |",
+        "|---|---|---|---|---|",
+        *(_row(point) for point in manifest.operating_points),
+        "",
+        "## Parity with the source model",
+        "",
+        "| precision | device | images | largest score difference |",
+        "|---|---|---|---|",
+        *(
+            f"| {parity.precision} | {parity.device} | {parity.images} "
+            f"| {parity.largest_score_difference:.4f} |"
+            for parity in manifest.parity
+        ),
+        "",
+        f"Score histogram (`reference.json`): {histogram.images} images, {histogram.measured_on}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _row(point: OperatingPoint) -> str:
+    return (
+        f"| {point.name} | {point.threshold:.3f} "
+        f"| {_figure(point.sensitivity, point.sensitivity_ci95)} "
+        f"| {_figure(point.specificity, point.specificity_ci95)} "
+        f"| {point.measured_on or 'not measured'} |"
+    )
+
+
+def _figure(value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None:
+        return "not measured"
+    if interval is None:
+        return f"{value:.3f}"
+    return f"{value:.3f} ({interval[0]:.3f}-{interval[1]:.3f})"

@@ -1,0 +1,112 @@
+"""The bench's subcommands of `mammoedge`. Nothing heavy is imported here: `--help` loads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.command import Command
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+
+
+def _package_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="ONNX", help="the trained model")
+    parser.add_argument("--recipe", type=Path, required=True, help="what the model is (TOML)")
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="DIR",
+        help="DICOM, PNG, JPEG or TIFF images, with labels.csv beside them; may be given again",
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the package")
+    parser.add_argument("--limit", type=int, default=300, help="calibration images (%(default)s)")
+    parser.add_argument(
+        "--pixel-spacing-mm", type=float, metavar="X", help="of images that do not say it"
+    )
+    parser.add_argument("--card", type=Path, metavar="MD", help="CARD.md (else one is written)")
+    parser.add_argument("--sign", type=Path, metavar="KEY", help="private key of `keygen`")
+    parser.add_argument(
+        "--target-cpu",
+        choices=("any", "this", "vnni"),
+        default="any",
+        help="INT8 for every processor, this one, or those with VNNI (%(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON line at the end")
+
+
+def _evaluate_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder or .zip")
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR")
+    labels = parser.add_mutually_exclusive_group(required=True)
+    labels.add_argument("--labels", type=Path, metavar="CSV", help="columns file, label, ...")
+    labels.add_argument(
+        "--labels-from-folders",
+        action="store_true",
+        help="the last folder's name is the label, those above it are subgroups",
+    )
+    parser.add_argument(
+        "--regions",
+        action="store_true",
+        help="images are pieces of views: no suitability gate, no orientation, no crop",
+    )
+    parser.add_argument(
+        "--pixel-spacing-mm", type=float, metavar="X", help="of images that do not say it"
+    )
+    parser.add_argument("--min-auc", type=float, metavar="X", help="the verdict fails below")
+    parser.add_argument("--precision", choices=PRECISIONS, help="(the package's advice)")
+    parser.add_argument(
+        "--device", action="append", dest="devices", metavar="DEVICE", help="NPU, GPU or CPU (CPU)"
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads (OpenVINO's choice)")
+    parser.add_argument("--json", action="store_true", help="nothing on stdout but one JSON line")
+
+
+def _inspect_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder or .zip")
+    parser.add_argument("--json", action="store_true", help="the manifest as JSON")
+
+
+def _keygen_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("key", type=Path, metavar="KEY", help="where the private key is written")
+
+
+def _no_arguments(parser: ArgumentParser) -> None:
+    del parser
+
+
+PACKAGE = Command(
+    name="package",
+    help="from a trained ONNX model to a model package that is proved to work",
+    add_arguments=_package_arguments,
+    run="converters.package_command:run",
+)
+EVALUATE = Command(
+    name="evaluate",
+    help="AUC, sensitivity and specificity of a package on labelled images",
+    add_arguments=_evaluate_arguments,
+    run="converters.evaluate_command:run",
+)
+INSPECT = Command(
+    name="inspect",
+    help="check a package as a unit would, and show it",
+    add_arguments=_inspect_arguments,
+    run="converters.inspect_command:run",
+)
+KEYGEN = Command(
+    name="keygen",
+    help="make an Ed25519 key pair to sign packages with",
+    add_arguments=_keygen_arguments,
+    run="converters.keygen_command:run",
+)
+MANIFEST_SCHEMA = Command(
+    name="manifest-schema",
+    help="print the JSON Schema of manifest.json",
+    add_arguments=_no_arguments,
+    run="converters.inspect_command:run_schema",
+)

@@ -1,0 +1,182 @@
+"""`mammoedge evaluate`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from converters.errors import BenchFaultError
+from converters.evaluation import Evaluation, EvaluationOptions, evaluate
+from converters.labels import Labels
+from models.errors import PackageRefusedError
+from models.package import load_package
+from runtime.devices import EngineFaultError, NoUsableDeviceError
+from runtime.engine import open_engine
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable
+
+    from converters.discrimination import Auc
+    from models.package import Package
+
+PASS, FAIL, USAGE = 0, 1, 2
+DIGITS = 4
+
+
+def run(arguments: Namespace) -> int:
+    """Exit code 0 only if the verdict is `pass`; 1 if it is `fail`; 2 if there is no verdict."""
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            return _run(arguments, Path(scratch))
+        except PackageRefusedError as refused:
+            faults = [f"{refused.package}: {fault}" for fault in refused.faults]
+        except NoUsableDeviceError as refused:
+            faults = list(refused.attempts)
+        except BenchFaultError as fault:
+            faults = list(fault.faults)
+        except EngineFaultError as fault:
+            faults = [f"engine: {fault}"]
+    for line in faults:
+        print(line, file=sys.stderr)
+    return USAGE
+
+
+def _run(arguments: Namespace, scratch: Path) -> int:
+    if not arguments.images.is_dir():
+        raise BenchFaultError([f"--images {arguments.images}: no such folder"])
+    if arguments.labels_from_folders:
+        labels = Labels.from_folders(arguments.images)
+    else:
+        labels = Labels.from_csv(arguments.images, arguments.labels)
+    package = load_package(arguments.package, allow_unsigned=True, store=scratch)
+    precision = arguments.precision or default_precision(package)
+    devices = tuple(arguments.devices or ("CPU",))
+    engine = open_engine(package, precision, devices, None, threads=arguments.threads)
+    options = EvaluationOptions(
+        regions=arguments.regions, pixel_spacing_mm=arguments.pixel_spacing_mm
+    )
+    evaluation = evaluate(
+        package.manifest, engine, labels, options, progress=_progress(len(labels))
+    )
+    passed = _passes(evaluation.auc(), arguments.min_auc)
+    verdict = "pass" if passed else "fail"
+    if not arguments.json:
+        print("\n".join(_lines(evaluation, package, precision)))
+        print(f"verdict: {verdict}")
+    print(json.dumps(_report(evaluation, package, precision, verdict)))
+    return PASS if passed else FAIL
+
+
+def default_precision(package: Package) -> str:
+    """What the package advises, else INT8 if it has it, else its first precision."""
+    advised = package.manifest.advice.get("default_precision")
+    has = list(package.manifest.precisions)
+    return next((name for name in (advised, "int8") if name in has), has[0])
+
+
+def _passes(auc: Auc, minimum: float | None) -> bool:
+    return minimum is None or (auc.auc is not None and auc.auc >= minimum)
+
+
+def _progress(total: int) -> Callable[[int], None]:
+    """Says on stderr how far it is: in place on a terminal, every hundred images elsewhere."""
+    in_place = sys.stderr.isatty()
+
+    def say(done: int) -> None:
+        if in_place:
+            print(f"\r{done}/{total} images", end="" if done < total else "\n", file=sys.stderr)
+        elif done % 100 == 0 or done == total:
+            print(f"{done}/{total} images", file=sys.stderr, flush=True)
+
+    return say
+
+
+def _report(
+    evaluation: Evaluation, package: Package, precision: str, verdict: str
+) -> dict[str, Any]:
+    overall = evaluation.overall
+    auc = overall.auc()
+    return {
+        "n": overall.images,
+        "positives": overall.positives,
+        "not_assessed": overall.not_assessed,
+        "not_assessed_by_reason": evaluation.reasons,
+        "auc": _rounded(auc.auc),
+        "auc_assessed": _rounded(overall.auc_assessed().auc),
+        "ci95": _interval(auc.ci95),
+        "by": {
+            group: {
+                "n": tally.images,
+                "positives": tally.positives,
+                "not_assessed": tally.not_assessed,
+                "auc": _rounded(tally.auc().auc),
+                "ci95": _interval(tally.auc().ci95),
+            }
+            for group, tally in evaluation.by.items()
+        },
+        "operating_points": {
+            at.point.name: {
+                "threshold": at.point.threshold,
+                "sensitivity": _rounded(at.sensitivity),
+                "sensitivity_ci95": _interval(at.sensitivity_ci95),
+                "specificity": _rounded(at.specificity),
+                "specificity_ci95": _interval(at.specificity_ci95),
+            }
+            for at in map(evaluation.at, package.manifest.operating_points)
+        },
+        "model": package.manifest.label,
+        "precision": precision,
+        "verdict": verdict,
+    }
+
+
+def _lines(evaluation: Evaluation, package: Package, precision: str) -> list[str]:
+    overall = evaluation.overall
+    lines = [
+        f"{package.manifest.label} at {precision}",
+        f"images         {overall.images}, {overall.positives} of them positive",
+        f"not assessed   {overall.not_assessed}",
+        f"AUC            {_shown(overall.auc())}",
+        f"AUC, assessed  {_shown(overall.auc_assessed())}",
+    ]
+    lines += [
+        f"  {group:28} n={tally.images:<6} AUC {_shown(tally.auc())}"
+        for group, tally in sorted(evaluation.by.items())
+    ]
+    lines += [f"not assessed: {reason} {count}" for reason, count in evaluation.reasons.items()]
+    lines += [f"column {name!r} has too many values for subgroups" for name in evaluation.too_many]
+    for at in map(evaluation.at, package.manifest.operating_points):
+        lines.append(
+            f"{at.point.name:18} threshold {at.point.threshold:.3f}  "
+            f"sensitivity {_share(at.sensitivity, at.sensitivity_ci95)}  "
+            f"specificity {_share(at.specificity, at.specificity_ci95)}"
+        )
+    lines.append("threshold  sensitivity  specificity")
+    positives, negatives = overall.assessed()
+    for threshold in overall.thresholds():
+        hits, alarms = overall.at_or_above(threshold)
+        specificity = 1 - alarms / negatives if negatives else float("nan")
+        lines.append(f"  {threshold:.4f}       {hits / positives:.3f}        {specificity:.3f}")
+    return lines
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DIGITS)
+
+
+def _interval(value: tuple[float, float] | None) -> list[float] | None:
+    return None if value is None else [round(value[0], DIGITS), round(value[1], DIGITS)]
+
+
+def _shown(auc: Auc) -> str:
+    return _share(auc.auc, auc.ci95)
+
+
+def _share(value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None:
+        return "cannot be told"
+    return f"{value:.3f}" + (f" ({interval[0]:.3f}-{interval[1]:.3f})" if interval else "")

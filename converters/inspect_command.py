@@ -1,0 +1,70 @@
+"""`mammoedge inspect` and `mammoedge manifest-schema`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.errors import PackageRefusedError
+from models.manifest import Manifest
+from models.package import load_package
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from models.package import Package
+
+
+def run(arguments: Namespace) -> int:
+    """Exit code 0 for a package whose schema and hashes hold, 2 for one that is refused."""
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            package = load_package(arguments.package, allow_unsigned=True, store=Path(scratch))
+        except PackageRefusedError as refused:
+            for fault in refused.faults:
+                print(f"{refused.package}: {fault}", file=sys.stderr)
+            return 2
+        if arguments.json:
+            print(package.manifest.model_dump_json(indent=1, exclude_none=True))
+        else:
+            print("\n".join(_lines(package)))
+    return 0
+
+
+def run_schema(arguments: Namespace) -> int:
+    """Print the JSON Schema of the manifest."""
+    del arguments
+    print(json.dumps(Manifest.model_json_schema(), indent=1))
+    return 0
+
+
+def _lines(package: Package) -> list[str]:
+    manifest = package.manifest
+    recipe = manifest.preparation
+    return [
+        f"{manifest.label}  scope {manifest.scope}, exam rule {manifest.exam_rule}",
+        f"made       {manifest.created_at:%Y-%m-%d} from {manifest.source.file}",
+        f"licence    {manifest.source.licence}",
+        f"use        {manifest.intended_use}",
+        f"sha256     {package.sha256}",
+        *(f"input      {port.tensor} <- {port.view} {port.shape}" for port in manifest.inputs),
+        *(
+            f"step       {step.step} {getattr(step, 'mode', '')}"
+            + (" (in the graph)" if step not in recipe.runtime_steps else "")
+            for step in recipe.steps
+        ),
+        *(
+            f"output     {port.score} <- {port.tensor}[{port.index}] {port.activation}"
+            for port in manifest.outputs
+        ),
+        *(f"precision  {name}: {files.bin}" for name, files in manifest.precisions.items()),
+        *(
+            f"parity     {parity.precision} on {parity.device}: at most "
+            f"{parity.largest_score_difference:.4f} off on {parity.images} images"
+            for parity in manifest.parity
+        ),
+        *(f"threshold  {point.name} {point.threshold:.3f}" for point in manifest.operating_points),
+    ]

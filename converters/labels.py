@@ -1,0 +1,181 @@
+"""Labels of an evaluation set, from a CSV or from folder names; on disk, not in memory."""
+
+from __future__ import annotations
+
+import csv
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from converters.errors import BenchFaultError
+from converters.image_reading import IMAGE_SUFFIXES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+POSITIVE = "malignant"
+RANK = {
+    "normal": 0,
+    "benign_without_callback": 1,
+    "benign": 2,
+    POSITIVE: 3,
+}
+"""The worst of a view's rows is its label."""
+NO_SUBGROUP = {
+    "file",
+    "patient",
+    "label",
+    "pixel_spacing_mm",
+    "lesion_x_px",
+    "lesion_y_px",
+    "lesion_radius_px",
+    "note",
+}
+MAXIMUM_FAULTS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledImage:
+    """One image to evaluate."""
+
+    path: Path
+    positive: bool
+    subgroups: tuple[str, ...]
+    """`view=CC`, `mass`, ...: the figures are given for each."""
+    laterality: str
+    view: str
+    pixel_spacing_mm: float | None
+
+
+class Labels:
+    """The labelled images, gathered in a temporary database: one row for each image."""
+
+    def __init__(self, images: Path) -> None:
+        self._images = images
+        # "" is SQLite's private temporary database, which spills to disk as it grows.
+        self._rows = sqlite3.connect("")
+        self._rows.execute(
+            "CREATE TABLE images (id INTEGER PRIMARY KEY, path TEXT UNIQUE, rank INTEGER,"
+            " subgroups TEXT, laterality TEXT, view TEXT, spacing REAL)"
+        )
+
+    @classmethod
+    def from_folders(cls, images: Path) -> Labels:
+        """The last folder's name is the label, those above it (below `images`) are subgroups.
+
+        Raises:
+            BenchFaultError: no images, no positives, or a folder that is no label.
+        """
+        labels = cls(images)
+        faults: dict[str, None] = {}
+        for path in images.rglob("*"):
+            if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
+                continue
+            *above, last = path.relative_to(images).parent.parts or ("",)
+            if last not in RANK:
+                faults[f"{path.parent.name}: is none of the labels {', '.join(RANK)}"] = None
+                continue
+            labels._add(path.relative_to(images).as_posix(), last, tuple(above), {}, None)
+        return labels._checked(list(faults))
+
+    @classmethod
+    def from_csv(cls, images: Path, table: Path) -> Labels:
+        """Rows with `file` and `label`; a file with several rows has the worst of their labels.
+
+        Raises:
+            BenchFaultError: with file, row and field of what cannot be used (the first 20).
+        """
+        labels = cls(images)
+        faults: list[str] = []
+        try:
+            with table.open(encoding="utf-8-sig", newline="") as opened:
+                reader = csv.DictReader(opened)
+                columns = reader.fieldnames or []
+                missing = {"file", "label"} - set(columns)
+                if missing:
+                    raise BenchFaultError(
+                        [f"{table.name}: no column {c!r}" for c in sorted(missing)]
+                    )
+                for row in reader:
+                    fault = labels._add_row(row)
+                    if fault and len(faults) < MAXIMUM_FAULTS:
+                        faults.append(f"{table.name}, line {reader.line_num}: {fault}")
+        except (OSError, UnicodeDecodeError, csv.Error) as fault:
+            raise BenchFaultError([f"{table.name}: {fault}"]) from fault
+        return labels._checked(faults)
+
+    def __iter__(self) -> Iterator[LabelledImage]:
+        query = "SELECT path, rank, subgroups, laterality, view, spacing FROM images ORDER BY path"
+        for path, rank, subgroups, laterality, view, spacing in self._rows.execute(query):
+            yield LabelledImage(
+                path=self._images / path,
+                positive=rank == RANK[POSITIVE],
+                subgroups=tuple(subgroups.split("\x1f")) if subgroups else (),
+                laterality=laterality,
+                view=view,
+                pixel_spacing_mm=spacing,
+            )
+
+    def __len__(self) -> int:
+        return int(self._rows.execute("SELECT count(*) FROM images").fetchone()[0])
+
+    def _add_row(self, row: dict[str, str]) -> str:
+        """Add a row of the CSV; "" or what is wrong with it."""
+        name, label = (row.get("file") or "").strip(), (row.get("label") or "").strip().lower()
+        if label not in RANK:
+            return f"label {label[:40]!r} is none of {', '.join(RANK)}"
+        path = Path(name)
+        if not name or path.is_absolute() or ".." in path.parts:
+            return f"file {name[:80]!r} does not lie below the folder of images"
+        if not (self._images / path).is_file():
+            return f"file {name[:80]!r} does not exist"
+        written = (row.get("pixel_spacing_mm") or "").strip()
+        spacing: float | None = None
+        if written:
+            try:
+                spacing = float(written)
+            except ValueError:
+                return f"pixel_spacing_mm {written[:40]!r} is no number"
+            if not 0.0 < spacing < 10.0:
+                return f"pixel_spacing_mm {spacing} is not between 0 and 10"
+        groups = tuple(
+            f"{column}={value.strip()}"
+            for column, value in row.items()
+            if column and column not in NO_SUBGROUP and isinstance(value, str) and value.strip()
+        )
+        self._add(name, label, groups, row, spacing)
+        return ""
+
+    def _add(
+        self,
+        name: str,
+        label: str,
+        subgroups: tuple[str, ...],
+        row: dict[str, str],
+        spacing: float | None,
+    ) -> None:
+        self._rows.execute(
+            "INSERT INTO images (path, rank, subgroups, laterality, view, spacing)"
+            " VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (path) DO UPDATE SET rank = max(rank, excluded.rank)",
+            (
+                name,
+                RANK[label],
+                "\x1f".join(subgroups),
+                (row.get("laterality") or "").strip().upper(),
+                (row.get("view") or "").strip().upper(),
+                spacing,
+            ),
+        )
+
+    def _checked(self, faults: list[str]) -> Labels:
+        if not faults and len(self) == 0:
+            faults.append(f"{self._images.name}: no labelled images")
+        query = "SELECT count(*) FROM images WHERE rank = ?"
+        positives = self._rows.execute(query, (RANK[POSITIVE],)).fetchone()[0]
+        if not faults and positives == 0:
+            faults.append(f"{self._images.name}: no image is labelled {POSITIVE}")
+        if faults:
+            raise BenchFaultError(faults)
+        return self

@@ -1,0 +1,247 @@
+"""From an imported model and calibration images to a package that proves itself when opened."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from converters.card import write_card
+from converters.errors import BenchFaultError
+from converters.graph_run import compile_on_cpu, score_with
+from converters.package_writer import staged, write_package_files
+from converters.quantization import TargetCpu, overflow_fix_for, processor_flags, quantize_int8
+from models.golden import GoldenCase, GoldenImage, GoldenRecord, sample_input
+from models.histogram import ScoreHistogram
+from models.manifest import Manifest, Parity, Precision, Recipe, Source
+from models.package import load_package
+from runtime.engine import scores_of
+from runtime.golden import golden_input, golden_mammogram
+from runtime.preparation_reference import prepare_by_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from converters.importing import ImportedModel
+    from converters.recipe import PackageRecipe
+    from models.golden import GoldenFacts
+    from models.package import Package
+    from runtime.devices import Graph
+
+Tensors = dict[str, "NDArray[np.generic]"]
+
+INPUT_SAMPLES = 64 * 1024
+"""Values of an expected input that a golden case stores at most."""
+PATH_TOLERANCE = 1e-3
+"""Largest difference of a golden score between the recipe in NumPy and the runtime's way."""
+INPUT_TOLERANCE = 2e-3
+"""OpenCV's resize rounds differently with other vector units: measured below 1e-3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenSource:
+    """What a golden case is made from: its images and the tensors they become."""
+
+    name: str
+    facts: tuple[GoldenFacts, ...]
+    pixels: tuple[NDArray[np.uint16], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What to package, and how."""
+
+    model: ImportedModel
+    recipe: PackageRecipe
+    golden: Sequence[GoldenSource]
+    calibration: Sequence[Mapping[str, NDArray[np.generic]]]
+    """Prepared inputs of the calibration images: for INT8, parity and the score histogram."""
+    calibration_label: str
+    target_cpu: TargetCpu = "any"
+    signing_key: Path | None = None
+    card: str = ""
+    say: Callable[[str], None] = field(default=lambda _: None)
+
+
+def package(order: Order, out: Path) -> Package:
+    """Write the package folder `out`, atomically, and load it as a unit would.
+
+    Raises:
+        BenchFaultError: a part cannot be made; nothing was written then.
+    """
+    recipe, model = order.recipe, order.model
+    manifest = _manifest(order)
+    with staged(out) as folder:
+        graphs: dict[str, Graph] = {}
+        for name in recipe.precisions:
+            order.say(f"{name}: making the graph")
+            save_ir(_graph_for(order, name), folder, name)
+            asked = manifest.precisions[name].inference_precision
+            graphs[name] = compile_on_cpu(folder / f"{name}.xml", asked)
+        order.say("fp32: what the others are compared with")
+        plain = _exact_scores(order, manifest)
+        histogram, parity = _compare(order, manifest, graphs, plain)
+        manifest = manifest.model_copy(update={"parity": parity})
+        order.say("golden cases")
+        golden = [_golden_case(manifest, graphs, source) for source in order.golden]
+        written = write_package_files(
+            folder,
+            manifest,
+            golden=golden,
+            histogram=histogram,
+            card=order.card or write_card(manifest, histogram),
+            signing_key=order.signing_key,
+        )
+        if model.source_sha256 != written.source.sha256:
+            raise BenchFaultError([f"{model.source.name}: changed while it was packaged"])
+    return load_package(out, allow_unsigned=True)
+
+
+def save_ir(graph: Any, folder: Path, name: str) -> None:
+    """Write `NAME.xml` and `NAME.bin`; every precision but fp32 keeps its weights in 16 bits."""
+    import openvino
+
+    openvino.save_model(graph, str(folder / f"{name}.xml"), compress_to_fp16=name != "fp32")
+
+
+def _graph_for(order: Order, name: str) -> Any:
+    if name != "int8":
+        return order.model.graph
+    return quantize_int8(
+        order.model.graph,
+        order.calibration,
+        architecture=order.recipe.architecture,
+        overflow_fix=overflow_fix_for(order.target_cpu, processor_flags()),
+    )
+
+
+def _manifest(order: Order) -> Manifest:
+    recipe, model = order.recipe, order.model
+    shared = model.inputs[0].preparation or Recipe(steps=recipe.preparation)
+    inputs = tuple(
+        port.model_copy(update={"preparation": None}) if port.preparation == shared else port
+        for port in model.inputs
+    )
+    tolerance = recipe.golden_tolerance
+    precisions = {
+        name: Precision(
+            xml=f"{name}.xml",
+            bin=f"{name}.bin",
+            inference_precision="bf16" if name == "bf16" else "f32",
+            golden_tolerance=(
+                {"int8": tolerance.int8, "f32": tolerance.int8, "f16": tolerance.int8}
+                if name == "int8"
+                else {"f32": tolerance.f32, "f16": tolerance.f16, "bf16": tolerance.bf16}
+            ),
+        )
+        for name in recipe.precisions
+    }
+    return Manifest(
+        name=recipe.name,
+        version=recipe.version,
+        created_at=datetime.now(UTC).replace(microsecond=0),
+        source=Source(
+            file=model.source.name,
+            sha256=model.source_sha256,
+            framework=model.framework,
+            licence=recipe.licence,
+        ),
+        intended_use=recipe.intended_use,
+        scope=recipe.scope,
+        accepts=recipe.accepts,
+        preparation=shared,
+        inputs=inputs,
+        outputs=recipe.outputs,
+        evidence=recipe.evidence,
+        precisions=precisions,
+        exam_rule=recipe.exam_rule,
+        operating_points=recipe.operating_points,
+        advice={"default_precision": recipe.default_precision},
+    )
+
+
+def _exact_scores(order: Order, manifest: Manifest) -> list[dict[str, float]]:
+    """Scores of the calibration images by the unquantised graph at FP32.
+
+    Raises:
+        BenchFaultError: runtime steps -> graph is not what the whole recipe, word for word, ->
+            source model in its own framework is; seen on the golden images.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        save_ir(order.model.graph, Path(scratch), "fp32")
+        graph = compile_on_cpu(Path(scratch) / "fp32.xml", "f32")
+        for case in order.golden:
+            ours, theirs = {}, {}
+            for facts, pixels in zip(case.facts, case.pixels, strict=True):
+                port = next(port for port in manifest.inputs if port.tensor == facts.tensor)
+                recipe = manifest.recipe_for(port)
+                ours[facts.tensor] = golden_input(manifest, facts, pixels)
+                image = golden_mammogram(facts, pixels)
+                theirs[facts.tensor] = prepare_by_reference(image, recipe)
+            _require_equal(
+                case.name,
+                score_with(graph, manifest, ours),
+                scores_of(manifest, order.model.run_source(theirs)),
+            )
+        return [score_with(graph, manifest, tensors) for tensors in order.calibration]
+
+
+def _require_equal(name: str, ours: dict[str, float], theirs: dict[str, float]) -> None:
+    apart = max(abs(ours[score] - theirs[score]) for score in theirs)
+    if apart > PATH_TOLERANCE:
+        raise BenchFaultError(
+            [f"{name}: the recipe word for word gives a score that is {apart:.2g} off"]
+        )
+
+
+def _compare(
+    order: Order, manifest: Manifest, graphs: dict[str, Graph], plain: list[dict[str, float]]
+) -> tuple[ScoreHistogram, tuple[Parity, ...]]:
+    """The score histogram, and how far each precision is from FP32, on the calibration images."""
+    suspicion = next(port.score for port in manifest.outputs if port.suspicion)
+    parity = []
+    shown: list[float] = []
+    for name, graph in graphs.items():
+        scores = [score_with(graph, manifest, tensors) for tensors in order.calibration]
+        differences = [
+            abs(one[score] - other[score])
+            for one, other in zip(scores, plain, strict=True)
+            for score in one
+        ]
+        parity.append(
+            Parity(
+                precision=name,
+                device="CPU",
+                largest_score_difference=max(differences, default=0.0),
+                images=len(scores),
+            )
+        )
+        if name == order.recipe.default_precision or not shown:
+            shown = [score[suspicion] for score in scores]
+    histogram = ScoreHistogram.of(suspicion, shown, measured_on=order.calibration_label)
+    return histogram, tuple(parity)
+
+
+def _golden_case(manifest: Manifest, graphs: dict[str, Graph], source: GoldenSource) -> GoldenCase:
+    images, tensors = [], {}
+    for facts, pixels in zip(source.facts, source.pixels, strict=True):
+        tensor = golden_input(manifest, facts, pixels)
+        stride = 1
+        while sample_input(tensor, stride).size > INPUT_SAMPLES:
+            stride += 1
+        stored = facts.model_copy(update={"input_stride": stride})
+        sampled = sample_input(tensor, stride)
+        images.append(GoldenImage(facts=stored, pixels=pixels, expected_input=sampled))
+        tensors[facts.tensor] = tensor
+    record = GoldenRecord(
+        name=source.name,
+        images=tuple(image.facts for image in images),
+        input_tolerance=INPUT_TOLERANCE,
+        scores={name: score_with(graph, manifest, tensors) for name, graph in graphs.items()},
+    )
+    return GoldenCase(record=record, images=tuple(images))

@@ -1,0 +1,87 @@
+"""A conversion recipe: what the engineer writes about a model, in TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, ValidationError
+
+from converters.errors import BenchFaultError
+from models.manifest import (
+    Accepts,
+    EvidencePort,
+    Frozen,
+    InputPort,
+    Name,
+    OperatingPoint,
+    OutputPort,
+    Probability,
+    Recipe,
+    Scope,
+    Step,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAXIMUM_RECIPE_BYTES = 1024 * 1024
+
+
+class Tolerances(Frozen):
+    """How far a golden score may be off, by the precision that executed it."""
+
+    f32: Probability = 0.002
+    f16: Probability = 0.02
+    bf16: Probability = 0.03
+    int8: Probability = 0.03
+
+
+class PackageRecipe(Frozen):
+    """Everything about a package that the weights do not say themselves.
+
+    The parts are the manifest's own: what is written here stands there.
+    """
+
+    name: Name
+    version: str
+    licence: str
+    intended_use: str
+    scope: Scope
+    preparation: tuple[Step, ...] = Field(min_length=1)
+    inputs: tuple[InputPort, ...] = Field(min_length=1)
+    outputs: tuple[OutputPort, ...] = Field(min_length=1)
+    evidence: EvidencePort | None = None
+    accepts: Accepts = Accepts()
+    exam_rule: Literal["mean_of_views_then_max_of_breasts", "max_view", "direct"]
+    operating_points: tuple[OperatingPoint, ...] = Field(min_length=1)
+    precisions: tuple[Literal["fp32", "fp16", "bf16", "int8"], ...] = ("fp16", "int8")
+    default_precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp16"
+    architecture: Literal["cnn", "transformer"] = "cnn"
+    golden_tolerance: Tolerances = Tolerances()
+
+    def steps_for(self, port: InputPort) -> Recipe:
+        """How the image for `port` is prepared, nothing folded."""
+        return port.preparation or Recipe(steps=self.preparation)
+
+
+def read_recipe(path: Path) -> PackageRecipe:
+    """Read a recipe.
+
+    Raises:
+        BenchFaultError: with a sentence for every fault, each naming file and field.
+    """
+    try:
+        if path.stat().st_size > MAXIMUM_RECIPE_BYTES:
+            raise BenchFaultError([f"{path.name}: larger than {MAXIMUM_RECIPE_BYTES} bytes"])
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return PackageRecipe.model_validate(content)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+        raise BenchFaultError([f"{path.name}: {fault}"]) from fault
+    except ValidationError as fault:
+        raise BenchFaultError(
+            [
+                f"{path.name}: {'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
+                for error in fault.errors()
+            ]
+        ) from fault

@@ -1,0 +1,201 @@
+"""`python -m converters.training --data DIR --out reference.onnx`: the reference model, again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+
+from converters.training.annotations import ATTRIBUTES
+from converters.training.cells import map_cells, pooled_logits
+from converters.training.dataset import Sample, load_lesions, load_views
+from converters.training.export import export_onnx
+from converters.training.figures import describe, judge, labels_of, localisation, points_of
+from converters.training.graph import Calibration, SuspicionGraph
+from converters.training.near_duplicates import find_twins
+from converters.training.network import LesionNetwork, load_imagenet
+from converters.training.peaks import cut_peaks
+from converters.training.schedule import Pool, Schedule, train
+from converters.training.settings import Settings, load_settings
+from converters.training.split import is_validation, write_split
+from converters.training.validation import fit_platt
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The data, split by patient. `film_views` are research-only: they only ever validate."""
+
+    lesions: list[Sample]
+    views: list[Sample]
+    validation_lesions: list[Sample]
+    validation_views: list[Sample]
+    film_views: list[Sample]
+
+
+def load_parts(data: Path, settings: Settings) -> Parts:
+    """Read and split everything below `data` (see the folder's README for what is expected)."""
+    split = settings.split
+
+    def halves(samples: list[Sample], share: float) -> tuple[list[Sample], list[Sample]]:
+        chosen = [is_validation(s.patient, share=share, seed=split.seed) for s in samples]
+        pairs = list(zip(samples, chosen, strict=True))
+        return [s for s, held in pairs if not held], [s for s, held in pairs if held]
+
+    lesions, held_lesions = halves(load_lesions(data, settings.recipe), split.share)
+    views, held_views = halves(load_views(data, "cdd-cesm-dm", settings.recipe), split.view_share)
+    has_film = (data / "mini-mias" / "labels.csv").exists()
+    return Parts(
+        lesions=lesions,
+        views=views,
+        validation_lesions=held_lesions,
+        validation_views=held_views,
+        film_views=load_views(data, "mini-mias", settings.recipe) if has_film else [],
+    )
+
+
+def record_split(parts: Parts, path: Path) -> None:
+    """Write who trains and who validates, and print how many near-duplicates cross the line."""
+    rows = [
+        (sample.data_set, sample.patient, part)
+        for part, samples in (
+            ("training", [*parts.lesions, *parts.views]),
+            ("validation", [*parts.validation_lesions, *parts.validation_views, *parts.film_views]),
+        )
+        for sample in samples
+    ]
+    write_split(path, rows)
+    training = [*parts.lesions, *parts.views]
+    held = [*parts.validation_lesions, *parts.validation_views, *parts.film_views]
+    twins = find_twins(training, held)
+    print(f"training {len(training)}, validation {len(held)}, near-duplicates {len(twins)}")
+    for twin in twins:
+        print(f"  {twin.training} ~ {twin.validation}: {twin.bits} bits")
+
+
+def learn(parts: Parts, settings: Settings, folder: Path) -> LesionNetwork:
+    """First the lesions alone; then also views, at the places where the first network is drawn."""
+    network = LesionNetwork(classes=1 + len(ATTRIBUTES), **asdict(settings.network))
+    load_imagenet(network)
+
+    def stage(name: str, start: LesionNetwork, pool: Pool, schedule: Schedule) -> LesionNetwork:
+        def keep(_: int, averaged: LesionNetwork) -> None:
+            torch.save(averaged.state_dict(), folder / f"{name}.pt")
+
+        print(f"{name}: {len(pool.lesions)} lesions, {len(pool.tissue)} views, "
+              f"{len(pool.pieces)} pieces", flush=True)  # fmt: skip
+        return train(
+            start, pool, schedule, settings.augmentation, settings.recipe, after_epoch=keep
+        )
+
+    tissue = [view for view in parts.views if not view.is_malignant]
+    pool = Pool(lesions=parts.lesions, tissue=tissue)
+    network = stage("lesions", network, pool, settings.lesion_schedule)
+    peaks = settings.peaks
+    malignant = [view for view in parts.views if view.is_malignant]
+    side_px = round(peaks.side_mm / settings.recipe.spacing_mm)
+    positive = cut_peaks(
+        network, malignant, settings.recipe, count=peaks.of_malignant, side_px=side_px
+    )
+    negative = cut_peaks(network, tissue, settings.recipe, count=peaks.of_others, side_px=side_px)
+    pieces = [*positive * peaks.malignant_repeats, *negative]
+    pool = Pool(lesions=parts.lesions, tissue=tissue, pieces=pieces)
+    return stage("views", network, pool, settings.view_schedule)
+
+
+def calibrate(network: LesionNetwork, parts: Parts, settings: Settings) -> Calibration:
+    """Platt scaling on the validation parts whose licence lets them shape what ships."""
+    samples = [*parts.validation_lesions, *parts.validation_views]
+    logits = pooled_logits(map_cells(network, samples, settings.recipe), settings.pooling)
+    slope, offset = fit_platt(logits, labels_of(samples))
+    return Calibration(slope=slope, offset=offset)
+
+
+def shipped_graph(
+    network: LesionNetwork, settings: Settings, calibration: Calibration
+) -> SuspicionGraph:
+    """The graph with the malignancy logit alone: attributes only serve training."""
+    lean = LesionNetwork(classes=1, unshuffle=network.unshuffle)
+    state = dict(network.state_dict())
+    for name in ("cell_head.weight", "cell_head.bias"):
+        state[name] = state[name][:1]
+    lean.load_state_dict(state)
+    return SuspicionGraph(lean, settings.pooling, calibration)
+
+
+def measure(graph: SuspicionGraph, parts: Parts, settings: Settings) -> dict[str, Any]:
+    """All figures that go to reference.json."""
+    recipe, seed = settings.recipe, settings.split.seed
+    scores, _ = judge(graph, parts.validation_lesions, recipe)
+    figures: dict[str, Any] = {
+        "cbis-ddsm-lesions": describe(parts.validation_lesions, scores, seed=seed)
+    }
+    for name, views in (("cdd-cesm-dm", parts.validation_views), ("mini-mias", parts.film_views)):
+        if not views:
+            continue
+        scores, hits = judge(graph, views, recipe)
+        points = points_of(
+            scores, labels_of(views), **asdict(settings.operating_points), measured_on=name
+        )
+        figures[name] = describe(views, scores, seed=seed) | {"operating_points": points}
+        if any(view.lesions for view in views):
+            places = [localisation(views, scores, hits, p["threshold"]) for p in points]
+            figures[name]["localisation"] = places
+    return figures
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, validate, export."""
+    parser = argparse.ArgumentParser(prog="python -m converters.training", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with the data sets")
+    parser.add_argument("--out", type=Path, required=True, help="ONNX file to write")
+    parser.add_argument("--settings", type=Path, default=HERE / "settings.toml")
+    parser.add_argument("--weights", type=Path, help="skip training: a checkpoint of `views`")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    cv2.setNumThreads(1)
+    started = time.monotonic()
+    settings = load_settings(options.settings)
+    torch.manual_seed(settings.lesion_schedule.seed)
+    folder = options.out.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = load_parts(options.data, settings)
+    record_split(parts, folder / "split.csv")
+    if options.weights:
+        network = LesionNetwork(classes=1 + len(ATTRIBUTES), **asdict(settings.network))
+        network.load_state_dict(torch.load(options.weights, weights_only=True))
+    else:
+        network = learn(parts, settings, folder)
+    calibration = calibrate(network, parts, settings)
+    graph = shipped_graph(network, settings, calibration)
+    recipe = settings.recipe
+    export_onnx(
+        graph, options.out, rows_px=recipe.canvas_rows_px, columns_px=recipe.canvas_columns_px
+    )
+    figures = measure(graph, parts, settings)
+    reference = {
+        "preparation": asdict(recipe) | {"box_px": recipe.box_px},
+        "cell_px": graph.network.cell_px,
+        "pooling": asdict(settings.pooling),
+        "calibration": asdict(calibration) | {"temperature": 1 / calibration.slope},
+        "figures": figures,
+        "minutes": round((time.monotonic() - started) / 60, 1),
+    }
+    text = json.dumps(reference, indent=1) + "\n"
+    options.out.with_suffix(".json").write_text(text, encoding="utf-8")
+    for name, found in figures.items():
+        for group, row in found["by"].items():
+            print(name, group, row)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""The shipped graph's figures on the validation part, as reference.json holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from converters.training.cells import normalise_sample
+from converters.training.dataset import Sample
+from converters.training.graph import SuspicionGraph
+from converters.training.preparation import Recipe
+from converters.training.validation import (
+    Interval,
+    bootstrap_auc,
+    brier,
+    operating_points,
+)
+
+RELIABILITY_BINS = 10
+
+
+def judge(
+    graph: SuspicionGraph, samples: Sequence[Sample], recipe: Recipe
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Suspicion (0..1) of each sample; whether the map's peak is a hit.
+
+    A hit: the evidence map's highest cell has its centre inside a known lesion.
+    """
+    graph.eval()
+    cell_px = graph.network.cell_px
+    scores, hits = [], []
+    for sample in samples:
+        view = normalise_sample(sample.picture, recipe, cell_px)
+        with torch.inference_mode():
+            suspicion, evidence = graph(torch.from_numpy(view)[None, None])
+        scores.append(float(suspicion))
+        grid = evidence[0, 0].numpy()
+        row, column = np.unravel_index(grid.argmax(), grid.shape)
+        centre = (row + 0.5) * cell_px, (column + 0.5) * cell_px
+        hits.append(
+            any(
+                (centre[0] - y) ** 2 + (centre[1] - x) ** 2 <= radius**2
+                for y, x, radius in sample.lesions
+            )
+        )
+    return np.array(scores), np.array(hits, dtype=np.bool_)
+
+
+def labels_of(samples: Sequence[Sample]) -> NDArray[np.bool_]:
+    """True where malignant."""
+    return np.array([sample.is_malignant for sample in samples], dtype=np.bool_)
+
+
+def describe(
+    samples: Sequence[Sample], scores: NDArray[np.float64], *, seed: int
+) -> dict[str, Any]:
+    """AUC with a 95 % interval by patients, of all samples and of each subgroup; Brier score.
+
+    A subgroup that names a kind of abnormality of a view is compared with all views that are not
+    malignant, since a normal view has no kind.
+    """
+    labels = labels_of(samples)
+    patients = [sample.patient for sample in samples]
+    groups: dict[str, NDArray[np.bool_]] = {"all": np.ones(len(samples), dtype=np.bool_)}
+    for name in sorted({name for sample in samples for name in sample.subgroups}):
+        members = np.array([name in sample.subgroups for sample in samples])
+        if labels[members].any() and not labels[members].all():
+            groups[name] = members
+    rows: dict[str, Any] = {}
+    for name, members in groups.items():
+        chosen = [patient for patient, member in zip(patients, members, strict=True) if member]
+        auc = bootstrap_auc(scores[members], labels[members], chosen, seed=seed)
+        rows[name] = {
+            "n": int(members.sum()),
+            "positives": int(labels[members].sum()),
+            "auc": _rounded(auc),
+        }
+    return {
+        "by": rows,
+        "brier": round(brier(scores, labels), 4),
+        "reliability": reliability(scores, labels),
+    }
+
+
+def reliability(scores: NDArray[np.float64], labels: NDArray[np.bool_]) -> list[dict[str, float]]:
+    """Mean score against share of positives, in ten bins of equal size."""
+    return [
+        {
+            "n": len(chosen),
+            "mean_score": round(float(scores[chosen].mean()), 4),
+            "share_malignant": round(float(labels[chosen].mean()), 4),
+        }
+        for chosen in np.array_split(np.argsort(scores), RELIABILITY_BINS)
+        if len(chosen)
+    ]
+
+
+def points_of(
+    scores: NDArray[np.float64],
+    labels: NDArray[np.bool_],
+    *,
+    high_sensitivity: float,
+    high_specificity: float,
+    measured_on: str,
+) -> list[dict[str, Any]]:
+    """Operating points as the manifest holds them."""
+    return [
+        {
+            "name": point.name,
+            "threshold": round(point.threshold, 5),
+            "sensitivity": _rounded(point.sensitivity),
+            "specificity": _rounded(point.specificity),
+            "measured_on": measured_on,
+        }
+        for point in operating_points(
+            scores, labels, high_sensitivity=high_sensitivity, high_specificity=high_specificity
+        )
+    ]
+
+
+def localisation(
+    samples: Sequence[Sample],
+    scores: NDArray[np.float64],
+    hits: NDArray[np.bool_],
+    threshold: float,
+) -> dict[str, float]:
+    """Share of flagged malignant views with a known place whose peak falls inside it."""
+    known = np.array([bool(s.lesions) and s.is_malignant for s in samples], dtype=np.bool_)
+    flagged = known & (scores >= threshold)
+    return {
+        "threshold": round(threshold, 5),
+        "flagged": int(flagged.sum()),
+        "hits": int((flagged & hits).sum()),
+        "malignant_with_place": int(known.sum()),
+        "hits_of_all": int((known & hits).sum()),
+    }
+
+
+def _rounded(interval: Interval) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in asdict(interval).items()}

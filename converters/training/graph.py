@@ -1,0 +1,100 @@
+"""The graph that ships: prepared view in, suspicion and evidence map out.
+
+Everything after the cells' logits lives here, in the graph, so that the runtime needs no rule of
+its own: which cells hold breast, how they are smoothed and pooled, and the calibration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from converters.training.network import LesionNetwork
+
+MASKED_LOGIT = -30.0
+CLAMP = 5.0
+"""Local deviations beyond this carry no more information; the clamp bounds INT8's range."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooling:
+    """How the logits of cells become one score.
+
+    `smoothing_cells` is the side of the averaging window over cells (odd), `fraction` the share of
+    content cells, highest first, whose mean is the view's logit; at least `minimum_cells` of them.
+    """
+
+    smoothing_cells: int = 5
+    fraction: float = 0.02
+    minimum_cells: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Platt scaling: probability = sigmoid(slope * logit + offset). 1/slope is the temperature."""
+
+    slope: float = 1.0
+    offset: float = 0.0
+
+
+def content_cells(view: Tensor, cell_px: int) -> Tensor:
+    """1 where a cell holds content, else 0; shape (batch, 1, rows/cell_px, columns/cell_px).
+
+    Preparation leaves padding and air at exactly 0. A cell counts when it is at least half as
+    full as the fullest one: half full in a view, less in a lesion crop that is smaller than a cell.
+    """
+    filled = torch.logical_not(torch.eq(view, 0.0)).to(torch.float32)
+    share = functional.avg_pool2d(filled, cell_px)
+    fullest = torch.amax(share, dim=(2, 3), keepdim=True)
+    needed = torch.clamp(fullest * 0.5, min=1e-3)
+    return (share >= needed).to(torch.float32)
+
+
+def smooth_logits(logits: Tensor, content: Tensor, window_cells: int) -> Tensor:
+    """Mean of the content cells' logits in a window around each cell; same shape as `logits`."""
+    if window_cells == 1:
+        return logits
+    margin = window_cells // 2
+    total = functional.avg_pool2d(logits * content, window_cells, 1, margin)
+    share = functional.avg_pool2d(content, window_cells, 1, margin)
+    return total / torch.clamp(share, min=1e-6)
+
+
+def pool_logits(logits: Tensor, content: Tensor, pooling: Pooling) -> Tensor:
+    """Mean of the highest content cells, shape (batch, 1); MASKED_LOGIT if there is no content."""
+    masked = logits * content + MASKED_LOGIT * (1.0 - content)
+    flat = masked.flatten(1)
+    cells = flat.shape[1]
+    ordered = torch.topk(flat, cells, dim=1, sorted=True).values
+    count = torch.clamp(
+        content.flatten(1).sum(dim=1, keepdim=True) * pooling.fraction,
+        min=pooling.minimum_cells,
+    )
+    ranks = torch.arange(cells, dtype=torch.float32).unsqueeze(0)
+    # A fractional count gives the last cell a fractional weight: no jump between sizes of breast.
+    weights = torch.clamp(count - ranks, 0.0, 1.0)
+    return (ordered * weights).sum(dim=1, keepdim=True) / count
+
+
+class SuspicionGraph(nn.Module):  # type: ignore[misc]  # mypy skips torch
+    """`view` (1, 1, H, W) to `suspicion` (1, 1) and `evidence` (1, 1, H/cell, W/cell), all 0..1."""
+
+    def __init__(self, network: LesionNetwork, pooling: Pooling, calibration: Calibration) -> None:
+        super().__init__()
+        self.network = network
+        self.pooling = pooling
+        self.calibration = calibration
+
+    def forward(self, view: Tensor) -> tuple[Tensor, Tensor]:
+        """Score a prepared view; see the class."""
+        content = content_cells(view, self.network.cell_px)
+        logits = self.network(torch.clamp(view, -CLAMP, CLAMP))[:, :1]
+        smooth = smooth_logits(logits, content, self.pooling.smoothing_cells)
+        pooled = pool_logits(smooth, content, self.pooling)
+        slope, offset = self.calibration.slope, self.calibration.offset
+        suspicion = torch.sigmoid(slope * pooled + offset)
+        evidence = torch.sigmoid(slope * smooth + offset) * content
+        return suspicion, evidence

@@ -1,0 +1,231 @@
+"""The training loop: windows in, averaged weights out."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from converters.training.augmentation import (
+    Augmentation,
+    change_tone,
+    cut_tissue,
+    cut_window,
+    finish_window,
+    graft,
+)
+from converters.training.dataset import Sample
+from converters.training.graph import CLAMP, content_cells
+from converters.training.network import LesionNetwork
+from converters.training.preparation import Picture, Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long and how fast to learn."""
+
+    epochs: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    warmup_share: float
+    averaging: float
+    label_smoothing: float
+    attribute_weight: float
+    tissue_windows: int
+    """Windows of normal and benign views in each epoch."""
+    piece_windows: int
+    """Windows around the peaks of views in each epoch."""
+    tissue_weight: float
+    """Weight of a window from a view in the loss; a lesion crop's is 1."""
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """A batch: views (n, 1, window, window), targets (n), attributes (n, k), weights (n)."""
+
+    views: Tensor
+    targets: Tensor
+    attributes: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """What training draws from: crops, each once an epoch, and views without a malignant lesion.
+
+    `pieces` are crops cut from views (`peaks`), a share of which is drawn each epoch.
+    """
+
+    lesions: Sequence[Sample]
+    tissue: Sequence[Sample]
+    pieces: Sequence[Sample] = ()
+
+
+def draw_window(
+    sample: Sample,
+    pool: Pool,
+    generator: np.random.Generator,
+    amount: Augmentation,
+    recipe: Recipe,
+    *,
+    is_tissue: bool,
+) -> Picture:
+    """An augmented, normalised window of one sample: a random part of a view, or a whole crop."""
+    if is_tissue:
+        window = cut_tissue(sample.picture, generator, amount, recipe)
+        return finish_window(change_tone(window, generator, amount), amount, recipe)
+    window = change_tone(cut_window(sample.picture, generator, amount), generator, amount)
+    if pool.tissue and generator.random() < amount.transplant:
+        donor = pool.tissue[int(generator.integers(len(pool.tissue)))]
+        tissue = cut_tissue(donor.picture, generator, amount, recipe)
+        window = graft(window, change_tone(tissue, generator, amount), generator)
+    return finish_window(window, amount, recipe)
+
+
+def draw_batches(
+    pool: Pool, schedule: Schedule, amount: Augmentation, recipe: Recipe, epoch: int
+) -> Iterator[Windows]:
+    """One epoch of batches, made ahead in one background thread; the seed fixes every window."""
+    generator = np.random.default_rng((schedule.seed, epoch))
+    samples = [(sample, False) for sample in pool.lesions]
+    for source, count, is_tissue in (
+        (pool.tissue, schedule.tissue_windows, True),
+        (pool.pieces, schedule.piece_windows, False),
+    ):
+        if source:
+            drawn = generator.integers(len(source), size=count)
+            samples += [(source[int(index)], is_tissue) for index in drawn]
+    order = generator.permutation(len(samples))
+    starts = range(0, len(order) - schedule.batch + 1, schedule.batch)
+
+    def make(start: int) -> Windows:
+        own = np.random.default_rng((schedule.seed, epoch, start))
+        chosen = [samples[int(index)] for index in order[start : start + schedule.batch]]
+        views = np.stack(
+            [
+                draw_window(sample, pool, own, amount, recipe, is_tissue=is_tissue)
+                for sample, is_tissue in chosen
+            ]
+        )
+        weights = [
+            1.0 if sample.data_set == "cbis-ddsm-lesions" else schedule.tissue_weight
+            for sample, _ in chosen
+        ]
+        attributes: NDArray[np.float32] = np.stack([sample.attributes for sample, _ in chosen])
+        return Windows(
+            views=torch.from_numpy(views)[:, None].contiguous(memory_format=torch.channels_last),
+            targets=torch.tensor([float(sample.is_malignant) for sample, _ in chosen]),
+            attributes=torch.from_numpy(attributes),
+            weights=torch.tensor(weights),
+        )
+
+    with ThreadPoolExecutor(max_workers=1) as maker:
+        pending = [maker.submit(make, start) for start in starts[:3]]
+        for start in [*starts[3:], None, None, None]:
+            if not pending:
+                return
+            batch = pending.pop(0).result()
+            if start is not None:
+                pending.append(maker.submit(make, start))
+            yield batch
+
+
+def loss_of(network: LesionNetwork, batch: Windows, schedule: Schedule) -> Tensor:
+    """Cross entropy of malignancy, plus that of the attributes that are known."""
+    content = content_cells(batch.views, network.cell_px)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cells = network(torch.clamp(batch.views, -CLAMP, CLAMP))
+    share = content / content.sum(dim=(2, 3), keepdim=True).clamp(min=1.0)
+    logits = (cells.float() * share).sum(dim=(2, 3))
+    smoothing = schedule.label_smoothing
+    targets = batch.targets * (1 - smoothing) + 0.5 * smoothing
+    malignancy = functional.binary_cross_entropy_with_logits(
+        logits[:, 0], targets, reduction="none"
+    )
+    known = (batch.attributes >= 0).float()
+    attributes = functional.binary_cross_entropy_with_logits(
+        logits[:, 1:], batch.attributes.clamp(min=0), reduction="none"
+    )
+    attribute_loss = (attributes * known).sum() / known.sum().clamp(min=1.0)
+    weighted = (malignancy * batch.weights).sum() / batch.weights.sum()
+    return weighted + schedule.attribute_weight * attribute_loss
+
+
+def _rate(progress: float, schedule: Schedule) -> float:
+    if progress < schedule.warmup_share:
+        return progress / schedule.warmup_share
+    rest = (progress - schedule.warmup_share) / (1 - schedule.warmup_share)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, rest)))
+
+
+def _average(averaged: LesionNetwork, network: LesionNetwork, decay: float) -> None:
+    # `state_dict` hands out detached tensors, so nothing of this is recorded for gradients.
+    pairs = zip(averaged.state_dict().values(), network.state_dict().values(), strict=True)
+    for mean, value in pairs:
+        if mean.dtype.is_floating_point:
+            mean.lerp_(value, 1 - decay)
+        else:
+            mean.copy_(value)
+
+
+def train(
+    network: LesionNetwork,
+    pool: Pool,
+    schedule: Schedule,
+    amount: Augmentation,
+    recipe: Recipe,
+    *,
+    after_epoch: Callable[[int, LesionNetwork], None],
+) -> LesionNetwork:
+    """Train `network` in place; returns the exponential moving average of its weights."""
+    torch.manual_seed(schedule.seed)
+    network.to(memory_format=torch.channels_last)
+    averaged = copy.deepcopy(network)
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": decayed, "weight_decay": schedule.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ],
+        lr=schedule.learning_rate,
+    )
+    drawn = len(pool.lesions) + bool(pool.tissue) * schedule.tissue_windows
+    drawn += bool(pool.pieces) * schedule.piece_windows
+    per_epoch = drawn // schedule.batch
+    step = 0
+    for epoch in range(schedule.epochs):
+        network.train()
+        started, losses = time.monotonic(), []
+        for batch in draw_batches(pool, schedule, amount, recipe, epoch):
+            rate = _rate((step + 1) / (per_epoch * schedule.epochs), schedule)
+            for group in optimiser.param_groups:
+                group["lr"] = schedule.learning_rate * rate
+            loss = loss_of(network, batch, schedule)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optimiser.step()
+            step += 1
+            # Early steps would otherwise drag the start along.
+            decay = min(schedule.averaging, (1 + step) / (10 + step))
+            _average(averaged, network, decay)
+            losses.append(float(loss.detach()))
+        seconds = time.monotonic() - started
+        print(
+            f"epoch {epoch + 1}/{schedule.epochs}: loss {np.mean(losses):.4f}, {seconds:.0f} s",
+            flush=True,
+        )
+        after_epoch(epoch, averaged)
+    return averaged

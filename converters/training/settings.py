@@ -1,0 +1,100 @@
+"""settings.toml as frozen types; an unknown or missing key is an error that names it."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from converters.training.augmentation import Augmentation
+from converters.training.graph import Pooling
+from converters.training.preparation import Recipe
+from converters.training.schedule import Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSettings:
+    """Options of `LesionNetwork`."""
+
+    unshuffle: int
+    dropout: float
+    drop_path: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSettings:
+    """Shares of patients that validate."""
+
+    share: float
+    view_share: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPointSettings:
+    """What the outer operating points must reach on the validation views."""
+
+    high_sensitivity: float
+    high_specificity: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeakSettings:
+    """How many peaks of each view become crops of `side_mm`, and how often the malignant count."""
+
+    side_mm: float
+    of_malignant: int
+    of_others: int
+    malignant_repeats: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All of settings.toml, a field for each table."""
+
+    recipe: Recipe
+    network: NetworkSettings
+    augmentation: Augmentation
+    lesion_schedule: Schedule
+    peaks: PeakSettings
+    view_schedule: Schedule
+    split: SplitSettings
+    pooling: Pooling
+    operating_points: OperatingPointSettings
+
+
+TABLES: dict[str, type[Any]] = {
+    "recipe": Recipe,
+    "network": NetworkSettings,
+    "augmentation": Augmentation,
+    "lesion_schedule": Schedule,
+    "peaks": PeakSettings,
+    "view_schedule": Schedule,
+    "split": SplitSettings,
+    "pooling": Pooling,
+    "operating_points": OperatingPointSettings,
+}
+
+
+class SettingsError(ValueError):
+    """All faults of a settings file, one a line."""
+
+
+def _differences(where: str, found: set[str], expected: set[str]) -> list[str]:
+    unknown = [f"{where}{key}: unknown key" for key in sorted(found - expected)]
+    missing = [f"{where}{key}: missing" for key in sorted(expected - found)]
+    return unknown + missing
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and check a settings file."""
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    faults = _differences("", set(document), set(TABLES))
+    for name, table in TABLES.items():
+        if name in document:
+            expected = {field.name for field in fields(table)}
+            faults += _differences(f"{name}.", set(document[name]), expected)
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return Settings(**{name: table(**document[name]) for name, table in TABLES.items()})

@@ -1,0 +1,258 @@
+"""Images that come in over the network: DICOM Storage SCP and Verification SCP.
+
+The answer "Success" leaves only after the receiver has made the object durable.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from socketserver import BaseServer
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from pynetdicom import AE, evt
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+
+from firmware_bridge.dicom_intake_settings import DicomIntakeSettings
+from firmware_bridge.incoming_object import IncomingObject, remove_leftovers
+from firmware_bridge.object_identity import matches_command
+from firmware_bridge.spooling_dimse import SpoolingDimse
+from firmware_bridge.spooling_socket import SpoolingSocket
+from firmware_bridge.store_status import Refusal, StoreStatus
+from firmware_bridge.transfer_syntaxes import accepted_contexts
+from firmware_bridge.upper_layer import SpoolingUpperLayer
+from runtime.intake import OutOfRoomError, Receiver, ReceptionRefusedError
+from runtime.messages import EventKind
+from runtime.token_bucket import TokenBucket
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydicom.dataset import Dataset
+
+LOGGER = logging.getLogger(__name__)
+SOURCE = "dicom"
+REPORTS_AT_ONCE = 10
+REPORTS_PER_S = 0.1
+
+
+class _Server(ThreadedAssociationServer):  # type: ignore[misc] # pynetdicom is untyped here
+    """Knows its intake, and takes no more connections than the associations can need."""
+
+    intake: DicomIntake
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """A silent connection costs two threads: over twice the limit it is closed at once.
+
+        Up to that the negotiation answers, with "local limit exceeded" (PS3.8 9.3.4).
+        """
+        del request, client_address
+        return len(self.active_associations) < 2 * int(self.ae.maximum_associations) + 2
+
+
+class _Handler(RequestHandler):  # type: ignore[misc] # pynetdicom is untyped here
+    """Gives each association the parts that write to the disk within limits."""
+
+    def _create_association(self) -> Any:
+        assoc = super()._create_association()
+        intake: DicomIntake = self.server.intake
+        limits = intake.settings.limits
+        assoc.dimse = SpoolingDimse(assoc, open_object=intake.open_object)
+        assoc.dul = SpoolingUpperLayer(assoc, limits=limits, broken=intake.transfer_broken)
+        assoc.acse_timeout, assoc.network_timeout = self.ae.acse_timeout, self.ae.network_timeout
+        assoc.set_socket(
+            SpoolingSocket(assoc, client_socket=self.request, pdu_timeout_s=limits.pdu_timeout_s)
+        )
+        return assoc
+
+
+class DicomIntake:
+    """Listens for associations and hands their objects to the receiver.
+
+    Args:
+        settings: checked already.
+    """
+
+    settings_type: ClassVar[type[BaseModel]] = DicomIntakeSettings
+
+    def __init__(self, settings: BaseModel) -> None:
+        if not isinstance(settings, DicomIntakeSettings):
+            raise TypeError("DicomIntake takes DicomIntakeSettings")
+        self.settings = settings
+        self._receiver: Receiver | None = None
+        self._server: _Server | None = None
+        self._port = settings.port
+        self._report_lock = threading.Lock()
+        self._reports = TokenBucket(
+            capacity=REPORTS_AT_ONCE, per_s=REPORTS_PER_S, monotonic=time.monotonic
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on; the real one after `start` if the settings say 0."""
+        return self._port
+
+    @property
+    def running(self) -> bool:
+        """Whether it listens."""
+        return self._server is not None
+
+    @property
+    def address(self) -> str:
+        """`dicom://HOST:PORT (AE TITLE)`."""
+        return f"dicom://{self.settings.host}:{self._port} ({self.settings.ae_title})"
+
+    def start(self, receiver: Receiver) -> None:
+        """Removes leftovers of an earlier run and listens. Raises OSError if the port is taken."""
+        self._receiver = receiver
+        removed = remove_leftovers(receiver.incoming)
+        if removed:
+            LOGGER.info("removed %d files that were half received", removed)
+        # What pynetdicom has to say at INFO is what peers do all day.
+        logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+        server = self._application_entity().make_server(
+            (self.settings.host, self.settings.port),
+            evt_handlers=[
+                (evt.EVT_C_STORE, self._store),
+                (evt.EVT_REQUESTED, self._check_called_title),
+                (evt.EVT_REJECTED, self._rejected),
+            ],
+            server_class=_Server,
+            request_handler=_Handler,
+        )
+        server.intake = self
+        self._server = server
+        self._port = server.server_address[1]
+        threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.5}, name="dicom", daemon=True
+        ).start()
+
+    def stop(self) -> None:
+        """Closes the port, lets objects that are arriving finish within the time, hangs up."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        BaseServer.shutdown(server)
+        server.server_close()
+        deadline_s = time.monotonic() + self.settings.drain_timeout_s
+        # Twice not busy: between handler and response there is a moment that looks like rest.
+        calm = 0
+        while calm < 2 and time.monotonic() < deadline_s:
+            busy = any(assoc.dimse.busy for assoc in server.active_associations)
+            calm = 0 if busy else calm + 1
+            time.sleep(0.02)
+        for assoc in server.active_associations:
+            # The thread of a busy association sits in recv: only the socket wakes it.
+            assoc.dul.socket._shutdown_socket()  # noqa: SLF001
+        for assoc in server.active_associations:
+            assoc.join(timeout=5.0)
+
+    def open_object(self, assoc: Any) -> IncomingObject:
+        """The file of an object whose first bytes are about to come."""
+        receiver = self._require_receiver()
+        refusal = None
+        try:
+            receiver.check_room()
+        except OutOfRoomError:
+            refusal = Refusal(status=StoreStatus.OUT_OF_RESOURCES, comment="out of room")
+        del assoc
+        return IncomingObject(
+            receiver.incoming,
+            limits=self.settings.limits,
+            started_s=time.monotonic(),
+            refusal=refusal,
+        )
+
+    def transfer_broken(self, assoc: Any, what: str) -> None:
+        """Reports that a transfer was given up half-way, and its file removed."""
+        self._report(EventKind.ASSOCIATION_REFUSED, f"aborted: {what}", assoc)
+
+    def _application_entity(self) -> AE:
+        settings = self.settings
+        entity = AE(ae_title=settings.ae_title)
+        entity.supported_contexts = accepted_contexts()
+        entity.maximum_associations = settings.max_associations
+        entity.maximum_pdu_size = settings.limits.max_pdu_bytes
+        entity.require_calling_aet = list(settings.calling_ae_titles)
+        entity.acse_timeout = settings.acse_timeout_s
+        entity.dimse_timeout = settings.network_timeout_s
+        entity.network_timeout = settings.network_timeout_s
+        return entity
+
+    def _check_called_title(self, event: Any) -> None:
+        allowed = self.settings.called_ae_titles
+        if allowed and event.assoc.requestor.primitive.called_ae_title.strip() not in allowed:
+            # PS3.8 9.3.4: rejected permanent, by the service user, called AE title not recognised.
+            event.assoc.acse.send_reject(0x01, 0x01, 0x07)
+            self._rejected(event)
+            event.assoc.kill()
+
+    def _rejected(self, event: Any) -> None:
+        self._report(EventKind.ASSOCIATION_REFUSED, "rejected", event.assoc)
+
+    def _report(self, kind: EventKind, what: str, assoc: Any) -> None:
+        """Within a limit: a scanner on the network must not fill the outbox."""
+        with self._report_lock:
+            allowed = self._reports.take()
+        detail = f"{what}, from {_calling_title(assoc)}"
+        if allowed:
+            self._require_receiver().report(kind.value, detail, source=SOURCE)
+        else:
+            LOGGER.info("not published, too many: %s", detail)
+
+    def _store(self, event: Any) -> int | Dataset:
+        event.assoc.dimse.handling = True
+        try:
+            refusal = self._take(event)
+        finally:
+            event.assoc.dimse.handling = False
+        return int(StoreStatus.SUCCESS) if refusal is None else refusal.response()
+
+    def _take(self, event: Any) -> Refusal | None:
+        """Makes the object durable, or says why not."""
+        incoming: IncomingObject | None = event.request._dataset_file  # noqa: SLF001
+        if incoming is None:
+            return Refusal(status=StoreStatus.CANNOT_UNDERSTAND, comment="no data set")
+        refusal = incoming.refusal or self._check_command(event, incoming)
+        if refusal is not None:
+            return refusal
+        try:
+            self._require_receiver().receive(
+                incoming.path, source=SOURCE, peer=_calling_title(event.assoc)
+            )
+        except OutOfRoomError:
+            return Refusal(status=StoreStatus.OUT_OF_RESOURCES, comment="out of room")
+        except ReceptionRefusedError as refused:
+            return Refusal.of(refused.reason)
+        return None
+
+    def _check_command(self, event: Any, incoming: IncomingObject) -> Refusal | None:
+        """What the request says must be what was agreed, and what the data set says."""
+        request, context = event.request, event.context
+        if request.AffectedSOPClassUID != context.abstract_syntax:
+            return Refusal(
+                status=StoreStatus.SOP_CLASS_NOT_SUPPORTED, comment="SOP class not negotiated"
+            )
+        if not matches_command(
+            incoming.path,
+            data_set_offset=incoming.data_set_offset,
+            transfer_syntax_uid=context.transfer_syntax,
+            sop_class_uid=request.AffectedSOPClassUID,
+            sop_instance_uid=request.AffectedSOPInstanceUID,
+        ):
+            return Refusal(
+                status=StoreStatus.DOES_NOT_MATCH_SOP_CLASS,
+                comment="SOP class or instance UID is not that of the request",
+            )
+        return None
+
+    def _require_receiver(self) -> Receiver:
+        if self._receiver is None:
+            raise RuntimeError("the intake was not started")
+        return self._receiver
+
+
+def _calling_title(assoc: Any) -> str:
+    """The calling AE title: a machine's name, as short as PS3.5 has it."""
+    primitive = assoc.requestor.primitive
+    return cast("str", primitive.calling_ae_title).strip()[:16] if primitive is not None else "?"

@@ -1,0 +1,1 @@
+"""On the unit: image in, flag out; everything after the spool."""

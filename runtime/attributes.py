@@ -1,0 +1,111 @@
+"""Values of a DICOM data set, whatever a sender wrote into them.
+
+pydicom checks a value when it is first touched, and warns or raises when it breaks a rule. Here a
+broken value is an absent one: what matters is missing then, and the image says so. Values that were
+read from a file are taken as bytes, before pydicom converts them, which is also ten times faster.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence as Items
+
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+
+BINARY_VRS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "OW": "H"}
+# PS3.5 6.2: no value of the VRs that are read here (CS, DS, IS, LO, SH, UI, …) may be longer, and
+# no attribute that is read here has more values.
+LONGEST_TEXT = 1024
+MOST_VALUES = 64
+
+
+def texts(ds: Dataset, keyword: str) -> tuple[str, ...]:
+    """The values of a textual attribute, stripped; () if it is absent, empty or no text."""
+    value = _value(ds, keyword)
+    if isinstance(value, bytes):
+        value = value[:LONGEST_TEXT].decode("ascii", "replace").split("\\")
+    elif isinstance(value, str) or not isinstance(value, Items):
+        value = () if value is None else (value,)
+    words = tuple(str(item).strip(" \0")[:LONGEST_TEXT] for item in value[:MOST_VALUES])
+    return words if any(words) else ()
+
+
+def text(ds: Dataset, keyword: str) -> str:
+    """The first value of a textual attribute, or ""."""
+    return next(iter(texts(ds, keyword)), "")
+
+
+def numbers(ds: Dataset, keyword: str) -> tuple[float, ...]:
+    """The values of a numeric attribute; () if one of them is no number. NaN may be among them."""
+    raw = _raw(ds, keyword)
+    if raw is not None and (kind := BINARY_VRS.get(_vr(raw))) is not None:
+        size = struct.calcsize(kind)
+        value = (raw.value or b"")[: size * MOST_VALUES]
+        endian = "<" if raw.is_little_endian else ">"
+        return tuple(
+            float(x)
+            for x in struct.unpack(
+                f"{endian}{len(value) // size}{kind}", value[: len(value) // size * size]
+            )
+        )
+    try:
+        return tuple(float(word) for word in texts(ds, keyword))
+    except ValueError:
+        return ()
+
+
+def integer(ds: Dataset, keyword: str, default: int = 0) -> int:
+    """The first value of an integer attribute, or `default`."""
+    value = next(iter(numbers(ds, keyword)), math.nan)
+    return int(value) if math.isfinite(value) else default
+
+
+def binary(ds: Dataset, keyword: str) -> tuple[bytes, bool]:
+    """The bytes of an attribute of 16-bit words, and whether they are little endian."""
+    value = _value(ds, keyword)
+    raw = _raw(ds, keyword)
+    if raw is not None:
+        return raw.value or b"", raw.is_little_endian
+    if isinstance(value, Items) and not isinstance(value, (bytes, str)):
+        words = [int(word) & 0xFFFF for word in value[: 1 << 16]]
+        return struct.pack(f"<{len(words)}H", *words), True
+    return (value, True) if isinstance(value, bytes) else (b"", True)
+
+
+def items(ds: Dataset, keyword: str) -> tuple[Dataset, ...]:
+    """The items of a sequence; () if it is absent, empty or no sequence."""
+    raw = _raw(ds, keyword)
+    if raw is not None or keyword not in ds:
+        return ()
+    value = ds[keyword].value
+    return (
+        tuple(item for item in value if isinstance(item, Dataset))
+        if isinstance(value, Items)
+        else ()
+    )
+
+
+def _value(ds: Dataset, keyword: str) -> object:
+    raw = _raw(ds, keyword)
+    if raw is not None:
+        return raw.value or b""
+    return ds[keyword].value if keyword in ds else None
+
+
+def _raw(ds: Dataset, keyword: str) -> RawDataElement | None:
+    """The element as it was read, if nothing has converted it yet."""
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise KeyError(keyword)
+    element = ds.get_item(tag, keep_deferred=True)
+    return element if isinstance(element, RawDataElement) else None
+
+
+def _vr(raw: RawDataElement) -> str:
+    """The VR as it was read; by the dictionary where the file does not say (PS3.5 6.2.2)."""
+    if raw.VR is None or raw.VR == "UN":
+        return dictionary_VR(raw.tag)[:2]
+    return str(raw.VR)

@@ -1,0 +1,356 @@
+"""One connection to the broker, from TCP connect to its end. The only home of paho in the runtime.
+
+Every connection is a new client with a clean start: what was in flight when one was lost is sent
+again by the next from the outbox, and nothing waits inside paho. paho queues by itself once
+`max_inflight_messages` (20) are unacknowledged, and ignores the receive maximum of the CONNACK;
+here its limit is off, and the caller keeps to the broker's.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import ssl
+import struct
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import MQTTException, Properties  # type: ignore[attr-defined]
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from runtime.messages import CONTENT_TYPE, PAYLOAD_LIMIT_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from queue import SimpleQueue
+
+    from runtime.broker_settings import BrokerSettings
+    from runtime.publication import Announcement
+
+LOG = logging.getLogger(__name__)
+
+NO_LIMIT_RECEIVE_MAXIMUM = 65_535
+"""What holds if the CONNACK names none (MQTT 5, 3.2.2.3.3)."""
+DISCONNECT_WITH_WILL = 0x04
+POLL_MS = 500
+# What paho's parser raises on bytes that are no MQTT; its own MalformedPacket it handles itself.
+PARSE_FAULTS = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OSError,
+    struct.error,
+    MQTTException,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connected:
+    """The broker took us in, and said how much it takes."""
+
+    receive_maximum: int
+    maximum_packet_bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """The connection is over, or never came about."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acknowledged:
+    """A PUBACK. Below 0x80 the broker has the message (MQTT 5, 3.4.2.1)."""
+
+    mid: int
+    reason_code: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """A message on one of the topics that we listen to."""
+
+    topic: str
+    payload: bytes
+
+
+Signal = Connected | Lost | Acknowledged | Heard
+
+
+class CannotConnectError(Exception):
+    """No connection; the text is for the operator's log."""
+
+
+class BrokerConnection:
+    """One MQTT 5 connection with a thread for its socket.
+
+    What happens is put into `signals`, then `wake` is called. `accept` decides in the socket's
+    thread which messages are let in (by size): it must be quick.
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        *,
+        client_id: str,
+        will: Announcement,
+        signals: SimpleQueue[Signal],
+        wake: Callable[[], None],
+        accept: Callable[[int], bool],
+    ) -> None:
+        self._settings = settings
+        self._signals = signals
+        self._wake = wake
+        self._accept = accept
+        self._end_reason = "connection closed"
+        self._abandoned = False
+        self._poke_in, self._poke_out = socket.socketpair()
+        self._poke_in.settimeout(0)
+        self._poke_out.settimeout(0)
+        self._thread: threading.Thread | None = None
+        self._client = self._new_client(client_id, will)
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Connects (TCP, TLS) and sends CONNECT. `Connected` or `Lost` follows as a signal.
+
+        Raises:
+            CannotConnectError: address, network, certificate or secret.
+        """
+        settings = self._settings
+        properties = _properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = 0
+        # A broker must not send us more (MQTT 5, 3.1.2.11.4): commands are small.
+        properties.MaximumPacketSize = PAYLOAD_LIMIT_BYTES
+        try:
+            if settings.tls:
+                self._client.tls_set_context(tls_context(settings))
+            if settings.username is not None:
+                self._client.username_pw_set(settings.username, _password(settings))
+            self._client.connect(
+                settings.host,
+                settings.port,
+                keepalive=settings.keepalive_s,
+                clean_start=True,
+                properties=properties,
+            )
+        except (OSError, UnicodeError) as error:
+            self._close_sockets()
+            raise CannotConnectError(str(error)) from error
+        self._thread = threading.Thread(target=self._serve, name="broker-socket", daemon=True)
+        self._thread.start()
+
+    def listen(self, topics: Sequence[str]) -> None:
+        """Subscribes (QoS 1); a message that was retained there is no command of now."""
+        options = SubscribeOptions(
+            qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND, noLocal=True
+        )
+        self._client.subscribe([(topic, options) for topic in topics])
+        self._poke()
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 1,
+        retained: bool = False,
+        expiry_s: int | None = None,
+    ) -> int:
+        """Puts a PUBLISH on its way; its message id. `Acknowledged` follows for QoS 1."""
+        properties = _properties(PacketTypes.PUBLISH)
+        if payload:
+            properties.PayloadFormatIndicator = 1
+            properties.ContentType = CONTENT_TYPE
+        if expiry_s is not None:
+            properties.MessageExpiryInterval = expiry_s
+        info = self._client.publish(topic, payload, qos, retained, properties)
+        self._poke()
+        return info.mid
+
+    def close(self, *, with_will: bool, timeout_s: float) -> None:
+        """Says DISCONNECT (the will is published only `with_will`) and ends the thread."""
+        reason = ReasonCode(PacketTypes.DISCONNECT, identifier=DISCONNECT_WITH_WILL)
+        self._client.disconnect(reasoncode=reason if with_will else None)
+        self._poke()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Ends the connection without a word: the broker publishes the will."""
+        self._abandoned = True
+        self._poke()
+        if self._thread is not None:
+            self._thread.join()
+        self._close_sockets()
+
+    # --- the socket's thread ------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        try:
+            while not self._abandoned and self._turn():
+                pass
+        except PARSE_FAULTS as error:
+            self._end_reason = f"what the broker sent is no MQTT 5 ({type(error).__name__})"
+        finally:
+            # However this thread ends, the publisher hears of it; a dead thread behind a live
+            # socket would look like a broker that never answers.
+            self._close_client_socket()
+            self._say(Lost(reason=self._end_reason))
+
+    def _turn(self) -> bool:
+        """One round of the network; False when the connection is over."""
+        client = self._client
+        sock = client.socket()
+        if sock is None:
+            return False
+        # poll, not select: a control process may have more than 1024 descriptors open.
+        poll = select.poll()
+        poll.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
+        poll.register(self._poke_out, select.POLLIN)
+        buffered = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        ready = dict(poll.poll(0 if buffered else POLL_MS))
+        if self._poke_out.fileno() in ready:
+            self._drain_pokes()
+        if buffered or ready.get(sock.fileno(), 0) & ~select.POLLOUT:
+            client.loop_read()
+        if client.want_write():
+            client.loop_write()
+        client.loop_misc()
+        return client.socket() is not None
+
+    def _poke(self) -> None:
+        try:
+            self._poke_in.send(b"\0")
+        except OSError:
+            return  # full: the thread is about to wake anyway; closed: there is no thread
+
+    def _drain_pokes(self) -> None:
+        try:
+            self._poke_out.recv(4096)
+        except BlockingIOError:
+            return
+
+    def _say(self, signal: Signal) -> None:
+        self._signals.put(signal)
+        self._wake()
+
+    def _close_client_socket(self) -> None:
+        sock = self._client.socket()
+        if sock is not None:
+            sock.close()
+
+    def _close_sockets(self) -> None:
+        self._close_client_socket()
+        self._poke_in.close()
+        self._poke_out.close()
+
+    # --- paho ---------------------------------------------------------------------------------
+
+    def _new_client(self, client_id: str, will: Announcement) -> mqtt.Client:
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=mqtt.MQTTv5,
+            reconnect_on_failure=False,
+        )
+        client.max_inflight_messages = 0
+        client.connect_timeout = self._settings.connect_timeout_s
+        properties = _properties(PacketTypes.WILLMESSAGE)
+        properties.PayloadFormatIndicator = 1
+        properties.ContentType = CONTENT_TYPE
+        client.will_set(will.topic, will.payload, qos=1, retain=True, properties=properties)
+        client.on_socket_open = _without_delay
+        # With this callback set paho leaves all writing to our own loop.
+        client.on_socket_register_write = lambda *_: None
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        client.on_subscribe = _on_subscribe
+        return client
+
+    def _on_connect(
+        self, _c: mqtt.Client, _u: Any, _f: Any, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            self._end_reason = f"the broker refused us: {reason}"
+            self._abandoned = True
+            return
+        if getattr(properties, "MaximumQoS", 2) < 1 or not getattr(
+            properties, "RetainAvailable", 1
+        ):
+            self._end_reason = "the broker does not offer QoS 1 and retained messages"
+            self._abandoned = True
+            return
+        self._say(
+            Connected(
+                receive_maximum=getattr(properties, "ReceiveMaximum", NO_LIMIT_RECEIVE_MAXIMUM),
+                maximum_packet_bytes=getattr(properties, "MaximumPacketSize", None),
+            )
+        )
+
+    def _on_disconnect(
+        self, _c: mqtt.Client, _u: Any, _f: Any, reason: ReasonCode, _p: Properties | None
+    ) -> None:
+        if not self._abandoned:
+            self._end_reason = f"connection lost: {reason}"
+
+    def _on_publish(
+        self, _c: mqtt.Client, _u: Any, mid: int, reason: ReasonCode, _p: Properties
+    ) -> None:
+        self._say(Acknowledged(mid=mid, reason_code=reason.value))
+
+    def _on_message(self, _c: mqtt.Client, _u: Any, message: mqtt.MQTTMessage) -> None:
+        # rumqttd sends retained messages in spite of the subscription's retain handling.
+        if not message.retain and self._accept(len(message.payload)):
+            self._say(Heard(topic=message.topic, payload=bytes(message.payload)))
+
+
+def _properties(packet_type: int) -> Properties:
+    return Properties(packet_type)  # type: ignore[no-untyped-call]
+
+
+def _on_subscribe(
+    _c: mqtt.Client, _u: Any, _mid: int, reasons: list[ReasonCode], _p: Properties | None
+) -> None:
+    for reason in reasons:
+        if reason.is_failure:
+            LOG.warning("the broker does not let us hear commands: %s", reason)
+
+
+def _without_delay(_client: mqtt.Client, _userdata: Any, sock: Any) -> None:
+    # Small packets must not wait for the acknowledgement of the one before (Nagle, RFC 896).
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def tls_context(settings: BrokerSettings) -> ssl.SSLContext:
+    """Verifies the broker's chain and name; TLS 1.2 or later; our certificate if we have one.
+
+    Made for every connection, so that a renewed certificate is used without a restart.
+
+    Raises:
+        OSError: a file cannot be read, or is no certificate or key.
+    """
+    context = ssl.create_default_context(cafile=settings.ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if settings.certificate_file is not None:
+        # A key under a passphrase is refused; without `password` OpenSSL would ask the terminal.
+        context.load_cert_chain(settings.certificate_file, settings.key_file, password="")
+    return context
+
+
+def _password(settings: BrokerSettings) -> str | None:
+    if settings.password_file is None:
+        return None
+    return settings.password_file.read_text(encoding="utf-8").rstrip("\r\n")

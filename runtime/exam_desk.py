@@ -1,0 +1,301 @@
+"""The exam desk: every step of an exam's life as one ledger transaction.
+
+It joins the pure rules (exam, judgement, job planning) to the ledger and to what is published.
+Nothing here decides; nothing here blocks on anything but the ledger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from runtime.exam import (
+    Exam,
+    ExamRules,
+    image_received,
+    outcome_recorded,
+    revise,
+    role_of,
+    timeout_due_ms,
+)
+from runtime.exam_flag import ExamFlag, Role
+from runtime.intake import Receipt, Received
+from runtime.job_planning import CHECK_ONLY, plan_jobs
+from runtime.ledger_rows import NewObject
+from runtime.messages import EventKind
+from runtime.outcome import ImageOutcome, JobOutcome, ModelRef, NotAssessed
+from runtime.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from models.manifest import Manifest
+    from runtime.image_header import ImageHeader
+    from runtime.ledger import Ledger
+    from runtime.ledger_rows import LedgerTransaction
+    from runtime.voice import Voice
+
+PACKAGE_NOTE = "active_package_sha256"
+WORKER_DEATHS_ALLOWED = 1
+"""An object that took a worker down twice is not tried a third time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivePackage:
+    """The package that new jobs are made for."""
+
+    manifest: Manifest
+    model: ModelRef
+
+    def accepts_intent(self, header: ImageHeader) -> bool:
+        """Whether the image's presentation intent is one that the package was made for."""
+        return header.intent is None or header.intent in self.manifest.accepts.presentation_intents
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpooledObject:
+    """A complete, durable file in the spool, before the ledger knows of it."""
+
+    header: ImageHeader
+    sha256: str
+    path: str
+    size_bytes: int
+    source: str
+    peer: str
+
+
+class ExamDesk:
+    """All changes to exams. Thread-safe: the ledger serialises the transactions."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        voice: Voice,
+        rules: ExamRules,
+        active: ActivePackage,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self._ledger = ledger
+        self._voice = voice
+        self._rules = rules
+        self._active = active
+        self._clock_ms = clock_ms
+
+    # --- images arrive ---------------------------------------------------------------------------
+
+    def receive(self, spooled: SpooledObject) -> Received:
+        """Makes an object known: its row, its exam and its job, in one transaction.
+
+        The same bytes again are the same image. Other bytes under a known SOP Instance UID are
+        kept, raise an event, and the first stands.
+        """
+        return self._ledger.transact(lambda tx: self._receive(tx, spooled))
+
+    def _receive(self, tx: LedgerTransaction, spooled: SpooledObject) -> Received:
+        now_ms = self._clock_ms()
+        known = tx.objects_with_uid(spooled.header.sop_instance_uid)
+        for image_id, sha256 in known:
+            if sha256 == spooled.sha256:
+                return Received(image_id=image_id, receipt=Receipt.KNOWN)
+        first = known[0][0] if known else None
+        image_id = tx.add_object(
+            NewObject(
+                header=spooled.header,
+                sha256=spooled.sha256,
+                path=spooled.path,
+                size_bytes=spooled.size_bytes,
+                role=self._role(spooled.header),
+                source=spooled.source,
+                peer=spooled.peer,
+                received_at_ms=now_ms,
+            ),
+            first,
+        )
+        if first is not None:
+            event = self._voice.event(
+                EventKind.IMAGE_CONFLICT,
+                at_ms=now_ms,
+                detail="other bytes under a known SOP Instance UID; the first image stands",
+                exam=spooled.header.study_instance_uid,
+                image=spooled.header.sop_instance_uid,
+            )
+            tx.enqueue(event, now_ms)
+            return Received(image_id=image_id, receipt=Receipt.CONFLICT)
+        study_uid = spooled.header.study_instance_uid
+        exam = tx.exam(study_uid) or Exam(study_instance_uid=study_uid)
+        tx.save_exam(image_received(exam, now_ms))
+        jobs = plan_jobs(
+            self._active.manifest.scope,
+            tx.object(image_id),
+            tx.exam_objects(study_uid),
+            tx.images_in_jobs(study_uid),
+        )
+        model = self._active.model
+        for images in jobs:
+            tx.add_job(study_uid, model.package_sha256, model.precision, images, now_ms)
+        return Received(image_id=image_id, receipt=Receipt.STORED)
+
+    def _role(self, header: ImageHeader) -> Role:
+        return role_of(
+            header,
+            self._rules.expected_views,
+            intent_accepted=self._active.accepts_intent(header),
+        )
+
+    # --- outcomes arrive -------------------------------------------------------------------------
+
+    def record(self, outcome: JobOutcome) -> ExamFlag | None:
+        """Writes a job's outcome, the new exam revision and its messages. Idempotent.
+
+        None if the job was already done.
+        """
+        return self._ledger.transact(lambda tx: self._record(tx, outcome))
+
+    def _record(self, tx: LedgerTransaction, outcome: JobOutcome) -> ExamFlag | None:
+        job = tx.open_job(outcome.job_id)
+        if job is None:
+            return None
+        now_ms = self._clock_ms()
+        tx.finish_job(outcome, now_ms)
+        for image in outcome.images:
+            if image.header is not None:
+                tx.correct_header(image.image_id, image.header, self._role(image.header))
+        exam = tx.exam(job.study_uid) or Exam(study_instance_uid=job.study_uid)
+        judged = {image.image_id for image in outcome.images}
+        return self._publish(tx, outcome_recorded(exam), judged, outcome.stage_ms, now_ms)
+
+    def worker_died_of(self, job_id: int, reason: Reason) -> ExamFlag | None:
+        """Counts a worker's death against a job; the second ends it not assessed, for `reason`."""
+        deaths = self._ledger.transact(lambda tx: tx.worker_died_of(job_id))
+        if deaths <= WORKER_DEATHS_ALLOWED:
+            return None
+        return self.fail_job(job_id, reason, f"{deaths} workers were lost over it")
+
+    def fail_job(self, job_id: int, reason: Reason, detail: str) -> ExamFlag | None:
+        """Ends a job without the worker: every image of it is not assessed, with the reason."""
+
+        def work(tx: LedgerTransaction) -> ExamFlag | None:
+            job = tx.open_job(job_id)
+            if job is None:
+                return None
+            return self._record(
+                tx,
+                JobOutcome(
+                    job_id=job_id,
+                    images=tuple(
+                        ImageOutcome(
+                            image_id=image.image_id,
+                            outcome=NotAssessed(
+                                reasons=(reason,), detail=detail, model=self._active.model
+                            ),
+                        )
+                        for image in job.job.images
+                    ),
+                ),
+            )
+
+        return self._ledger.transact(work)
+
+    def _publish(
+        self,
+        tx: LedgerTransaction,
+        exam: Exam,
+        judged: Collection[int],
+        stage_ms: Mapping[str, float],
+        now_ms: int,
+    ) -> ExamFlag:
+        """The messages of the images `judged`, then the exam's next revision and its message."""
+        study_uid = exam.study_instance_uid
+        images = tx.exam_images(study_uid)
+        for image in images:
+            if image.image_id in judged:
+                view = self._voice.view(
+                    image,
+                    study_instance_uid=study_uid,
+                    at_ms=now_ms,
+                    stage_ms=stage_ms,
+                    among=images,
+                )
+                tx.enqueue(view, now_ms)
+        revised, flag = revise(exam, images, self._rules, now_ms)
+        tx.save_exam(revised, flag)
+        tx.enqueue(self._voice.exam(flag, at_ms=now_ms), now_ms)
+        return flag
+
+    # --- time passes -----------------------------------------------------------------------------
+
+    def next_timeout_ms(self) -> int | None:
+        """When the next open exam times out (ms since the epoch); None if none is open."""
+        oldest = self._ledger.transact(lambda tx: tx.oldest_collecting_ms())
+        return None if oldest is None else oldest + self._rules.idle_timeout_ms
+
+    def time_out_idle(self) -> int:
+        """Finishes the exams for which nothing came for the idle time-out; how many."""
+        idle_since_ms = self._clock_ms() - self._rules.idle_timeout_ms
+        studies = self._ledger.transact(lambda tx: tx.collecting_exams(idle_since_ms))
+        for study_uid in studies:
+            self._ledger.transact(partial(self._time_out, study_uid=study_uid))
+        return len(studies)
+
+    def _time_out(self, tx: LedgerTransaction, study_uid: str) -> None:
+        now_ms = self._clock_ms()
+        exam = tx.exam(study_uid)
+        if exam is None:
+            return
+        due_ms = timeout_due_ms(exam, self._rules)
+        if due_ms is None or due_ms > now_ms:
+            return  # an image came in between
+        exam = replace(exam, timed_out=True)
+        tx.save_exam(exam)
+        settled = self._settle_leftovers(tx, study_uid, now_ms)
+        if all(image.outcome is not None for image in tx.exam_images(study_uid)):
+            self._publish(tx, exam, settled, {}, now_ms)
+
+    def _settle_leftovers(self, tx: LedgerTransaction, study_uid: str, now_ms: int) -> set[int]:
+        """Images that wait for companions which did not come are not assessed, and say so."""
+        in_jobs = tx.images_in_jobs(study_uid)
+        model = self._active.model
+        settled = set()
+        for image in tx.exam_images(study_uid):
+            if image.outcome is not None or image.image_id in in_jobs:
+                continue
+            job_id = tx.add_job(
+                study_uid,
+                model.package_sha256,
+                model.precision,
+                [(image.image_id, CHECK_ONLY)],
+                now_ms,
+            )
+            outcome = NotAssessed(reasons=(Reason.COMPANION_MISSING,), model=model)
+            image_outcome = ImageOutcome(image_id=image.image_id, outcome=outcome)
+            tx.finish_job(JobOutcome(job_id=job_id, images=(image_outcome,)), now_ms)
+            settled.add(image.image_id)
+        return settled
+
+    # --- start -----------------------------------------------------------------------------------
+
+    def adopt_open_work(self) -> int:
+        """After a start: open jobs are done with the active package; how many are open.
+
+        A package that is not the one of the last start is said as an event.
+        """
+        return self._ledger.transact(self._adopt)
+
+    def _adopt(self, tx: LedgerTransaction) -> int:
+        now_ms, model = self._clock_ms(), self._active.model
+        tx.enqueue(self._voice.event(EventKind.SERVICE_STARTED, at_ms=now_ms), now_ms)
+        before = tx.meta(PACKAGE_NOTE)
+        if before != model.package_sha256:
+            tx.set_meta(PACKAGE_NOTE, model.package_sha256)
+            if before is not None:
+                event = self._voice.event(
+                    EventKind.MODEL_CHANGED,
+                    at_ms=now_ms,
+                    detail=f"{model.name}-{model.version}",
+                    data={"package_sha256": model.package_sha256, "before": before},
+                )
+                tx.enqueue(event, now_ms)
+        tx.repin_jobs(model.package_sha256, model.precision)
+        return tx.jobs_open()

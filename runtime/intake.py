@@ -1,0 +1,99 @@
+"""How images come in: what an intake is given, and what it must be.
+
+An intake is found by the entry point group `mammoedge.intakes`; its section of `unit.toml` is
+`[intake.NAME]`, checked against the intake's own `settings_type`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
+    from runtime.reasons import Reason
+
+
+class Receipt(StrEnum):
+    """What became of an object that was handed over."""
+
+    STORED = "stored"
+    KNOWN = "known"
+    """The same bytes again: the same image."""
+    CONFLICT = "conflict"
+    """Other bytes under a known SOP Instance UID: kept, an event raised, the first stands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """A durable receipt: the file is fsynced and its row committed."""
+
+    image_id: int
+    receipt: Receipt
+
+
+class ReceptionRefusedError(Exception):
+    """The object was not taken. Nothing of it was kept."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason.value}: {detail}")
+
+
+class OutOfRoomError(Exception):
+    """The disk is below its reserve (or the backlog above its limit): try again later."""
+
+
+class Receiver(Protocol):
+    """The only thing that an intake knows of the rest of the runtime. Thread-safe."""
+
+    @property
+    def incoming(self) -> Path:
+        """Folder for files that are still arriving; on the spool's file system."""
+        ...
+
+    def check_room(self, size_bytes: int = 0) -> None:
+        """Raises OutOfRoomError if an object of that size must not be taken now."""
+        ...
+
+    def receive(self, path: Path, *, source: str, peer: str) -> Received:
+        """Takes over a complete DICOM file below `incoming`; returns when it is durable.
+
+        `source` is the intake's name, `peer` who sent it (AE title, never a patient). The file is
+        moved or removed in any case.
+
+        Raises:
+            ReceptionRefusedError: not a mammogram, unreadable header, …; an event was published.
+            OutOfRoomError: see `check_room`.
+        """
+        ...
+
+    def report(self, event: str, detail: str, *, source: str) -> None:
+        """Logs and publishes something that an operator should know (refused association, …)."""
+        ...
+
+
+class Intake(Protocol):
+    """One way for images to come in."""
+
+    settings_type: ClassVar[type[BaseModel]]
+
+    def __init__(self, settings: BaseModel) -> None: ...
+
+    @property
+    def address(self) -> str:
+        """Where it listens, for people: `dicom://0.0.0.0:11112 (MAMMOEDGE)`, or a folder."""
+        ...
+
+    def start(self, receiver: Receiver) -> None:
+        """Starts listening; returns when it does. Raises OSError if the address is taken."""
+        ...
+
+    def stop(self) -> None:
+        """Stops taking new objects, lets those that are arriving finish (bounded), returns."""
+        ...

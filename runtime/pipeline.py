@@ -1,0 +1,279 @@
+"""Pixels to prediction: from spooled files to outcomes, in one process, without any service.
+
+The pixel worker runs this, `mammoedge judge` runs this, and the bench proves parity through it:
+there is one path from a file to a score.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.manifest import Scope
+from runtime.decoding import register_decoders
+from runtime.image_header import HeaderRefusedError
+from runtime.job_planning import CHECK_ONLY
+from runtime.judgement import judge
+from runtime.mammogram import load_mammogram
+from runtime.outcome import Artefact, ImageOutcome, JobOutcome, NotAssessed, ViewResult
+from runtime.pixel_format import PixelLimits, PixelsRefusedError
+from runtime.preparation import prepare
+from runtime.reasons import Reason
+from runtime.stored_image import open_image
+from runtime.suitability import assess_header, assess_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from models.manifest import InputPort, Manifest
+    from runtime.breast import Breast
+    from runtime.image_header import ImageHeader
+    from runtime.mammogram import Mammogram
+    from runtime.model_input import ModelInput
+    from runtime.outcome import Execution, Job, ModelRef, ViewOutcome
+    from runtime.prediction import Engine, Prediction
+    from runtime.reasons import Remark
+
+
+@dataclass(kw_only=True)
+class Stopwatch:
+    """Milliseconds by stage, in the order in which the stages were run."""
+
+    stage_ms: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds the time of the block to stage `name`."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent_ms = (time.perf_counter() - started) * 1000
+            self.stage_ms[name] = self.stage_ms.get(name, 0.0) + spent_ms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessed:
+    """An image that may be judged, or the outcome that says why not."""
+
+    header: ImageHeader | None
+    mammogram: Mammogram | None = None
+    breast: Breast | None = None
+    remarks: tuple[Remark, ...] = ()
+    outcome: NotAssessed | None = None
+
+
+class Pipeline:
+    """One package on one engine."""
+
+    def __init__(
+        self,
+        *,
+        manifest: Manifest,
+        model: ModelRef,
+        engine: Engine,
+        max_pixels: int,
+        evidence_maps: bool = False,
+    ) -> None:
+        register_decoders()
+        self._manifest = manifest
+        self._model = model
+        self._engine = engine
+        self._limits = PixelLimits(pixels=max_pixels)
+        self._evidence_maps = evidence_maps and manifest.evidence is not None
+        self._ports = {port.view: port for port in manifest.inputs}
+
+    @property
+    def execution(self) -> Execution:
+        """Where and how inferences run."""
+        return self._engine.execution
+
+    @property
+    def judges_single_views(self) -> bool:
+        """Whether an image can be judged without any other."""
+        return self._manifest.scope is Scope.VIEW
+
+    # --- jobs ------------------------------------------------------------------------------------
+
+    def judge_job(self, job: Job) -> JobOutcome:
+        """The outcome of each image of the job. Raises EngineFaultError."""
+        from pathlib import Path
+
+        if len(job.images) == 1 and self.judges_single_views:
+            image = job.images[0]
+            outcome, stage_ms = self.judge_view(image.image_id, Path(image.path))
+            return JobOutcome(job_id=job.job_id, images=(outcome,), stage_ms=stage_ms)
+        watch = Stopwatch()
+        with watch.stage("total"):
+            assessed = {
+                image.image_id: self._assess(Path(image.path), watch) for image in job.images
+            }
+            slots = {image.image_id: image.slot for image in job.images}
+            outcomes = self._judge_group(assessed, slots, watch)
+        images = tuple(
+            ImageOutcome(image_id=image_id, outcome=outcome, header=assessed[image_id].header)
+            for image_id, outcome in outcomes.items()
+        )
+        return JobOutcome(job_id=job.job_id, images=images, stage_ms=watch.stage_ms)
+
+    @staticmethod
+    def as_job_outcome(job: Job, outcome: ImageOutcome, stage_ms: dict[str, float]) -> JobOutcome:
+        """The outcome of a view that was judged before its job came."""
+        own = replace(outcome, image_id=job.images[0].image_id)
+        return JobOutcome(job_id=job.job_id, images=(own,), stage_ms=stage_ms)
+
+    def judge_view(self, image_id: int, path: Path) -> tuple[ImageOutcome, dict[str, float]]:
+        """One image by a package of scope `view`, and ms by stage. Raises EngineFaultError."""
+        watch = Stopwatch()
+        with watch.stage("total"):
+            assessed = self._assess(path, watch)
+            outcome: ViewOutcome
+            if assessed.mammogram is None:
+                outcome = _why_not(assessed)
+            else:
+                outcome = self._judge_single(assessed, assessed.mammogram, path, watch)
+        return (
+            ImageOutcome(image_id=image_id, outcome=outcome, header=assessed.header),
+            watch.stage_ms,
+        )
+
+    # --- stages ----------------------------------------------------------------------------------
+
+    def _assess(self, path: Path, watch: Stopwatch) -> Assessed:
+        """Header, pixels, and whether the image may be judged at all."""
+        header = None
+        try:
+            with watch.stage("read"):
+                image = open_image(path)
+            header = image.header
+            suitability = assess_header(header, self._manifest.accepts, self._manifest.preparation)
+            if suitability.reasons:
+                return self._refused(header, suitability.reasons, suitability.remarks)
+            with watch.stage("decode"):
+                mammogram = load_mammogram(image, self._limits)
+            with watch.stage("suitability"):
+                seen = assess_pixels(mammogram, self._manifest.accepts)
+        except HeaderRefusedError as error:
+            return self._refused(None, (error.reason,), detail=error.detail)
+        except PixelsRefusedError as error:
+            return self._refused(header, (error.reason,), detail=error.detail)
+        except FileNotFoundError:
+            return self._refused(None, (Reason.UNREADABLE,), detail="the file is gone")
+        remarks = (*mammogram.remarks, *suitability.remarks, *seen.remarks)
+        if seen.reasons:
+            return self._refused(header, seen.reasons, remarks)
+        return Assessed(
+            header=header,
+            mammogram=mammogram,
+            breast=seen.breast,
+            remarks=tuple(dict.fromkeys(remarks)),
+        )
+
+    def _refused(
+        self,
+        header: ImageHeader | None,
+        reasons: tuple[Reason, ...],
+        remarks: tuple[Remark, ...] = (),
+        detail: str = "",
+    ) -> Assessed:
+        outcome = NotAssessed(
+            reasons=reasons,
+            remarks=tuple(dict.fromkeys(remarks)),
+            detail=detail,
+            model=self._model,
+            execution=self._engine.execution,
+        )
+        return Assessed(header=header, outcome=outcome)
+
+    def _prepare(
+        self, port: InputPort, mammogram: Mammogram, breast: Breast | None, watch: Stopwatch
+    ) -> ModelInput:
+        with watch.stage("prepare"):
+            return prepare(mammogram, self._manifest.recipe_for(port), breast=breast)
+
+    def _infer(self, tensors: dict[str, NDArray[np.generic]], watch: Stopwatch) -> Prediction:
+        with watch.stage("infer"):
+            return self._engine.infer(tensors)
+
+    def _judge_single(
+        self, assessed: Assessed, mammogram: Mammogram, path: Path, watch: Stopwatch
+    ) -> ViewResult:
+        port = self._ports["any"]
+        model_input = self._prepare(port, mammogram, assessed.breast, watch)
+        prediction = self._infer({port.tensor: model_input.tensor}, watch)
+        result = judge(
+            prediction,
+            self._manifest,
+            self._model,
+            mammogram.header.laterality,
+            tuple(dict.fromkeys((*assessed.remarks, *model_input.remarks))),
+        )
+        if not self._evidence_maps or prediction.evidence is None:
+            return result
+        with watch.stage("artefacts"):
+            artefact = write_evidence(path.with_suffix(".evidence.npy"), prediction.evidence)
+        return replace(result, artefacts=(artefact,))
+
+    def _judge_group(
+        self, assessed: dict[int, Assessed], slots: dict[int, str], watch: Stopwatch
+    ) -> dict[int, ViewOutcome]:
+        """The views of a breast or an exam at once; one unsuitable view leaves none judged."""
+        suitable = {
+            image_id: item.mammogram
+            for image_id, item in assessed.items()
+            if item.mammogram is not None
+        }
+        if len(suitable) < len(assessed) or CHECK_ONLY in slots.values():
+            # A suitable view without the others, or one that no input port takes.
+            alone = CHECK_ONLY in slots.values()
+            rest = Reason.UNSUPPORTED_VIEW if alone else Reason.COMPANION_NOT_ASSESSED
+            return {
+                image_id: item.outcome
+                or NotAssessed(reasons=(rest,), model=self._model, execution=self._engine.execution)
+                for image_id, item in assessed.items()
+            }
+        tensors: dict[str, NDArray[np.generic]] = {}
+        remarks: dict[int, tuple[Remark, ...]] = {}
+        for image_id, mammogram in suitable.items():
+            port = self._ports[slots[image_id]]  # type: ignore[index]
+            model_input = self._prepare(port, mammogram, assessed[image_id].breast, watch)
+            tensors[port.tensor] = model_input.tensor
+            remarks[image_id] = tuple(
+                dict.fromkeys((*assessed[image_id].remarks, *model_input.remarks))
+            )
+        prediction = self._infer(tensors, watch)
+        return {
+            image_id: judge(
+                prediction,
+                self._manifest,
+                self._model,
+                mammogram.header.laterality,
+                remarks[image_id],
+            )
+            for image_id, mammogram in suitable.items()
+        }
+
+
+def _why_not(assessed: Assessed) -> NotAssessed:
+    if assessed.outcome is None:
+        raise ValueError("an image without pixels needs an outcome that says why")
+    return assessed.outcome
+
+
+def write_evidence(path: Path, evidence: NDArray[np.float32]) -> Artefact:
+    """Writes an evidence map (rows x columns, 0-1) beside the spooled object.
+
+    For readers, never for triage: nothing that is published carries it.
+    """
+    np.save(path, evidence.astype(np.float16))
+    return Artefact(
+        kind="evidence", path=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest()
+    )

@@ -1,0 +1,219 @@
+"""Outbox to broker: connects, keeps connecting, and hands each connection to a session.
+
+The outbox is the only queue; nothing here holds a message that the ledger does not.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from runtime.backoff import Backoff
+from runtime.broker_connection import BrokerConnection, CannotConnectError, Connected, Lost, Signal
+from runtime.broker_session import BrokerSession, CommandGate, Providers
+from runtime.delivery import Delivery
+from runtime.ledger import LedgerError
+from runtime.site_command import COMMAND_LIMIT_BYTES
+from runtime.token_bucket import TokenBucket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from runtime.broker_settings import BrokerSettings
+    from runtime.delivery import OutboxLedger
+    from runtime.messages import HealthFacts, StatusFacts
+    from runtime.voice import Voice
+
+LOG = logging.getLogger(__name__)
+
+COMMANDS_AT_ONCE = 5
+COMMANDS_PER_S = 0.1
+
+
+class Publisher:
+    """Publishes a unit's outbox, status and health, in one thread of its own.
+
+    The broker may be away at the start and at any time after; attempts go on for ever. `clock_ms`
+    is the wall clock (UTC), `monotonic` measures pauses, in seconds. `reached` is told named
+    points ("published", "acknowledged"): tests kill the process there.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: OutboxLedger,
+        voice: Voice,
+        settings: BrokerSettings,
+        clock_ms: Callable[[], int],
+        randomness: Random,
+        status_provider: Callable[[], StatusFacts],
+        health_provider: Callable[[], HealthFacts],
+        monotonic: Callable[[], float] = time.monotonic,
+        reached: Callable[[str], None] = lambda _point: None,
+    ) -> None:
+        self._ledger = ledger
+        self._voice = voice
+        self._settings = settings
+        self._providers = Providers(
+            status=status_provider,
+            health=health_provider,
+            clock_ms=clock_ms,
+            monotonic=monotonic,
+        )
+        self._reached = reached
+        self._backoff = Backoff(
+            first_s=settings.backoff_first_s,
+            longest_s=settings.backoff_longest_s,
+            randomness=randomness,
+        )
+        self._delivery = Delivery(
+            ledger=ledger,
+            voice=voice,
+            refusal_backoff_s=settings.refusal_backoff_s,
+            clock_ms=clock_ms,
+            monotonic=monotonic,
+        )
+        self._gate = CommandGate(
+            bucket=TokenBucket(
+                capacity=COMMANDS_AT_ONCE, per_s=COMMANDS_PER_S, monotonic=monotonic
+            ),
+            limit_bytes=COMMAND_LIMIT_BYTES,
+        )
+        self._stop = threading.Event()
+        self._look = threading.Event()
+        self._connected = threading.Event()
+        self._problem = "not started"
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+
+    def start(self) -> None:
+        """Begins to connect; returns at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Says `offline`, disconnects and returns: within `connect_timeout_s + stop_timeout_s`.
+
+        The ledger must still be open.
+        """
+        self._stop.set()
+        self._ledger.wake()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def announce(self) -> None:
+        """Something about the unit's state may have changed: say so now. Any thread, any time."""
+        self._look.set()
+        self._ledger.wake()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs; False after `start` and before `stop` is a defect."""
+        return self._thread.is_alive()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has our birth message and the connection stands."""
+        return self._connected.is_set()
+
+    @property
+    def problem(self) -> str:
+        """Why there is no connection, for people; "" while there is one."""
+        return "" if self.connected else self._problem
+
+    def wait_connected(self, timeout_s: float) -> bool:
+        """Blocks until `connected`, or the time-out; whether it is."""
+        return self._connected.wait(timeout_s)
+
+    # --- the thread ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                problem = self._one_connection()
+            except LedgerError as error:
+                problem = f"the ledger failed: {error.detail}"
+            if self._stop.is_set():
+                break
+            pause_s = self._backoff.next_s()
+            if problem != self._problem:
+                LOG.warning("no broker: %s", problem)
+            self._problem = problem
+            self._stop.wait(pause_s)
+
+    def _one_connection(self) -> str:
+        """From connect to the end of the connection; why it ended."""
+        signals: SimpleQueue[Signal] = SimpleQueue()
+        connection = BrokerConnection(
+            self._settings,
+            # The same name each time: the broker then ends our half-open connection of before, and
+            # with it publishes its will, *before* the birth that follows here. Under a new name
+            # that will would come a keep-alive later, and the unit would stay "offline".
+            client_id=f"mammoedge-{self._voice.site}-{self._voice.unit}",
+            will=self._voice.last_will(
+                self._providers.status(),
+                at_ms=self._providers.clock_ms(),
+                last_seq=self._ledger.last_seq(),
+            ),
+            signals=signals,
+            wake=self._ledger.wake,
+            accept=self._gate.admit,
+        )
+        try:
+            connection.open()
+        except CannotConnectError as error:
+            return str(error)
+        try:
+            first = self._first_signal(signals)
+            if not isinstance(first, Connected):
+                return first.reason if isinstance(first, Lost) else "the broker says nothing"
+            return self._converse(connection, first, signals)
+        finally:
+            # After a clean close this does nothing; after anything else the will speaks for us.
+            connection.abandon()
+
+    def _first_signal(self, signals: SimpleQueue[Signal]) -> Signal | None:
+        deadline_s = self._providers.monotonic() + self._settings.connect_timeout_s
+        while not self._stop.is_set() and self._providers.monotonic() < deadline_s:
+            try:
+                return signals.get(timeout=0.2)
+            except Empty:
+                continue
+        return None
+
+    def _converse(
+        self, connection: BrokerConnection, connected: Connected, signals: SimpleQueue[Signal]
+    ) -> str:
+        session = BrokerSession(
+            wire=connection,
+            connected=connected,
+            signals=signals,
+            ledger=self._ledger,
+            delivery=self._delivery,
+            voice=self._voice,
+            settings=self._settings,
+            providers=self._providers,
+            gate=self._gate,
+            reached=self._reached,
+        )
+        try:
+            session.begin()
+            while session.lost is None and not self._stop.is_set():
+                if self._look.is_set():
+                    self._look.clear()
+                    session.announce()
+                session.turn()
+                if session.born and not self._connected.is_set():
+                    LOG.info("connected: %s:%d", self._settings.host, self._settings.port)
+                    self._backoff.reset()
+                    self._connected.set()
+                session.wait()
+            if session.lost is None:
+                clean = session.farewell()
+                connection.close(with_will=not clean, timeout_s=self._settings.stop_timeout_s)
+        finally:
+            self._connected.clear()
+            self._delivery.connection_lost()
+        return session.lost or "stopped"

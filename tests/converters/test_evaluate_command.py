@@ -1,0 +1,174 @@
+"""`mammoedge evaluate`: its last line, its verdict, and what it does not hide."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pytest
+
+from converters.phantom import Phantom
+from runtime.cli import main
+from tests.packages import build_package
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package whose score is the brightness of the image."""
+    return build_package(tmp_path_factory.mktemp("packages"), score="brightness")
+
+
+@pytest.fixture(scope="module")
+def spacing_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, but it needs to know how large a pixel is."""
+    folder = tmp_path_factory.mktemp("packages")
+    return build_package(folder, score="brightness", resize="spacing_mm", name="spacing")
+
+
+@pytest.fixture
+def views(tmp_path: Path) -> Path:
+    """Eight views; the malignant ones are brighter, but for one pair."""
+    folder = tmp_path / "views"
+    folder.mkdir()
+    grays = (0.9, 0.8, 0.7, 0.5, 0.6, 0.4, 0.3, 0.2)
+    for number, gray in enumerate(grays):
+        pixels = Phantom(lesion=False, bits_stored=8).pixels() * gray
+        assert cv2.imwrite(str(folder / f"{number}.png"), pixels.astype(np.uint8))
+    rows = [
+        f"{n}.png,p{n},L,{'CC' if n % 2 else 'MLO'},{'malignant' if n < 4 else 'normal'},0.25,"
+        for n in range(8)
+    ]
+    write_labels(folder, rows)
+    return folder
+
+
+def write_labels(folder: Path, rows: list[str]) -> None:
+    """labels.csv in the form of the sample data."""
+    header = "file,patient,laterality,view,label,pixel_spacing_mm,note"
+    (folder / "labels.csv").write_text("\n".join([header, *rows]) + "\n")
+
+
+def evaluate(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, dict[str, Any]]:
+    """Exit code and last line."""
+    code = main(["evaluate", *(str(word) for word in words), "--threads", "1"])
+    return code, json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_the_last_line_has_every_figure(
+    package: Path, views: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """15 of 16 pairs are in order; subgroups, interval and verdict stand beside it."""
+    labels = views / "labels.csv"
+    code, line = evaluate(capsys, package, "--images", views, "--labels", labels, "--json")
+    assert code == 0
+    assert (line["n"], line["positives"], line["not_assessed"]) == (8, 4, 0)
+    assert line["auc"] == line["auc_assessed"] == pytest.approx(15 / 16, abs=1e-4)
+    assert line["ci95"][0] < line["auc"] < line["ci95"][1]
+    assert line["by"]["view=CC"]["n"] == 4
+    assert line["by"]["view=MLO"]["auc"] == 1.0
+    assert line["verdict"] == "pass"
+
+
+def test_a_missed_auc_fails_and_says_so_by_exit_code(
+    package: Path, views: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0 only on pass."""
+    labels = views / "labels.csv"
+    words = (package, "--images", views, "--labels", labels, "--json", "--min-auc")
+    assert evaluate(capsys, *words, 0.93)[0] == 0
+    code, line = evaluate(capsys, *words, 0.95)
+    assert (code, line["verdict"]) == (1, "fail")
+
+
+def test_with_json_nothing_else_is_printed(
+    package: Path, views: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Progress goes to stderr; without --json a table precedes the line."""
+    words = ["evaluate", str(package), "--images", str(views)]
+    words += ["--labels", str(views / "labels.csv"), "--threads", "1"]
+    assert main([*words, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 1
+    assert "8/8 images" in printed.err
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "balanced" in shown
+    assert "verdict: pass" in shown
+
+
+def test_an_unreadable_positive_costs_what_a_missed_one_costs(
+    package: Path, views: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It counts lowest in `auc`, is left out of `auc_assessed`, and its reason is counted."""
+    (views / "0.png").write_bytes(b"torn")
+    labels = views / "labels.csv"
+    code, line = evaluate(capsys, package, "--images", views, "--labels", labels, "--json")
+    assert code == 0
+    assert line["not_assessed"] == 1
+    assert line["not_assessed_by_reason"] == {"undecodable": 1}
+    assert line["auc"] == pytest.approx(11 / 16, abs=1e-4)
+    assert line["auc_assessed"] == pytest.approx(11 / 12, abs=1e-4)
+
+
+def test_without_any_spacing_a_view_is_not_assessed(
+    spacing_package: Path, views: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unless the option gives it; the CSV's column goes before the option."""
+    rows = (views / "labels.csv").read_text().replace(",0.25,", ",,").splitlines()[1:]
+    write_labels(views, rows)
+    words = (spacing_package, "--images", views, "--labels", views / "labels.csv", "--json")
+    _, line = evaluate(capsys, *words)
+    assert line["not_assessed_by_reason"] == {"spacing_unknown": 8}
+    _, line = evaluate(capsys, *words, "--pixel-spacing-mm", 0.25)
+    assert line["not_assessed"] == 0
+
+
+def test_regions_are_judged_whole_without_view_side_or_gate(
+    spacing_package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Crops have no breast to find; the folders are label and subgroup; 0.05 mm is assumed."""
+    for number in range(8):
+        label = "malignant" if number < 4 else "benign_without_callback"
+        path = tmp_path / ("mass", "calc")[number % 2] / label / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        gray = np.full((40, 60), 250 - 20 * number, np.uint8)
+        assert cv2.imwrite(str(path), gray)
+    words = (spacing_package, "--images", tmp_path, "--labels-from-folders", "--regions", "--json")
+    code, line = evaluate(capsys, *words)
+    assert code == 0
+    assert (line["n"], line["positives"], line["not_assessed"]) == (8, 4, 0)
+    assert line["auc"] == 1.0
+    assert sorted(line["by"]) == ["calc", "mass"]
+
+
+@pytest.mark.parametrize("missing", ["images", "labels", "package"])
+def test_what_is_not_there_is_named(
+    package: Path,
+    views: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    missing: str,
+) -> None:
+    """Exit code 2, a line on stderr, no verdict."""
+    paths = {"images": views, "labels": views / "labels.csv", "package": package}
+    paths[missing] = tmp_path / "nowhere"
+    words = ["evaluate", str(paths["package"]), "--images", str(paths["images"])]
+    assert main([*words, "--labels", str(paths["labels"]), "--json"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "nowhere" in printed.err
+
+
+def test_a_package_of_four_views_is_not_evaluated_view_by_view(
+    tmp_path: Path, views: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says why."""
+    path = build_package(tmp_path, scope="exam", score=0.4)
+    words = ["evaluate", str(path), "--images", str(views)]
+    assert main([*words, "--labels", str(views / "labels.csv")]) == 2
+    assert "scope view" in capsys.readouterr().err

@@ -1,0 +1,113 @@
+"""Labels of an evaluation set: from a CSV or from folders, or refused with file and field."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from converters.errors import BenchFaultError
+from converters.labels import Labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEADER = "file,patient,laterality,view,label,pixel_spacing_mm,density,note\n"
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Three empty files that are never opened here."""
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def table(folder: Path, *rows: str) -> Path:
+    """A labels.csv with the given rows."""
+    path = folder / "labels.csv"
+    path.write_text(HEADER + "\n".join(rows) + "\n")
+    return path
+
+
+def test_a_view_has_the_worst_label_of_its_rows(images: Path) -> None:
+    """Also when its rows do not follow each other, and in either order."""
+    labels = Labels.from_csv(
+        images,
+        table(
+            images,
+            "a.png,1,R,MLO,benign,0.2,,",
+            "b.png,1,L,MLO,malignant,,,",
+            "a.png,1,R,MLO,malignant,0.2,,",
+            "b.png,1,L,MLO,normal,,,",
+            "c.png,2,L,CC,benign,,,",
+        ),
+    )
+    assert [(i.path.name, i.positive) for i in labels] == [
+        ("a.png", True),
+        ("b.png", True),
+        ("c.png", False),
+    ]
+
+
+def test_columns_become_subgroups_but_not_those_that_name_someone(images: Path) -> None:
+    """View, laterality and density do; patient, file, label and note do not."""
+    labels = Labels.from_csv(images, table(images, "a.png,7,R,MLO,malignant,0.2,D,seen twice"))
+    (image,) = labels
+    assert image.subgroups == ("laterality=R", "view=MLO", "density=D")
+    assert (image.laterality, image.view, image.pixel_spacing_mm) == ("R", "MLO", 0.2)
+
+
+def test_folders_are_label_and_subgroups(tmp_path: Path) -> None:
+    """The last folder is the label, those above it are subgroups."""
+    for name in ("mass/malignant/1.jpg", "calc/benign_without_callback/2.jpg", "calc/notes.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = [(i.path.name, i.positive, i.subgroups) for i in Labels.from_folders(tmp_path)]
+    assert found == [("2.jpg", False, ("calc",)), ("1.jpg", True, ("mass",))]
+
+
+@pytest.mark.parametrize(
+    ("row", "telling"),
+    [
+        ("gone.png,1,R,CC,malignant,,,", "'gone.png' does not exist"),
+        ("../a.png,1,R,CC,malignant,,,", "does not lie below"),
+        ("a.png,1,R,CC,cancer,,,", "label 'cancer' is none of"),
+        ("a.png,1,R,CC,malignant,wide,,", "'wide' is no number"),
+        ("a.png,1,R,CC,malignant,-1,,", "not between 0 and 10"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_named_by_its_line(
+    images: Path, row: str, telling: str
+) -> None:
+    """File, line and field stand in the message; good rows beside it do not hide it."""
+    path = table(images, "b.png,1,R,CC,malignant,,,", row)
+    with pytest.raises(BenchFaultError, match=r"labels\.csv, line 3") as refused:
+        Labels.from_csv(images, path)
+    assert telling in refused.value.faults[0]
+
+
+def test_a_csv_without_its_columns_is_refused(images: Path) -> None:
+    """Both missing columns are named."""
+    path = images / "labels.csv"
+    path.write_text("image,class\na.png,malignant\n")
+    with pytest.raises(BenchFaultError) as refused:
+        Labels.from_csv(images, path)
+    assert len(refused.value.faults) == 2
+
+
+def test_a_set_without_positives_is_refused(images: Path) -> None:
+    """No AUC can come of it."""
+    with pytest.raises(BenchFaultError, match="no image is labelled malignant"):
+        Labels.from_csv(images, table(images, "a.png,1,R,CC,benign,,,"))
+
+
+def test_a_folder_that_is_no_label_is_refused_once(tmp_path: Path) -> None:
+    """Not once for each of its files."""
+    (tmp_path / "maybe").mkdir()
+    for number in range(5):
+        (tmp_path / "maybe" / f"{number}.png").touch()
+    with pytest.raises(BenchFaultError) as refused:
+        Labels.from_folders(tmp_path)
+    assert len(refused.value.faults) == 1

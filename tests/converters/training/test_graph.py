@@ -1,0 +1,77 @@
+"""The shipped graph keeps its contract, here with random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed (extra [train])")
+
+from converters.training.export import export_onnx  # noqa: E402  (needs torch)
+from converters.training.graph import (  # noqa: E402
+    Calibration,
+    Pooling,
+    SuspicionGraph,
+    content_cells,
+    pool_logits,
+)
+from converters.training.network import LesionNetwork  # noqa: E402
+
+
+@pytest.fixture
+def graph() -> SuspicionGraph:
+    """A graph with random weights."""
+    torch.manual_seed(0)
+    return SuspicionGraph(LesionNetwork(), Pooling(), Calibration()).eval()
+
+
+def test_outputs_are_probabilities_on_the_stated_grid(graph: SuspicionGraph) -> None:
+    """Suspicion is (1, 1), evidence a cell for every 32 pixels, both 0..1; empty cells are 0."""
+    view = torch.zeros(1, 1, 192, 128)
+    view[:, :, :96, :64] = torch.randn(96, 64)
+    with torch.no_grad():
+        suspicion, evidence = graph(view)
+    assert suspicion.shape == (1, 1)
+    assert evidence.shape == (1, 1, 6, 4)
+    assert 0 <= float(suspicion) <= 1
+    assert not evidence[0, 0, 3:].any()
+    assert (evidence[0, 0, :3, :2] > 0).all()
+
+
+def test_an_empty_view_has_no_suspicion(graph: SuspicionGraph) -> None:
+    """Nothing but padding scores practically 0."""
+    with torch.no_grad():
+        assert float(graph(torch.zeros(1, 1, 128, 128))[0]) < 1e-6
+
+
+def test_a_crop_smaller_than_a_cell_still_counts() -> None:
+    """The fullest cell sets what content is, so 20 x 20 pixels are one cell."""
+    view = torch.zeros(1, 1, 128, 128)
+    view[:, :, :20, :20] = 1.0
+    assert float(content_cells(view, 32).sum()) == 1.0
+
+
+def test_pooling_ignores_cells_without_content() -> None:
+    """High logits in padding do not raise the score; a fraction of the content's cells does."""
+    logits = torch.tensor([[[[9.0, 1.0], [2.0, 3.0]]]])
+    content = torch.tensor([[[[0.0, 1.0], [1.0, 1.0]]]])
+    pooling = Pooling(smoothing_cells=1, fraction=0.5, minimum_cells=1.0)
+    # 1.5 of three cells: all of the 3 and half of the 2.
+    assert float(pool_logits(logits, content, pooling)) == pytest.approx(4.0 / 1.5)
+
+
+def test_the_onnx_file_gives_what_torch_gives(graph: SuspicionGraph, tmp_path: Path) -> None:
+    """Static shapes, the contract's names, and the same figures without torch."""
+    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    path = tmp_path / "graph.onnx"
+    export_onnx(graph, path, rows_px=192, columns_px=128)
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    view = np.zeros((1, 1, 192, 128), dtype=np.float32)
+    view[..., :100, :90] = np.random.default_rng(0).standard_normal((100, 90))
+    found = compiled({"view": view})
+    with torch.no_grad():
+        suspicion, evidence = graph(torch.from_numpy(view))
+    np.testing.assert_allclose(found["suspicion"], suspicion.numpy(), atol=1e-4)
+    np.testing.assert_allclose(found["evidence"], evidence.numpy(), atol=1e-4)

@@ -1,0 +1,70 @@
+"""Fixtures of the unit's door: real intakes on free ports, real tools of Debian's dcmtk."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from firmware_bridge.dicom_intake import DicomIntake
+from firmware_bridge.dicom_intake_settings import DicomIntakeSettings
+from tests.conftest import skip_or_fail
+from tests.firmware_bridge.fakes import Door, FakeReceiver, answers
+from tests.synthetic import mammogram_dataset, write
+
+
+@pytest.fixture
+def receiver(tmp_path):
+    return FakeReceiver(tmp_path / "unit")
+
+
+@pytest.fixture
+def open_door(receiver):
+    """Starts an intake with the settings given.
+
+    At the end each that still runs must serve one more peer, whatever the test did to it.
+    """
+    intakes = []
+
+    def start(**settings) -> Door:
+        intake = DicomIntake(DicomIntakeSettings(port=0, host="127.0.0.1", **settings))
+        intake.start(receiver)
+        intakes.append(intake)
+        return Door(intake=intake, receiver=receiver)
+
+    yield start
+    for intake in intakes:
+        still_works = intake.settings.calling_ae_titles or not intake.running or answers(intake)
+        intake.stop()
+        assert still_works, "the door does not serve the next peer"
+
+
+@pytest.fixture
+def door(open_door):
+    """An intake with default settings."""
+    return open_door()
+
+
+@pytest.fixture
+def view_file(tmp_path):
+    """A small mammogram as a file."""
+    return write(mammogram_dataset(rows=256, columns=208), tmp_path / "view.dcm")
+
+
+@pytest.fixture
+def dcmtk():
+    """Runs a tool of Debian's dcmtk by its full path: pynetdicom installs some of the same name."""
+
+    def run(tool: str, *arguments, check: bool = True) -> str:
+        path = Path("/usr/bin") / tool
+        if not path.exists():
+            skip_or_fail(f"{path} (Debian package dcmtk)")
+        done = subprocess.run(
+            [path, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+        )
+        output = done.stdout + done.stderr
+        assert not check or done.returncode == 0, output
+        return output
+
+    return run

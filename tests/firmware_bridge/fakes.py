@@ -1,0 +1,162 @@
+"""A receiver that makes objects durable for real, and a peer that speaks DICOM byte by byte."""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydicom.dataset import Dataset
+from pynetdicom import AE, build_context
+from pynetdicom.dsutils import encode
+from pynetdicom.sop_class import Verification
+
+from firmware_bridge.transfer_syntaxes import (
+    DIGITAL_MAMMOGRAPHY_FOR_PRESENTATION,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+)
+from runtime.intake import OutOfRoomError, Receipt, Received, ReceptionRefusedError
+from runtime.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from firmware_bridge.dicom_intake import DicomIntake
+
+
+class FakeReceiver:
+    """Fsyncs and moves files like the ledger, keeps a list, and refuses what it is told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.incoming = folder / "incoming"
+        self.stored_folder = folder / "stored"
+        self.incoming.mkdir(parents=True, exist_ok=True)
+        self.stored_folder.mkdir(exist_ok=True)
+        self.stored: list[tuple[Path, str, str]] = []
+        self.reports: list[tuple[str, str, str]] = []
+        self.refuse: Reason | None = None
+        self.room = True
+        self.delay_s = 0.0
+        self._lock = threading.Lock()
+
+    def check_room(self, size_bytes: int = 0) -> None:
+        if not self.room:
+            raise OutOfRoomError
+
+    def receive(self, path: Path, *, source: str, peer: str) -> Received:
+        if self.delay_s:
+            threading.Event().wait(self.delay_s)
+        if self.refuse is not None:
+            path.unlink()
+            raise ReceptionRefusedError(self.refuse, "as the test wants it")
+        if not self.room:
+            path.unlink()
+            raise OutOfRoomError
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        with self._lock:
+            number = len(self.stored)
+            target = self.stored_folder / f"{number}.dcm"
+            path.rename(target)
+            self.stored.append((target, source, peer))
+        return Received(image_id=number, receipt=Receipt.STORED)
+
+    def report(self, event: str, detail: str, *, source: str) -> None:
+        self.reports.append((event, detail, source))
+
+
+@dataclass(frozen=True)
+class Door:
+    """A running intake and what is behind it."""
+
+    intake: DicomIntake
+    receiver: FakeReceiver
+
+    @property
+    def port(self) -> int:
+        return self.intake.port
+
+    @property
+    def half_received(self) -> list[Path]:
+        return list(self.receiver.incoming.iterdir())
+
+
+class RawPeer:
+    """A peer that negotiates properly and then sends whatever bytes the test wants."""
+
+    def __init__(
+        self,
+        port: int,
+        *,
+        sop_class: str = DIGITAL_MAMMOGRAPHY_FOR_PRESENTATION,
+        transfer_syntax: str = EXPLICIT_VR_LITTLE_ENDIAN,
+    ) -> None:
+        entity = AE(ae_title="RAWPEER")
+        entity.network_timeout = 10
+        self.assoc = entity.associate(
+            "127.0.0.1", port, contexts=[build_context(sop_class, transfer_syntax)]
+        )
+        assert self.assoc.is_established
+        self.sop_class = sop_class
+
+    def send(self, data: bytes) -> None:
+        connection = self.assoc.dul.socket.socket
+        if connection is None:
+            raise ConnectionError("cut off")
+        connection.sendall(data)
+
+    def pdu(self, control: int, data: bytes, *, context_id: int = 1) -> bytes:
+        """A P-DATA-TF PDU with one presentation data value (PS3.8 9.3.5)."""
+        pdv = struct.pack(">LBB", len(data) + 2, context_id, control) + data
+        return struct.pack(">BBL", 4, 0, len(pdv)) + pdv
+
+    def command(self, *, sop_class: str | None = None, data_set: bool = True, **more) -> bytes:
+        """The PDU of a C-STORE request's command set."""
+        command = Dataset()
+        command.AffectedSOPClassUID = sop_class or self.sop_class
+        command.CommandField = 0x0001
+        command.MessageID = 1
+        command.Priority = 0
+        command.CommandDataSetType = 0x0001 if data_set else 0x0101
+        command.AffectedSOPInstanceUID = "1.2.3.4"
+        for keyword, value in more.items():
+            setattr(command, keyword, value)
+        return self.pdu(0b11, encode(command, is_implicit_vr=True, is_little_endian=True))
+
+    def hang_up(self) -> None:
+        """Closes the connection without a word."""
+        self.assoc.dul.socket._shutdown_socket()
+
+    def wait_until_aborted(self, timeout_s: float = 5.0) -> bool:
+        return wait_until(lambda: self.assoc.is_aborted, timeout_s)
+
+
+def wait_until(holds: Callable[[], bool], timeout_s: float = 5.0) -> bool:
+    """Whether it came to hold in that time."""
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        if holds():
+            return True
+        time.sleep(0.01)
+    return holds()
+
+
+def answers(intake: DicomIntake) -> bool:
+    """Whether an echo gets through, soon."""
+    entity = AE(ae_title="NEXT")
+    entity.add_requested_context(Verification)
+    titles = intake.settings.called_ae_titles or ("ANY",)
+
+    def echoed() -> bool:
+        assoc = entity.associate("127.0.0.1", intake.port, ae_title=titles[0])
+        if not assoc.is_established:
+            return False
+        status = assoc.send_c_echo().get("Status")
+        assoc.release()
+        return status == 0x0000
+
+    return wait_until(echoed)

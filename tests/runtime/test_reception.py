@@ -1,0 +1,129 @@
+"""Reception: a complete file becomes a durable image, or nothing of it stays."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from runtime.exam_desk import SpooledObject
+from runtime.intake import OutOfRoomError, Receipt, Received, ReceptionRefusedError
+from runtime.ledger import LedgerError
+from runtime.messages import EventKind
+from runtime.reasons import Reason
+from runtime.reception import Reception, RoomLimits
+from tests.synthetic import mammogram_dataset, write
+
+
+class FakeDesk:
+    """Remembers what it was told, or fails as a full disk would."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.received: list[SpooledObject] = []
+        self.receipt = Receipt.STORED
+        self.broken = False
+
+    def receive(self, spooled):
+        if self.broken:
+            raise LedgerError(self.folder / "ledger.db", "database or disk is full")
+        self.received.append(spooled)
+        return Received(image_id=1, receipt=self.receipt)
+
+
+class Bench:
+    """A reception with fakes behind it."""
+
+    def __init__(self, folder, *, reserve_bytes=0, waiting=0):
+        self.desk = FakeDesk(folder)
+        self.events: list[tuple[EventKind, str]] = []
+        self.hints: list[str] = []
+        self.reception = Reception(
+            folder=folder,
+            limits=RoomLimits(
+                reserve_bytes=reserve_bytes, max_waiting_images=10, max_object_bytes=1 << 30
+            ),
+            desk=self.desk,
+            waiting_images=lambda: waiting,
+            arrived=lambda: None,
+            anticipate=self.hints.append,
+            event=lambda kind, detail: self.events.append((kind, detail)),
+            reached=lambda _point: None,
+        )
+
+    def arrive(self, ds, name="a.dcm"):
+        path = self.reception.incoming / name
+        write(ds, path)
+        return path
+
+    def spooled(self):
+        return list((self.reception.incoming.parent / "spool").iterdir())
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def test_an_image_is_spooled_and_made_known(bench):
+    """The file moves to the spool, its bytes hashed; the worker got the hint before the row."""
+    path = bench.arrive(mammogram_dataset(rows=64, columns=48))
+    assert bench.reception.receive(path, source="test", peer="UNIT").receipt is Receipt.STORED
+    (spooled,) = bench.spooled()
+    assert bench.desk.received[0].path == str(spooled) == bench.hints[0]
+    assert len(bench.desk.received[0].sha256) == 64
+    assert not path.exists()
+
+
+def test_a_known_image_leaves_no_second_file(bench):
+    """The same bytes again: answered with success, the copy is removed."""
+    bench.desk.receipt = Receipt.KNOWN
+    bench.reception.receive(
+        bench.arrive(mammogram_dataset(rows=64, columns=48)), source="t", peer=""
+    )
+    assert bench.spooled() == []
+
+
+def test_a_ledger_that_cannot_commit_refuses_the_image(bench):
+    """A full disk under the ledger: out of room, nothing left behind, no success."""
+    bench.desk.broken = True
+    path = bench.arrive(mammogram_dataset(rows=64, columns=48))
+    with pytest.raises(OutOfRoomError):
+        bench.reception.receive(path, source="test", peer="")
+    assert bench.spooled() == []
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", Reason.UNREADABLE), (b"x" * 4096, Reason.UNREADABLE)],
+    ids=["empty", "no DICOM"],
+)
+def test_what_cannot_be_read_is_refused_with_an_event(bench, content, reason):
+    """The sender hears no, the site hears of it, nothing is kept."""
+    path = bench.reception.incoming / "x.dcm"
+    path.write_bytes(content)
+    with pytest.raises(ReceptionRefusedError) as caught:
+        bench.reception.receive(path, source="test", peer="")
+    assert caught.value.reason is reason
+    assert [kind for kind, _ in bench.events] == [EventKind.IMAGE_REFUSED]
+    assert not path.exists()
+
+
+def test_no_room_on_disk_or_in_the_queue_refuses(tmp_path):
+    """Below the reserve, or with too many images waiting, an image is not taken."""
+    total = shutil.disk_usage(tmp_path).total
+    for number, limits in enumerate(({"reserve_bytes": total}, {"waiting": 10})):
+        bench = Bench(tmp_path / str(number), **limits)
+        with pytest.raises(OutOfRoomError):
+            bench.reception.check_room()
+
+
+def test_files_that_no_row_knows_are_swept_at_the_start(bench):
+    """They were never answered with success; those that are known stay, with their artefacts."""
+    spool = bench.reception.incoming.parent / "spool"
+    for name in ("known.dcm", "known.evidence.npy", "orphan.dcm"):
+        (spool / name).write_bytes(b"x")
+    (bench.reception.incoming / "half.dcm").write_bytes(b"x")
+    assert bench.reception.sweep({str(spool / "known.dcm")}) == 2
+    assert sorted(path.name for path in spool.iterdir()) == ["known.dcm", "known.evidence.npy"]
