@@ -115,7 +115,7 @@ def _read(source: Path) -> Any:
 
     try:
         # convert_model, not read_model: it also simplifies the graph (Clip becomes Clamp, shapes
-        # become constants), without which NNCF leaves depthwise convolutions in FP32.
+        # become constants), without which the CPU runs quantised depthwise layers in FP32.
         return openvino.convert_model(str(source))
     except (
         RuntimeError,

@@ -140,6 +140,7 @@ def _wait_until_ready(
 ) -> Destination:
     """Waits for `status` online with an intake; shows that something is going on."""
     print("service   starting (the first start compiles the model) ", end="", flush=True)
+    reasons: tuple[str, ...] = ()
     while True:
         heard = listener.next(1.0)
         if service.exit_code is not None:
@@ -153,6 +154,9 @@ def _wait_until_ready(
             if status.state is UnitState.ONLINE and destination is not None:
                 print(f" ready\nintake    {', '.join(status.intakes)}")
                 return destination
+            if status.reasons not in (reasons, ("starting",)):
+                print(f" [{', '.join(status.reasons)}] ", end="", flush=True)
+            reasons = status.reasons
 
 
 @dataclass(kw_only=True)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from runtime.exam import (
     Exam,
     ExamRules,
+    Phase,
     image_received,
     outcome_recorded,
     revise,
     role_of,
     timeout_due_ms,
 )
-from runtime.exam_flag import ExamFlag, Role
+from runtime.exam_flag import Completion, ExamFlag, Role
 from runtime.intake import Receipt, Received
 from runtime.job_planning import CHECK_ONLY, plan_jobs
 from runtime.ledger_rows import NewObject
@@ -223,6 +224,29 @@ class ExamDesk:
         tx.save_exam(revised, flag)
         tx.enqueue(self._voice.exam(flag, at_ms=now_ms), now_ms)
         return flag
+
+    # --- the unit's own word ---------------------------------------------------------------------
+
+    def close_exam(self, study_uid: str, by: Completion) -> ExamFlag | None:
+        """The unit says that the exam is over; final as soon as no image waits for the worker.
+
+        None if that is later, or if nothing of the exam has come yet (it is remembered).
+        """
+        return self._ledger.transact(lambda tx: self._close(tx, study_uid, by))
+
+    def _close(self, tx: LedgerTransaction, study_uid: str, by: Completion) -> ExamFlag | None:
+        now_ms = self._clock_ms()
+        exam = tx.exam(study_uid) or Exam(study_instance_uid=study_uid, last_activity_ms=now_ms)
+        if exam.closed_by is not None:
+            return None
+        was_final = exam.phase is Phase.FINAL
+        exam = replace(exam, closed_by=by)
+        tx.save_exam(exam)
+        settled = self._settle_leftovers(tx, study_uid, now_ms)
+        images = tx.exam_images(study_uid)
+        if was_final or not images or any(image.outcome is None for image in images):
+            return None
+        return self._publish(tx, exam, settled, {}, now_ms)
 
     # --- time passes -----------------------------------------------------------------------------
 

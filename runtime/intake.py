@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from runtime.exam_flag import Completion
     from runtime.reasons import Reason
 
 
@@ -71,6 +72,10 @@ class Receiver(Protocol):
             ReceptionRefusedError: not a mammogram, unreadable header, …; an event was published.
             OutOfRoomError: see `check_room`.
         """
+        ...
+
+    def close_exam(self, study_instance_uid: str, by: Completion) -> None:
+        """The unit's own word that no more images of the exam will come (exam_closed, MPPS)."""
         ...
 
     def report(self, event: str, detail: str, *, source: str) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runtime.exam_desk import ExamDesk
+    from runtime.exam_flag import Completion
 
 LOG = logging.getLogger(__name__)
 
@@ -93,6 +94,10 @@ class Reception:
         """Logs and publishes something that an operator should know."""
         LOG.warning("%s: %s: %s", source, event, detail)
         self._event(EventKind(event), f"{source}: {detail}")
+
+    def close_exam(self, study_instance_uid: str, by: Completion) -> None:
+        """The unit's own word that no more images of the exam will come."""
+        self._desk.close_exam(study_instance_uid, by)
 
     def receive(self, path: Path, *, source: str, peer: str) -> Received:
         """Takes over a complete DICOM file below `incoming`; returns when it is durable."""

@@ -65,6 +65,10 @@ class FakeReceiver:
             self.stored.append((target, source, peer))
         return Received(image_id=number, receipt=Receipt.STORED)
 
+    def close_exam(self, study_instance_uid, by):
+        """Remembers what the unit said."""
+        self.closed = [*getattr(self, "closed", []), (study_instance_uid, by)]
+
     def report(self, event: str, detail: str, *, source: str) -> None:
         self.reports.append((event, detail, source))
 

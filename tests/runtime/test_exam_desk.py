@@ -221,3 +221,22 @@ def test_a_new_package_is_said_and_takes_over_the_open_jobs(tmp_path):
     events = [message["event"] for message in newer.said("event")]
     assert events == ["service_started", "service_started", "model_changed"]
     newer.ledger.close()
+
+
+def test_the_units_own_word_ends_an_exam_with_views_missing(bench):
+    """exam_closed after two views: final at once, by the unit's word, and the missing are named."""
+    for view in ALL[:2]:
+        bench.receive(view)
+        bench.judge_next(result(0.1))
+    flag = bench.desk.close_exam("1.2.3", Completion.EXAM_CLOSED)
+    assert (flag.final, flag.completed_by) == (True, Completion.EXAM_CLOSED)
+    assert flag.missing_views == ALL[2:]
+    assert bench.desk.close_exam("1.2.3", Completion.MPPS) is None
+
+
+def test_the_units_word_waits_for_the_worker(bench):
+    """An exam that is closed while its last image is at the worker ends with that outcome."""
+    bench.receive("RCC")
+    assert bench.desk.close_exam("1.2.3", Completion.MPPS) is None
+    flag = bench.judge_next(result(0.9))
+    assert (flag.final, flag.completed_by, flag.flag) == (True, Completion.MPPS, Flag.PRIORITY)

@@ -1,4 +1,4 @@
-"""How much memory the door takes, and how fast an object is through it. With real processes."""
+"""The door in a process of its own: its memory, its speed, and what kill -9 leaves."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.firmware_bridge.fakes import RawPeer, wait_until
 from tests.synthetic import mammogram_dataset, write
 
 MEMORY_LIMIT_MB = 150.0
@@ -44,21 +45,49 @@ def full_size_views(tmp_path_factory):
 
 
 @pytest.fixture
-def hosted(tmp_path):
-    """An intake in a process of its own."""
+def host(tmp_path):
+    """Starts an intake in a process of its own, always on the same folder."""
     root = Path(__file__).resolve().parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOST, tmp_path / "unit"],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    yield process
-    process.stdin.close()
-    process.wait(20)
-    process.stdout.close()
+    processes = []
+
+    def start() -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOST, tmp_path / "unit"],
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": str(root)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.stdin.close()
+        process.wait(20)
+        process.stdout.close()
+
+
+@pytest.fixture
+def hosted(host):
+    """An intake in a process of its own."""
+    return host()
+
+
+def test_a_killed_process_leaves_no_half_object_for_long(host, tmp_path):
+    """kill -9 in the middle of an object: the next start removes what was half received."""
+    first = host()
+    peer = RawPeer(int(first.stdout.readline()))
+    peer.send(peer.command() + peer.pdu(0b00, bytes(100_000)))
+    incoming = tmp_path / "unit" / "incoming"
+    assert wait_until(lambda: any(incoming.iterdir()))
+    first.kill()
+    first.wait(10)
+    assert any(incoming.iterdir())
+    second = host()
+    int(second.stdout.readline())
+    assert list(incoming.iterdir()) == []
 
 
 def test_ten_associations_at_once_stay_below_150_mb(hosted, dcmtk, full_size_views):
