@@ -113,6 +113,8 @@ class Reception:
     def _receive(self, path: Path, *, source: str, peer: str) -> Received:
         size_bytes = path.stat().st_size
         self.check_room()
+        if size_bytes > self._limits.max_object_bytes:
+            raise ReceptionRefusedError(Reason.TOO_LARGE, f"{size_bytes} bytes")
         try:
             header = read_image_header(path)
         except HeaderRefusedError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import random
-import resource
 import secrets
 import signal
 import threading
@@ -24,6 +23,7 @@ from runtime.messages import EventKind, HealthFacts, ModelPart, OperatingPointPa
 from runtime.outcome import ModelRef
 from runtime.publisher import Publisher
 from runtime.reception import Reception, RoomLimits
+from runtime.resident_memory import peak_resident_mb
 from runtime.settings import Settings, load_settings
 from runtime.site_key import read_site_key
 from runtime.supervisor import WORKER_COMMAND, Supervisor, WorkerLimits
@@ -271,7 +271,7 @@ class Service:
         return HealthFacts(
             stages=self._latency.summary(),
             queue_depth=parts.ledger.transact(lambda tx: tx.jobs_open()),
-            memory_mb={"control": _resident_mb(), "worker": worker.memory_mb},
+            memory_mb={"control": peak_resident_mb(), "worker": worker.memory_mb},
             disk_free_mb=max(0.0, parts.reception.free_bytes() / MEGABYTE),
             worker_restarts=max(0, worker.starts - 1),
             uptime_s=time.monotonic() - self._started_at,
@@ -384,11 +384,6 @@ class Service:
         parts.supervisor.stop(DRAIN_S)
         parts.publisher.stop()
         parts.reception.close()
-
-
-def _resident_mb() -> float:
-    """Peak resident memory of this process, MB (ru_maxrss is in KiB on Linux)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def configure_logging(level: str) -> None:

@@ -10,7 +10,6 @@ import ctypes
 import gc
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
@@ -23,6 +22,7 @@ from models.package import load_package
 from runtime.devices import EngineFaultError, NoUsableDeviceError
 from runtime.engine import open_engine
 from runtime.pipeline import Pipeline
+from runtime.resident_memory import peak_resident_mb
 from runtime.worker_protocol import (
     FROM_WORKER,
     TO_WORKER,
@@ -112,7 +112,7 @@ class Worker:
                 outcome = self._judge(request.job)
             except EngineFaultError as error:
                 return Faulted(job_id=request.job.job_id, detail=str(error))
-            return Done(outcome=outcome, memory_mb=_resident_mb())
+            return Done(outcome=outcome, memory_mb=peak_resident_mb())
         if isinstance(request, Anticipate):
             self._anticipate(request.path)
         return Anticipated()
@@ -135,11 +135,6 @@ class Worker:
             if path == job.images[0].path:
                 return self._pipeline.as_job_outcome(job, outcome, stage_ms)
         return self._pipeline.judge_job(job)
-
-
-def _resident_mb() -> float:
-    """Peak resident memory, MB (ru_maxrss is in KiB on Linux)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main(descriptor: int) -> int:
