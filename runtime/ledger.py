@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     done INTEGER NOT NULL DEFAULT 0, worker_deaths INTEGER NOT NULL DEFAULT 0,
     created_at_ms INTEGER NOT NULL, done_at_ms INTEGER, stage_ms TEXT) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_open ON jobs (job_id) WHERE done = 0;
+CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (done_at_ms);
 CREATE INDEX IF NOT EXISTS jobs_by_study ON jobs (study_uid);
 CREATE TABLE IF NOT EXISTS outcomes (
     job_id INTEGER NOT NULL, image_id INTEGER NOT NULL, outcome TEXT NOT NULL,

@@ -338,7 +338,7 @@ class Service:
                 self._check_room()
                 parts.desk.time_out_idle()
                 if time.monotonic() >= next_housekeeping:
-                    self._forget()
+                    self._keep_house()
                     next_housekeeping = time.monotonic() + HOUSEKEEPING_S
                 timeout_ms = parts.desk.next_timeout_ms()
             except LedgerError as error:
@@ -362,9 +362,10 @@ class Service:
             )
             parts.publisher.announce()
 
-    def _forget(self) -> None:
-        """Retention: spooled images, old exams, delivered messages."""
+    def _keep_house(self) -> None:
+        """What is due once a day: drift; and retention of images, exams, delivered messages."""
         parts, storage = self._parts, self._settings.storage
+        parts.desk.publish_drift(parts.package.score_histogram())
         now_ms = clock_ms()
         replay_ms = int(self._settings.expiry.replay_days * DAY_S * 1000)
         parts.ledger.transact(lambda tx: tx.outbox.forget_before(now_ms - replay_ms))

@@ -69,9 +69,10 @@ def pool_logits(logits: Tensor, content: Tensor, pooling: Pooling) -> Tensor:
     flat = masked.flatten(1)
     cells = flat.shape[1]
     ordered = torch.topk(flat, cells, dim=1, sorted=True).values
-    count = torch.clamp(
-        content.flatten(1).sum(dim=1, keepdim=True) * pooling.fraction,
-        min=pooling.minimum_cells,
+    filled = torch.clamp(content.flatten(1).sum(dim=1, keepdim=True), min=1.0)
+    # A lesion crop may have fewer cells than the minimum: then all of them count.
+    count = torch.minimum(
+        torch.clamp(filled * pooling.fraction, min=pooling.minimum_cells), filled
     )
     ranks = torch.arange(cells, dtype=torch.float32).unsqueeze(0)
     # A fractional count gives the last cell a fractional weight: no jump between sizes of breast.

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from models.histogram import ScoreHistogram
 from runtime.exam import ExamRules
 from runtime.exam_desk import ActivePackage, ExamDesk, SpooledObject
 from runtime.exam_flag import Completion
@@ -17,6 +18,7 @@ from runtime.reasons import Reason
 from runtime.voice import Voice
 from tests.builders import MODEL, header, manifest, result, unassessed
 
+DAY_MS = 86_400_000
 ALL = ("RCC", "LCC", "RMLO", "LMLO")
 
 
@@ -240,3 +242,28 @@ def test_the_units_word_waits_for_the_worker(bench):
     assert bench.desk.close_exam("1.2.3", Completion.MPPS) is None
     flag = bench.judge_next(result(0.9))
     assert (flag.final, flag.completed_by, flag.flag) == (True, Completion.MPPS, Flag.PRIORITY)
+
+
+def test_yesterdays_drift_is_published_once(bench):
+    """After midnight UTC the day before is compared with the reference: one row, not two."""
+    reference = ScoreHistogram(score="suspicion", counts=(5, 5), images=10)
+    bench.receive("RCC")
+    bench.judge_next(result(0.9))
+    assert bench.desk.publish_drift(reference) is False
+    bench.now_ms += DAY_MS
+    assert bench.desk.publish_drift(reference) is True
+    assert bench.desk.publish_drift(reference) is False
+    (drift,) = bench.said("drift")
+    assert (drift["day"], drift["images"], drift["exams"]) == ("1970-01-01", 1, 1)
+    assert (drift["histogram"], drift["priority_rate"], drift["psi"]) == ([0, 1], 1.0, None)
+
+
+def test_a_clock_that_was_set_back_does_not_keep_an_exam_open(bench):
+    """The wait begins anew at the corrected time, not a day later."""
+    bench.receive("RCC")
+    bench.judge_next(result(0.1))
+    bench.now_ms -= 500_000
+    assert bench.desk.time_out_idle() == 0
+    bench.now_ms += 60_000
+    assert bench.desk.time_out_idle() == 1
+    assert bench.said("exam")[-1]["final"] is True
