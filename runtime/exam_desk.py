@@ -97,6 +97,10 @@ class ExamDesk:
         """
         return self._ledger.transact(lambda tx: self._receive(tx, spooled))
 
+    def knows(self, sop_instance_uid: str) -> bool:
+        """Whether an object is stored under that SOP Instance UID."""
+        return bool(self._ledger.transact(lambda tx: tx.objects_with_uid(sop_instance_uid)))
+
     def _receive(self, tx: LedgerTransaction, spooled: SpooledObject) -> Received:
         now_ms = self._clock_ms()
         known = tx.objects_with_uid(spooled.header.sop_instance_uid)

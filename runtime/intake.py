@@ -95,6 +95,11 @@ class Intake(Protocol):
         """Where it listens, for people: `dicom://0.0.0.0:11112 (MAMMOEDGE)`, or a folder."""
         ...
 
+    @property
+    def alive(self) -> bool:
+        """Whether it still listens."""
+        ...
+
     def start(self, receiver: Receiver) -> None:
         """Starts listening; returns when it does. Raises OSError if the address is taken."""
         ...

@@ -61,6 +61,7 @@ CREATE TABLE IF NOT EXISTS outbox (
     replayed INTEGER NOT NULL DEFAULT 0, cleared INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox (seq)
     WHERE delivered_at_ms IS NULL AND parked_at_ms IS NULL;
+CREATE INDEX IF NOT EXISTS outbox_parked ON outbox (parked_at_ms) WHERE parked_at_ms NOTNULL;
 CREATE INDEX IF NOT EXISTS outbox_retained ON outbox (topic, seq) WHERE retained = 1;
 CREATE INDEX IF NOT EXISTS outbox_to_clear ON outbox (expires_at_ms)
     WHERE retained = 1 AND superseded = 0 AND cleared = 0;

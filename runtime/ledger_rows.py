@@ -173,11 +173,14 @@ class LedgerTransaction:
         )
 
     def exam_images(self, study_uid: str) -> list[ExamImage]:
-        """The exam's images, each with its newest outcome (None while it waits)."""
+        """The exam's images, each with its newest outcome (None while it waits).
+
+        A later job that could not judge an image (a companion failed) takes no judgement back.
+        """
         rows = self._connection.execute(
             "SELECT image_id, sop_uid, header, role, received_at_ms, superseded_by,"
             " (SELECT outcome FROM outcomes WHERE outcomes.image_id = objects.image_id"
-            "  ORDER BY job_id DESC LIMIT 1)"
+            "  ORDER BY json_extract(outcome, '$.score') NOTNULL DESC, job_id DESC LIMIT 1)"
             " FROM objects WHERE study_uid = ? AND conflicts_with IS NULL ORDER BY image_id",
             (study_uid,),
         ).fetchall()
@@ -400,8 +403,8 @@ class LedgerTransaction:
     def spooled_before(self, at_ms: int, limit: int = 200) -> list[tuple[int, str]]:
         """(image_id, path) of objects of final exams whose file may go."""
         return self._connection.execute(
-            "SELECT image_id, path FROM objects JOIN exams USING (study_uid)"
-            " WHERE path <> '' AND received_at_ms < ? AND phase = ? LIMIT ?",
+            "SELECT image_id, path FROM objects LEFT JOIN exams USING (study_uid)"
+            " WHERE path <> '' AND received_at_ms < ? AND coalesce(phase, ?2) = ?2 LIMIT ?",
             (at_ms, Phase.FINAL.value, limit),
         ).fetchall()
 

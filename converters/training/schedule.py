@@ -158,16 +158,12 @@ def loss_of(network: LesionNetwork, batch: Windows, schedule: Schedule) -> Tenso
     highest = pool_logits(
         cells[:, :1],
         content,
-        Pooling(
-            smoothing_cells=1, fraction=schedule.pooled_fraction, minimum_cells=POOLED_CELLS
-        ),
+        Pooling(smoothing_cells=1, fraction=schedule.pooled_fraction, minimum_cells=POOLED_CELLS),
     )[:, 0]
     highest = torch.where(content.sum(dim=(1, 2, 3)) > 0, highest, means[:, 0])
     smoothing = schedule.label_smoothing
     targets = batch.targets * (1 - smoothing) + 0.5 * smoothing
-    malignancy = functional.binary_cross_entropy_with_logits(
-        highest, targets, reduction="none"
-    )
+    malignancy = functional.binary_cross_entropy_with_logits(highest, targets, reduction="none")
     known = (batch.attributes >= 0).float()
     attributes = functional.binary_cross_entropy_with_logits(
         means[:, 1:], batch.attributes.clamp(min=0), reduction="none"
