@@ -7,10 +7,14 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from firmware_bridge.association_limits import MEBIBYTE, AssociationLimits
+from firmware_bridge.transport_security import TlsSettings
 
 # PS3.5 6.2, AE: 16 characters without backslash and control characters, not only spaces; spaces
 # around it say nothing, so that none are taken.
 AeTitle = Annotated[str, Field(pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")]
+
+
+ViewCode = Annotated[str, Field(pattern=r"^[RL](CC|MLO)$")]
 
 
 class DicomIntakeSettings(BaseModel):
@@ -26,6 +30,10 @@ class DicomIntakeSettings(BaseModel):
     )
     called_ae_titles: tuple[AeTitle, ...] = Field(
         default=(), description="under which names we answer; empty: any"
+    )
+    tls: TlsSettings | None = Field(default=None, description="no clear text then; port 2762")
+    procedure_views: dict[str, Annotated[tuple[ViewCode, ...], Field(min_length=1)]] = Field(
+        default={}, description="procedure codes (MPPS) of exams with fewer views than usual"
     )
     max_associations: int = Field(default=10, ge=1, le=100)
     max_pdu_kib: int = Field(

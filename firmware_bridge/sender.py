@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import ssl
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -127,6 +128,7 @@ class Sender:
         destination: who receives.
         files: everything that will be sent; their syntaxes are what is negotiated.
         calling_ae_title: our own.
+        tls: to a destination that takes TLS alone.
     """
 
     def __init__(
@@ -137,7 +139,9 @@ class Sender:
         calling_ae_title: str = "MAMMOSEND",
         connect_timeout_s: float = 10.0,
         response_timeout_s: float = 120.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._tls = (tls, destination.host) if tls is not None else None
         self._destination = destination
         self._contexts = sorted({(f.sop_class_uid, f.transfer_syntax_uid) for f in files})
         self._entity = AE(ae_title=calling_ae_title)
@@ -160,6 +164,7 @@ class Sender:
             self._destination.port,
             contexts=[build_context(*pair) for pair in self._contexts[:MAX_CONTEXTS]],
             ae_title=self._destination.ae_title,
+            tls_args=self._tls,
             evt_handlers=[
                 (evt.EVT_CONN_OPEN, self._connection_opened),
                 (evt.EVT_PDU_SENT, self._pdu_sent),

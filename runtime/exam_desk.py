@@ -138,7 +138,7 @@ class ExamDesk:
         exam = tx.exam(study_uid) or Exam(study_instance_uid=study_uid)
         tx.save_exam(image_received(exam, now_ms))
         superseded = self.word.supersede(tx, study_uid)
-        self._say_views(tx, study_uid, tx.exam_images(study_uid), superseded, {}, now_ms)
+        self._say_views(tx, study_uid, tx.exam_images(study_uid), superseded, now_ms=now_ms)
         jobs = plan_jobs(
             self._active.manifest.scope,
             tx.object(image_id),
@@ -223,7 +223,7 @@ class ExamDesk:
         """The messages of the images `judged`, then the exam's next revision and its message."""
         study_uid = exam.study_instance_uid
         images = tx.exam_images(study_uid)
-        self._say_views(tx, study_uid, images, judged, stage_ms, now_ms)
+        self._say_views(tx, study_uid, images, judged, stage_ms=stage_ms, now_ms=now_ms)
         revised, flag = revise(exam, images, self._rules, now_ms)
         tx.save_exam(revised, flag)
         tx.enqueue(self._voice.exam(flag, at_ms=now_ms), now_ms)
@@ -235,8 +235,9 @@ class ExamDesk:
         study_uid: str,
         images: Sequence[ExamImage],
         which: Collection[int],
-        stage_ms: Mapping[str, float],
+        *,
         now_ms: int,
+        stage_ms: Mapping[str, float] | None = None,
     ) -> None:
         """The messages of the images `which`, so far as they have an outcome."""
         for image in images:
@@ -245,7 +246,7 @@ class ExamDesk:
                     image,
                     study_instance_uid=study_uid,
                     at_ms=now_ms,
-                    stage_ms=stage_ms,
+                    stage_ms=stage_ms or {},
                     among=images,
                 )
                 tx.enqueue(view, now_ms)
