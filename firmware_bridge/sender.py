@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # PS3.8 9.3.2.2: odd numbers from 1 to 255.
 MAX_CONTEXTS = 128
+PDUS_BEFORE_BREAK = 2
+"""The command, and the first fragment of the data set."""
 _DESTINATION = re.compile(
     r"^(?P<title>[^@\\]{1,16})@(?P<host>\[[0-9a-fA-F:]+\]|[^:@\s]+):(?P<port>\d{1,5})$"
 )
@@ -152,6 +154,7 @@ class Sender:
         self._association: Any = None
         self._connected = False
         self._last_byte_at_ns = 0
+        self._hang_up_after = 0
 
     def __enter__(self) -> Self:
         """Asks for the association. Raises CannotConnectError."""
@@ -220,6 +223,11 @@ class Sender:
             answered_after_ms=(time.perf_counter() - started_s) * 1e3,
         )
 
+    def break_off(self, file: OutgoingFile) -> None:
+        """Hangs up without a word inside the object, as a unit does that loses its power."""
+        self._hang_up_after = PDUS_BEFORE_BREAK
+        self.send(file)
+
     def _connection_opened(self, event: Any) -> None:
         del event
         self._connected = True
@@ -228,3 +236,7 @@ class Sender:
         """The last of these before a response is the last one of the data set."""
         del event
         self._last_byte_at_ns = time.time_ns()
+        if self._hang_up_after > 0:
+            self._hang_up_after -= 1
+            if self._hang_up_after == 0:
+                self._association.dul.socket._shutdown_socket()  # noqa: SLF001 - the only rude way
