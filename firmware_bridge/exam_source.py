@@ -11,13 +11,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
 from firmware_bridge.phantom_breast import PhantomBreast
 from firmware_bridge.phantom_image import MAGNIFICATION_FACTOR, NOT_A_PATIENT, phantom_image
 from firmware_bridge.reissue import ExamIdentity, code_item
-from runtime.header_reading import header_from
+from runtime.header_reading import read_image_header
 from runtime.image_header import HeaderRefusedError
 from runtime.view_codes import MAGNIFICATION
 
@@ -105,8 +104,8 @@ def folder_templates(paths: Sequence[Path]) -> list[Template]:
     exams: dict[str, dict[str, Path]] = {}
     for path in paths:
         try:
-            header = header_from(dcmread(path, stop_before_pixels=True))
-        except (InvalidDicomError, HeaderRefusedError, OSError):
+            header = read_image_header(path)
+        except HeaderRefusedError:
             continue
         if header.mammography and "?" not in header.view_code:
             exams.setdefault(header.study_instance_uid, {}).setdefault(header.view_code, path)

@@ -45,7 +45,7 @@ class Detector:
         return Detector(
             rows=max(64, round(self.rows * factor)),
             columns=max(64, round(self.columns * factor)),
-            pixel_spacing_mm=self.pixel_spacing_mm / factor,
+            pixel_spacing_mm=round(self.pixel_spacing_mm / factor, 5),  # DS: 16 characters
         )
 
 

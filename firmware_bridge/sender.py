@@ -16,6 +16,7 @@ from pydicom.filereader import read_file_meta_info
 from pynetdicom import AE, _config, build_context, evt
 
 from firmware_bridge.store_status import StoreStatus
+from firmware_bridge.upper_layer import P_DATA_TF, PDU_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 # PS3.8 9.3.2.2: odd numbers from 1 to 255.
 MAX_CONTEXTS = 128
-PDUS_BEFORE_BREAK = 2
-"""The command, and the first fragment of the data set."""
+PDU_BYTES = 10_000
+HALF_A_PDU = bytes(PDU_BYTES // 2)
 _DESTINATION = re.compile(
     r"^(?P<title>[^@\\]{1,16})@(?P<host>\[[0-9a-fA-F:]+\]|[^:@\s]+):(?P<port>\d{1,5})$"
 )
@@ -154,7 +155,7 @@ class Sender:
         self._association: Any = None
         self._connected = False
         self._last_byte_at_ns = 0
-        self._hang_up_after = 0
+        self._breaks_off = False
 
     def __enter__(self) -> Self:
         """Asks for the association. Raises CannotConnectError."""
@@ -225,7 +226,7 @@ class Sender:
 
     def break_off(self, file: OutgoingFile) -> None:
         """Hangs up without a word inside the object, as a unit does that loses its power."""
-        self._hang_up_after = PDUS_BEFORE_BREAK
+        self._breaks_off = True
         self.send(file)
 
     def _connection_opened(self, event: Any) -> None:
@@ -236,7 +237,7 @@ class Sender:
         """The last of these before a response is the last one of the data set."""
         del event
         self._last_byte_at_ns = time.time_ns()
-        if self._hang_up_after > 0:
-            self._hang_up_after -= 1
-            if self._hang_up_after == 0:
-                self._association.dul.socket._shutdown_socket()  # noqa: SLF001 - the only rude way
+        if self._breaks_off:
+            # The command has gone. What follows is the beginning of its data set.
+            self._association.dul.socket.send(PDU_HEADER.pack(P_DATA_TF, PDU_BYTES) + HALF_A_PDU)
+            self._association.dul.socket._shutdown_socket()  # noqa: SLF001 - the only rude way
