@@ -20,9 +20,10 @@ from firmware_bridge.incoming_object import IncomingObject, remove_leftovers
 from firmware_bridge.object_identity import matches_command
 from firmware_bridge.procedure_step_service import ProcedureStepService, StepReader
 from firmware_bridge.rejection_note import rejected_images
+from firmware_bridge.sender import Destination
 from firmware_bridge.spooling_dimse import SpoolingDimse
 from firmware_bridge.spooling_socket import SpoolingSocket
-from firmware_bridge.storage_commitment import commitment_refused
+from firmware_bridge.storage_commitment import StorageCommitment
 from firmware_bridge.store_status import Refusal, StoreStatus
 from firmware_bridge.transfer_syntaxes import KEY_OBJECT_SELECTION, accepted_contexts
 from firmware_bridge.upper_layer import SpoolingUpperLayer
@@ -160,7 +161,7 @@ class DicomIntake:
                 (evt.EVT_C_STORE, self._store),
                 (evt.EVT_N_CREATE, steps.create),
                 (evt.EVT_N_SET, steps.set),
-                (evt.EVT_N_ACTION, commitment_refused),
+                (evt.EVT_N_ACTION, self._commitment().request),
                 (evt.EVT_REQUESTED, self._check_called_title),
                 (evt.EVT_REJECTED, self._rejected),
             ],
@@ -218,6 +219,14 @@ class DicomIntake:
         """Reports a connection that was no TLS of ours: clear text, no or a wrong certificate."""
         reason = fault.reason if isinstance(fault, ssl.SSLError) else type(fault).__name__
         self._report(EventKind.ASSOCIATION_REFUSED, f"TLS handshake failed: {reason}", None)
+
+    def _commitment(self) -> StorageCommitment:
+        pacs = self.settings.commitment_pacs
+        return StorageCommitment(
+            pacs=Destination.parse(pacs) if pacs else None,
+            ae_title=self.settings.ae_title,
+            timeout_s=self.settings.commitment_timeout_s,
+        )
 
     def _application_entity(self) -> AE:
         settings = self.settings

@@ -6,7 +6,6 @@ out. What is sent is a phantom and says so.
 
 from __future__ import annotations
 
-import socket
 import ssl
 import tempfile
 import time
@@ -14,12 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydicom.uid import UID, generate_uid
-from pynetdicom import AE, build_context
+from pydicom.uid import generate_uid
 
 from firmware_bridge.dicom_intake_settings import DicomIntakeSettings
+from firmware_bridge.door_examination import DoorExamination
 from firmware_bridge.exam_source import VIEWS, Taken, phantom_templates, take
 from firmware_bridge.flag_listener import FlagListener, NoBrokerError
 from firmware_bridge.reissue import ExamIdentity
@@ -32,13 +31,6 @@ from firmware_bridge.sender import (
     outgoing,
 )
 from firmware_bridge.step_client import StepClient
-from firmware_bridge.transfer_syntaxes import (
-    KEY_OBJECT_SELECTION,
-    PROCEDURE_STEP,
-    STORAGE_CLASSES,
-    TRANSFER_SYNTAXES,
-    VERIFICATION,
-)
 from firmware_bridge.transport_security import TlsSettings
 from firmware_bridge.unit_plan import Shot
 from firmware_bridge.vendor_shapes import HOLOGIC
@@ -61,7 +53,6 @@ if TYPE_CHECKING:
     from runtime.broker_settings import BrokerSettings
     from runtime.settings import Settings
 
-CONNECT_TIMEOUT_S = 5.0
 PHANTOM_SCALE = 0.5
 """0.14 mm: small to send, and within what packages accept."""
 STATUS_WAIT_S = 3.0
@@ -122,91 +113,12 @@ class Examination:
 
     def verdicts(self) -> Iterator[Verdict]:
         """From the wire to the flag."""
-        reached = self.check_connection()
-        yield reached
-        if reached.grade is Grade.BAD:
-            return
-        echoed = self.check_echo()
-        yield echoed
-        if echoed.grade is Grade.BAD:
-            return
-        yield self.check_contexts()
+        door = DoorExamination(destination=self.destination, calling=self.calling, tls=self.tls)
+        for verdict in door.verdicts():
+            yield verdict
+            if verdict.grade is Grade.BAD:
+                return
         yield from self.check_phantom_exam()
-
-    def check_connection(self) -> Verdict:
-        """Somebody listens, and shakes hands if TLS was agreed."""
-        where = f"{self.destination.host}:{self.destination.port}"
-        if self.destination.port == 0:
-            return Verdict(
-                name="connection",
-                grade=Grade.BAD,
-                found="port = 0: any free port, which nobody outside can know",
-                advice="give [intake.dicom] a port of its own",
-            )
-        address = (self.destination.host, self.destination.port)
-        try:
-            with socket.create_connection(address, timeout=CONNECT_TIMEOUT_S) as line:
-                if self.tls is None:
-                    return Verdict(name="connection", grade=Grade.GOOD, found=f"{where} listens")
-                with self.tls.wrap_socket(line, server_hostname=self.destination.host) as secured:
-                    version, cipher = secured.version(), secured.cipher()
-        except OSError as fault:
-            return Verdict(
-                name="connection",
-                grade=Grade.BAD,
-                found=f"{where}: {fault}",
-                advice="does the service run? `mammoedge run`; is the port open?",
-            )
-        return Verdict(
-            name="connection",
-            grade=Grade.GOOD,
-            found=f"{where}: {version}, {cipher[0] if cipher else '?'}",
-        )
-
-    def check_echo(self) -> Verdict:
-        """An association for Verification, and its answer."""
-        started_s = time.perf_counter()
-        assoc = self._associate([build_context(VERIFICATION)])
-        if not assoc.is_established:
-            return Verdict(
-                name="echo",
-                grade=Grade.BAD,
-                found=f"no association as {self.calling} with {self.destination.ae_title}",
-                advice="see calling_ae_titles and called_ae_titles; or too many associations",
-            )
-        status = assoc.send_c_echo().get("Status")
-        assoc.release()
-        if status != 0x0000:
-            return Verdict(name="echo", grade=Grade.BAD, found=f"status {status}")
-        took_ms = (time.perf_counter() - started_s) * 1000
-        return Verdict(
-            name="echo",
-            grade=Grade.GOOD,
-            found=f"{self.destination.ae_title} answers {self.calling} in {took_ms:.0f} ms",
-        )
-
-    def check_contexts(self) -> Verdict:
-        """Which presentation contexts are accepted: every class in every syntax, and the rest."""
-        pairs = [(sop, syntax) for sop in STORAGE_CLASSES for syntax in TRANSFER_SYNTAXES]
-        others = (KEY_OBJECT_SELECTION, PROCEDURE_STEP)
-        wanted = [build_context(*pair) for pair in pairs]
-        assoc = self._associate([*wanted, *(build_context(uid) for uid in others)])
-        if not assoc.is_established:
-            return Verdict(name="contexts", grade=Grade.BAD, found="no association for storage")
-        accepted = {(c.abstract_syntax, c.transfer_syntax[0]) for c in assoc.accepted_contexts}
-        classes = {abstract for abstract, _ in accepted}
-        assoc.release()
-        missing = [pair for pair in pairs if pair not in accepted]
-        named = ", ".join(f"{UID(sop).name} in {UID(syntax).name}" for sop, syntax in missing[:3])
-        silent = [UID(uid).name for uid in others if uid not in classes]
-        count = len(pairs) - len(missing)
-        return Verdict(
-            name="contexts",
-            grade=Grade.BAD if missing else Grade.WARNING if silent else Grade.GOOD,
-            found=f"{count} of {len(pairs)} of storage accepted"
-            + (f"; not: {named}" if missing else "")
-            + (f"; not: {', '.join(silent)}" if silent else ", procedure steps, rejection notes"),
-        )
 
     def check_phantom_exam(self) -> Iterator[Verdict]:
         """A phantom exam there, its flag back."""
@@ -306,17 +218,6 @@ class Examination:
             grade=Grade.BAD,
             found=f"no final flag within {self.timeout_s:.0f} s ({views} view messages)",
             advice="may this user read at the broker? is the worker ready? see the service's log",
-        )
-
-    def _associate(self, contexts: list[Any]) -> Any:
-        entity = AE(ae_title=self.calling)
-        entity.connection_timeout = entity.acse_timeout = CONNECT_TIMEOUT_S
-        return entity.associate(
-            self.destination.host,
-            self.destination.port,
-            contexts=contexts,
-            ae_title=self.destination.ae_title,
-            tls_args=None if self.tls is None else (self.tls, self.destination.host),
         )
 
 

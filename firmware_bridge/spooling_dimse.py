@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ
-from pynetdicom.dimse_primitives import C_ECHO, C_STORE, N_ACTION, N_CREATE, N_SET
+from pynetdicom.dimse_primitives import C_ECHO, C_STORE, N_ACTION, N_CREATE, N_EVENT_REPORT, N_SET
 from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.service_class import StorageServiceClass
@@ -31,7 +31,7 @@ NOTICE_RELEASE_S = 0.005
 SERVED: dict[str, tuple[type, ...]] = {
     VERIFICATION: (C_ECHO,),
     PROCEDURE_STEP: (N_CREATE, N_SET),
-    STORAGE_COMMITMENT: (N_ACTION,),
+    STORAGE_COMMITMENT: (N_ACTION, N_EVENT_REPORT),
 }
 """Messages by abstract syntax; all others are storage."""
 
@@ -68,11 +68,12 @@ class SpoolingDimse(DIMSEServiceProvider):  # type: ignore[misc] # pynetdicom is
         """The next complete message, or (None, None).
 
         The association polls each millisecond. Waiting here instead wakes it the moment that an
-        object is complete, and otherwise only as often as a release must be noticed.
+        object is complete, and otherwise only as often as a release must be noticed. With `block`
+        somebody waits for the answer to a request of ours.
         """
-        del block
+        timeout_s = self.dimse_timeout if block else NOTICE_RELEASE_S
         try:
-            context_id, primitive = self.msg_queue.get(timeout=NOTICE_RELEASE_S)
+            context_id, primitive = self.msg_queue.get(timeout=timeout_s)
         except queue.Empty:
             return None, None
         if context_id is None or self._is_served(context_id, primitive):

@@ -200,9 +200,15 @@ class SimulatedUnit:
     def _say_step(self, say: Callable[[], int], happened: Counter[Happening]) -> None:
         if not self._around.procedure_steps:
             return
-        try:
-            status = say()
-        except CannotConnectError:
-            status = -1
-        if status != 0:
-            happened[Happening.STEP_REFUSED] += 1
+        for _ in range(ATTEMPTS):
+            try:
+                status = say()
+            except CannotConnectError:
+                happened[Happening.RETRY] += 1
+                if self._around.pause(RETRY_PAUSE_S):
+                    break
+            else:
+                if status == 0:
+                    return
+                break
+        happened[Happening.STEP_REFUSED] += 1

@@ -11,9 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 from tests.brokers import Mosquitto, mosquitto_missing, wait_until
 from tests.packages import build_package
@@ -23,7 +23,7 @@ from tests.units import ROOT, SITE, UNIT, UnitProcess
 GOAL_GROWTH = 0.02
 SCALE = 0.06
 ANY_SIZE = {"minimum_rows": 16, "minimum_columns": 16, "pixel_spacing_mm": [0.01, 10.0]}
-SAMPLES = 40
+RESTING_SAMPLES = 10
 DRAIN_S = 600
 
 
@@ -38,30 +38,29 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:
-    """Of one process, from after the warm-up to the end."""
+    """Of one process at rest, from after the warm-up to the end."""
 
-    resident_mb: tuple[float, float]
-    open_files: tuple[float, float]
-
-    @classmethod
-    def of(cls, samples: list[Sample]) -> Growth:
-        """Medians of the third fifth and of the last: caches fill before, single peaks drop out."""
-        fifth = max(1, len(samples) // 5)
-        early, late = samples[2 * fifth : 3 * fifth], samples[-fifth:]
-        return cls(
-            resident_mb=tuple(median(s.resident_mb for s in part) for part in (early, late)),
-            open_files=tuple(median(s.open_files for s in part) for part in (early, late)),
-        )
+    before: Sample
+    after: Sample
 
     @property
     def memory(self) -> float:
         """Share by which the memory grew."""
-        return self.resident_mb[1] / self.resident_mb[0] - 1
+        return self.after.resident_mb / self.before.resident_mb - 1
 
     @property
     def files(self) -> float:
         """Share by which the open files grew."""
-        return self.open_files[1] / self.open_files[0] - 1
+        return self.after.open_files / self.before.open_files - 1
+
+    def report(self) -> dict[str, object]:
+        """For the table."""
+        return {
+            "resident_mb": [round(s.resident_mb, 1) for s in (self.before, self.after)],
+            "open_files": [s.open_files for s in (self.before, self.after)],
+            "memory": round(self.memory, 4),
+            "files": round(self.files, 4),
+        }
 
 
 def sample(pid: int, exams: int) -> Sample:
@@ -87,47 +86,74 @@ def soak(folder: Path, *, exams: int, units: int) -> dict[str, object]:
     ):
         unit.start().wait_listening().wait_log("worker ready")
         pids = {"control": unit.process.pid, "worker": unit.worker_pid()}
-        samples: dict[str, list[Sample]] = {name: [] for name in pids}
-        started_s = time.monotonic()
-        played, done_s = [], {}
-        for line in simulated(unit, exams=exams, units=units):
-            if "exam" not in line:
-                total = line["total"]
-                continue
-            played.append(line)
-            done_s[line["unit"]] = time.monotonic() - started_s
-            if len(played) % max(1, exams // SAMPLES) == 0:
-                for name, pid in pids.items():
-                    samples[name].append(sample(pid, len(played)))
-        sent_s = time.monotonic() - started_s
-        keys = {unit.voice().exam_key(exam["study_instance_uid"]) for exam in played}
-        wait_until(lambda: keys <= finals(subscriber), DRAIN_S, "a final flag of every exam")
-        growth = {name: Growth.of(taken) for name, taken in samples.items()}
-        images = {
-            unit.voice().image_key(uid) for exam in played for uid in exam["sop_instance_uids"]
-        }
-        heard = {r.body["image_key"] for r in subscriber.once().values() if "/view/" in r.topic}
-        return {
-            "exams": len(played),
-            "units": units,
-            "seconds": round(sent_s, 1),
-            "total": total,
-            "images": len(images),
-            "images_without_outcome": len(images - heard),
-            "units_done_s": [round(value, 1) for _, value in sorted(done_s.items())],
-            "growth": {
-                name: asdict(found) | {"memory": found.memory, "files": found.files}
-                for name, found in growth.items()
-            },
+        warm_up = max(units, exams // 5)
+        play = Play(unit, subscriber, units)
+        play.run(warm_up, seed=1)
+        before = {name: at_rest(pid, len(play.played)) for name, pid in pids.items()}
+        play.run(exams - warm_up, seed=2)
+        after = {name: at_rest(pid, len(play.played)) for name, pid in pids.items()}
+        growth = {n: Growth(before=before[n], after=after[n]).report() for n in pids}
+        return play.report() | {
+            "growth": growth,
             "worker_is_the_same": unit.worker_pid() == pids["worker"],
         }
 
 
-def simulated(unit: UnitProcess, *, exams: int, units: int):
+class Play:
+    """Simulated exams, and what became of them."""
+
+    def __init__(self, unit: UnitProcess, subscriber: Subscriber, units: int) -> None:
+        self.played: list[dict] = []
+        self._unit, self._subscriber, self._units = unit, subscriber, units
+        self._total: Counter[str] = Counter()
+        self._seconds = 0.0
+        self._done_s: dict[int, float] = {}
+
+    def run(self, exams: int, *, seed: int) -> None:
+        """Plays so many; returns when each has its final flag."""
+        started_s = time.monotonic()
+        for line in simulated(self._unit, exams=exams, units=self._units, seed=seed):
+            if "total" in line:
+                self._total.update(line["total"])
+                continue
+            self.played.append(line)
+            self._done_s[line["unit"]] = time.monotonic() - started_s
+        self._seconds += time.monotonic() - started_s
+        voice = self._unit.voice()
+        keys = {voice.exam_key(exam["study_instance_uid"]) for exam in self.played}
+        wait_until(lambda: keys <= finals(self._subscriber), DRAIN_S, "every exam's final flag")
+
+    def report(self) -> dict[str, object]:
+        """What was sent, and what of it has no outcome."""
+        voice = self._unit.voice()
+        images = {voice.image_key(uid) for exam in self.played for uid in exam["sop_instance_uids"]}
+        records = self._subscriber.once().values()
+        heard = {record.body["image_key"] for record in records if "/view/" in record.topic}
+        return {
+            "exams": len(self.played),
+            "units": self._units,
+            "seconds": round(self._seconds, 1),
+            "total": dict(self._total),
+            "images": len(images),
+            "images_without_outcome": len(images - heard),
+            "units_done_s": [round(value, 1) for _, value in sorted(self._done_s.items())],
+        }
+
+
+def at_rest(pid: int, exams: int) -> Sample:
+    """The least of some moments: an association that is just ending is no growth."""
+    taken = []
+    for _ in range(RESTING_SAMPLES):
+        time.sleep(0.3)
+        taken.append(sample(pid, exams))
+    return min(taken, key=lambda s: (s.open_files, s.resident_mb))
+
+
+def simulated(unit: UnitProcess, *, exams: int, units: int, seed: int):
     """What `mammoedge simulate-unit --json` says, line by line."""
     command = [sys.executable, "-m", "runtime.cli", "simulate-unit", "--to", unit.address]
     command += ["--units", str(units), "--exams", str(exams // units), "--exams-per-hour", "0"]
-    command += ["--scale", str(SCALE), "--reboots", "0", "--json"]
+    command += ["--scale", str(SCALE), "--reboots", "0", "--seed", str(seed), "--json"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             yield json.loads(line)

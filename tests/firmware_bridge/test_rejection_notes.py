@@ -1,4 +1,4 @@
-"""Key Object Selections that reject images, from dcmtk's storescu; and Storage Commitment."""
+"""Key Object Selections that reject images, from dcmtk's storescu."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
-from pynetdicom import AE
 
-from firmware_bridge.transfer_syntaxes import KEY_OBJECT_SELECTION, STORAGE_COMMITMENT
+from firmware_bridge.transfer_syntaxes import KEY_OBJECT_SELECTION
 from tests.synthetic import code
 
 
@@ -75,20 +74,3 @@ def test_a_title_of_another_scheme_rejects_nothing(door, send):
     ds.ConceptNameCodeSequence[0].CodingSchemeDesignator = "99X"
     send(ds)
     assert door.receiver.rejected == []
-
-
-def test_storage_commitment_is_answered_with_failure(door):
-    """We keep copies: a unit must never hear a success after which it may delete its images."""
-    entity = AE(ae_title="MAMMO1")
-    entity.add_requested_context(STORAGE_COMMITMENT)
-    assoc = entity.associate("127.0.0.1", door.port)
-    reference = Dataset()
-    reference.ReferencedSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.2"
-    reference.ReferencedSOPInstanceUID = "1.5.1"
-    request = Dataset()
-    request.TransactionUID = "1.9.1"
-    request.ReferencedSOPSequence = Sequence([reference])
-    status, _ = assoc.send_n_action(request, 1, STORAGE_COMMITMENT, "1.2.840.10008.1.20.1.1")
-    assert status.Status == 0x0110
-    assert "copies" in status.ErrorComment
-    assoc.release()
