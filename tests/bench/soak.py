@@ -84,7 +84,8 @@ def soak(folder: Path, *, exams: int, units: int) -> dict[str, object]:
         ) as unit,
         Subscriber(broker.port, site=SITE, unit=UNIT) as subscriber,
     ):
-        unit.start().wait_listening().wait_log("worker ready")
+        unit.start().wait_listening()
+        unit.wait_log("worker ready")
         pids = {"control": unit.process.pid, "worker": unit.worker_pid()}
         warm_up = max(units, exams // 5)
         play = Play(unit, subscriber, units)

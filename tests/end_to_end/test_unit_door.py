@@ -16,6 +16,7 @@ from firmware_bridge.sender import Destination
 from firmware_bridge.step_client import StepClient, write_rejection_note
 from tests.bench.soak import GOAL_GROWTH, soak
 from tests.brokers import wait_until
+from tests.certificates import Authority
 from tests.end_to_end.conftest import STORESCU, dcmtk_send, exam_messages, wait_for_final
 from tests.exams import BRIGHT, DARK, write_exam
 from tests.units import ROOT
@@ -169,6 +170,26 @@ def test_the_doctor_sees_a_healthy_unit(story):
     assert "4 of 4 views stored" in verdicts["phantom exam"]["found"]
     assert "brightness 1.0.0" in verdicts["flag"]["found"]
     assert "not_assessed" not in verdicts["flag"]["found"]
+
+
+def test_the_doctor_examines_a_door_that_takes_tls_alone(story):
+    """With the unit's own certificate from its settings: TLS 1.3, and the phantom goes through."""
+    authority = Authority(story.folder, rsa_bits=2048)
+    certificate, key = authority.issue("edge", address="127.0.0.1")
+    story.broker.start()
+    unit = story.unit()
+    with unit.config.open("a") as config:
+        config.write(
+            f'[intake.dicom.tls]\ncertificate_file = "{certificate}"\n'
+            f'key_file = "{key}"\nca_file = "{authority.file}"\n'
+        )
+    unit.start().wait_listening()
+    unit.wait_log("worker ready")
+    done = mammoedge("doctor", "unit", "--config", unit.config, "--json", "--timeout-s", 60)
+    verdicts = {v["name"]: v for v in map(json.loads, done.stdout.splitlines())}
+    assert done.returncode == 0, done.stdout
+    assert "TLSv1.3" in verdicts["connection"]["found"]
+    assert "4 of 4 views stored" in verdicts["phantom exam"]["found"]
 
 
 def test_the_doctor_says_where_it_fails(story):
