@@ -38,6 +38,70 @@ def _demo_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def _tls_arguments(parser: ArgumentParser) -> None:
+    for name, what in (
+        ("certificate", "our certificate"),
+        ("key", "its private key"),
+        ("ca", "authorities that may vouch for the receiver"),
+    ):
+        parser.add_argument(f"--{name}", metavar="PEM", help=f"TLS: {what}")
+
+
+def _simulate_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--to", required=True, metavar="AE@HOST:PORT", help="who receives them")
+    parser.add_argument("--units", type=int, default=1, metavar="N", help="at once (%(default)s)")
+    parser.add_argument("--exams", type=int, default=10, metavar="N", help="each (%(default)s)")
+    parser.add_argument(
+        "--exams-per-hour",
+        type=float,
+        default=12.0,
+        metavar="N",
+        help="of each unit; 0: as fast as the receiver takes them (%(default)s)",
+    )
+    parser.add_argument(
+        "--from", dest="exams_from", metavar="DIR", help="a folder of exams instead of phantoms"
+    )
+    parser.add_argument(
+        "--vendor",
+        dest="vendors",
+        action="append",
+        metavar="NAME",
+        help="shape of the phantoms: ge, hologic, siemens, fujifilm; may be given again (all)",
+    )
+    parser.add_argument(
+        "--scale", type=float, default=1.0, metavar="F", help="phantoms with fewer, larger pixels"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of phantoms and events (%(default)s)")
+    parser.add_argument("--no-mpps", action="store_true", help="say nothing of procedure steps")
+    for name, rate, what in (
+        ("retakes", 0.03, "of views that are rejected and taken again"),
+        ("magnifications", 0.02, "of views after which a magnification view follows"),
+        ("implants", 0.02, "of exams with an implant"),
+        ("faults", 0.02, "of exams in which the connection breaks inside an object"),
+        ("reboots", 0.005, "of exams in which the unit restarts"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=float, default=rate, metavar="P", help=f"share {what} (%(default)s)"
+        )
+    _tls_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object for each exam")
+
+
+def _doctor_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("what", choices=("unit",), help="what to examine")
+    parser.add_argument(
+        "--config", default="unit.toml", metavar="FILE", help="the unit's settings (%(default)s)"
+    )
+    parser.add_argument(
+        "--calling", default="DOCTOR", metavar="AE", help="our own AE title (%(default)s)"
+    )
+    parser.add_argument(
+        "--timeout-s", type=float, default=30.0, metavar="S", help="for the flag to come back"
+    )
+    _tls_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+
+
 SEND = Command(
     name="send",
     help="send DICOM files as an acquisition workstation would (C-STORE)",
@@ -50,4 +114,18 @@ DEMO = Command(
     help="two real exams from C-STORE to flags on MQTT, everything on this machine",
     add_arguments=_demo_arguments,
     run="firmware_bridge.demo:run",
+)
+
+SIMULATE_UNIT = Command(
+    name="simulate-unit",
+    help="play units at a clinic's pace by DICOM, with phantoms or a folder of exams",
+    add_arguments=_simulate_arguments,
+    run="firmware_bridge.simulate_command:run",
+)
+
+DOCTOR = Command(
+    name="doctor",
+    help="examine a running unit: echo, association, contexts, a phantom exam there and back",
+    add_arguments=_doctor_arguments,
+    run="firmware_bridge.doctor_unit:run",
 )

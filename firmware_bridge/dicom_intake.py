@@ -1,4 +1,4 @@
-"""Images that come in over the network: DICOM Storage SCP and Verification SCP.
+"""What comes in over the network: DICOM Storage, Verification, MPPS, Storage Commitment SCP.
 
 The answer "Success" leaves only after the receiver has made the object durable.
 """
@@ -6,6 +6,7 @@ The answer "Success" leaves only after the receiver has made the object durable.
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
 import time
 from socketserver import BaseServer
@@ -17,11 +18,16 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 from firmware_bridge.dicom_intake_settings import DicomIntakeSettings
 from firmware_bridge.incoming_object import IncomingObject, remove_leftovers
 from firmware_bridge.object_identity import matches_command
+from firmware_bridge.procedure_step_service import ProcedureStepService, StepReader
+from firmware_bridge.rejection_note import rejected_images
+from firmware_bridge.sender import Destination
 from firmware_bridge.spooling_dimse import SpoolingDimse
 from firmware_bridge.spooling_socket import SpoolingSocket
+from firmware_bridge.storage_commitment import StorageCommitment
 from firmware_bridge.store_status import Refusal, StoreStatus
-from firmware_bridge.transfer_syntaxes import accepted_contexts
+from firmware_bridge.transfer_syntaxes import KEY_OBJECT_SELECTION, accepted_contexts
 from firmware_bridge.upper_layer import SpoolingUpperLayer
+from runtime.image_header import HeaderRefusedError
 from runtime.intake import OutOfRoomError, Receiver, ReceptionRefusedError
 from runtime.ledger import LedgerError
 from runtime.messages import EventKind
@@ -41,6 +47,12 @@ class _Server(ThreadedAssociationServer):  # type: ignore[misc] # pynetdicom is 
     """Knows its intake, and takes no more connections than the associations can need."""
 
     intake: DicomIntake
+    tls: ssl.SSLContext | None = None
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._handshakes = 0
+        self._handshake_lock = threading.Lock()
+        super().__init__(*arguments, **named)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """A silent connection costs two threads: over twice the limit it is closed at once.
@@ -48,7 +60,31 @@ class _Server(ThreadedAssociationServer):  # type: ignore[misc] # pynetdicom is 
         Up to that the negotiation answers, with "local limit exceeded" (PS3.8 9.3.4).
         """
         del request, client_address
-        return len(self.active_associations) < 2 * int(self.ae.maximum_associations) + 2
+        open_now = len(self.active_associations) + self._handshakes
+        return open_now < 2 * int(self.ae.maximum_associations) + 2
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Runs in the connection's own thread.
+
+        pynetdicom's server shakes hands where it accepts connections: a peer that connects and
+        says nothing would lock all others out.
+        """
+        if self.tls is None:
+            super().finish_request(request, client_address)
+            return
+        with self._handshake_lock:
+            self._handshakes += 1
+        try:
+            request.settimeout(self.ae.acse_timeout)
+            secured = self.tls.wrap_socket(request, server_side=True)
+        except OSError as fault:
+            self.intake.handshake_failed(fault)
+            self.shutdown_request(request)
+            return
+        finally:
+            with self._handshake_lock:
+                self._handshakes -= 1
+        super().finish_request(secured, client_address)
 
 
 class _Handler(RequestHandler):  # type: ignore[misc] # pynetdicom is untyped here
@@ -109,11 +145,20 @@ class DicomIntake:
     @property
     def address(self) -> str:
         """`dicom://HOST:PORT (AE TITLE)`."""
-        return f"dicom://{self.settings.host}:{self._port} ({self.settings.ae_title})"
+        scheme = "dicom" if self.settings.tls is None else "dicom-tls"
+        return f"{scheme}://{self.settings.host}:{self._port} ({self.settings.ae_title})"
 
     def start(self, receiver: Receiver) -> None:
-        """Removes leftovers of an earlier run and listens. Raises OSError if the port is taken."""
+        """Removes leftovers of an earlier run and listens.
+
+        Raises:
+            OSError: the port is taken, or a certificate cannot be read.
+        """
         self._receiver = receiver
+        tls = self.settings.tls.server_context() if self.settings.tls else None
+        steps = ProcedureStepService(
+            StepReader(procedure_views=self.settings.procedure_views), self._require_receiver
+        )
         removed = remove_leftovers(receiver.incoming)
         if removed:
             LOGGER.info("removed %d files that were half received", removed)
@@ -123,13 +168,16 @@ class DicomIntake:
             (self.settings.host, self.settings.port),
             evt_handlers=[
                 (evt.EVT_C_STORE, self._store),
+                (evt.EVT_N_CREATE, steps.create),
+                (evt.EVT_N_SET, steps.set),
+                (evt.EVT_N_ACTION, self._commitment().request),
                 (evt.EVT_REQUESTED, self._check_called_title),
                 (evt.EVT_REJECTED, self._rejected),
             ],
             server_class=_Server,
             request_handler=_Handler,
         )
-        server.intake = self
+        server.intake, server.tls = self, tls
         self._server = server
         self._port = server.server_address[1]
         self._listening = threading.Thread(
@@ -185,6 +233,19 @@ class DicomIntake:
     def transfer_broken(self, assoc: Any, what: str) -> None:
         """Reports that a transfer was given up half-way, and its file removed."""
         self._report(EventKind.ASSOCIATION_REFUSED, f"aborted: {what}", assoc)
+
+    def handshake_failed(self, fault: OSError) -> None:
+        """Reports a connection that was no TLS of ours: clear text, no or a wrong certificate."""
+        reason = fault.reason if isinstance(fault, ssl.SSLError) else type(fault).__name__
+        self._report(EventKind.ASSOCIATION_REFUSED, f"TLS handshake failed: {reason}", None)
+
+    def _commitment(self) -> StorageCommitment:
+        pacs = self.settings.commitment_pacs
+        return StorageCommitment(
+            pacs=Destination.parse(pacs) if pacs else None,
+            ae_title=self.settings.ae_title,
+            timeout_s=self.settings.commitment_timeout_s,
+        )
 
     def _application_entity(self) -> AE:
         settings = self.settings
@@ -259,6 +320,8 @@ class DicomIntake:
         refusal = incoming.refusal or self._check_command(event, incoming)
         if refusal is not None:
             return refusal
+        if event.context.abstract_syntax == KEY_OBJECT_SELECTION:
+            return self._take_note(incoming)
         try:
             self._require_receiver().receive(
                 incoming.path, source=SOURCE, peer=_calling_title(event.assoc)
@@ -267,6 +330,22 @@ class DicomIntake:
             return Refusal(status=StoreStatus.OUT_OF_RESOURCES, comment="out of room")
         except ReceptionRefusedError as refused:
             return Refusal.of(refused.reason)
+        return None
+
+    def _take_note(self, note: IncomingObject) -> Refusal | None:
+        """A rejection note: its word goes to the ledger, the document itself is not kept."""
+        try:
+            rejected = rejected_images(note.path)
+        except HeaderRefusedError as refused:
+            return Refusal.of(refused.reason)
+        if not rejected:
+            return Refusal(
+                status=StoreStatus.CANNOT_UNDERSTAND, comment="no rejection note (113001, 113037)"
+            )
+        for image in rejected:
+            self._require_receiver().reject_image(
+                image.study_instance_uid, image.sop_instance_uid, detail=image.why
+            )
         return None
 
     def _check_command(self, event: Any, incoming: IncomingObject) -> Refusal | None:
@@ -303,5 +382,5 @@ def _storage_fault(fault: LedgerError | OSError) -> Refusal:
 
 def _calling_title(assoc: Any) -> str:
     """The calling AE title: a machine's name, as short as PS3.5 has it."""
-    primitive = assoc.requestor.primitive
+    primitive = assoc.requestor.primitive if assoc is not None else None
     return cast("str", primitive.calling_ae_title).strip()[:16] if primitive is not None else "?"

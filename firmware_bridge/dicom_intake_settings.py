@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from firmware_bridge.association_limits import MEBIBYTE, AssociationLimits
+from firmware_bridge.sender import Destination
+from firmware_bridge.transport_security import TlsSettings
 
 # PS3.5 6.2, AE: 16 characters without backslash and control characters, not only spaces; spaces
 # around it say nothing, so that none are taken.
 AeTitle = Annotated[str, Field(pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")]
+
+
+def _destination(address: str) -> str:
+    Destination.parse(address)
+    return address
+
+
+ViewCode = Annotated[str, Field(pattern=r"^[RL](CC|MLO)$")]
 
 
 class DicomIntakeSettings(BaseModel):
@@ -27,6 +37,14 @@ class DicomIntakeSettings(BaseModel):
     called_ae_titles: tuple[AeTitle, ...] = Field(
         default=(), description="under which names we answer; empty: any"
     )
+    tls: TlsSettings | None = Field(default=None, description="no clear text then; port 2762")
+    procedure_views: dict[str, Annotated[tuple[ViewCode, ...], Field(min_length=1)]] = Field(
+        default={}, description="procedure codes (MPPS) of exams with fewer views than usual"
+    )
+    commitment_pacs: Annotated[str, AfterValidator(_destination)] | None = Field(
+        default=None, description="AE@HOST:PORT that may commit objects; without: always failure"
+    )
+    commitment_timeout_s: float = Field(default=60.0, gt=0, description="for its answer")
     max_associations: int = Field(default=10, ge=1, le=100)
     max_pdu_kib: int = Field(
         default=256, ge=16, le=4096, description="each association holds one in memory"

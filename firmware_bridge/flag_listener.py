@@ -15,6 +15,7 @@ from runtime.messages import ExamMessage, Message, StatusMessage, ViewMessage
 from runtime.topics import Topics
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 CONNECT_TIMEOUT_S = 10.0
@@ -40,12 +41,21 @@ class FlagListener:
         host: of the broker.
         port: of the broker.
         topics: of the unit.
+        secure: makes the client ready for a broker that asks for TLS or a password.
     """
 
-    def __init__(self, *, host: str, port: int, topics: Topics) -> None:
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        topics: Topics,
+        secure: Callable[[mqtt.Client], None] = lambda _client: None,
+    ) -> None:
         self._host, self._port, self._topics = host, port, topics
         self._heard: queue.Queue[Heard] = queue.Queue()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        secure(self._client)
         self._client.on_connect = self._connected
         self._client.on_message = self._arrived
 

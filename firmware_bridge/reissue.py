@@ -176,10 +176,10 @@ def _add_view(image: Dataset, side: str, view: str) -> None:
     image.ImageLaterality = side
     image.PatientOrientation = _ORIENTATIONS[side, view]
     image.ViewPosition = view
-    view_item = _code(*_VIEW_CODES[view])
+    view_item = code_item(*_VIEW_CODES[view])
     view_item.ViewModifierCodeSequence = Sequence()
     image.ViewCodeSequence = Sequence([view_item])
-    image.AnatomicRegionSequence = Sequence([_code("76752008", "Breast")])
+    image.AnatomicRegionSequence = Sequence([code_item("76752008", "Breast")])
     image.OrganExposed = "BREAST"
     image.BodyPartExamined = "BREAST"
     image.BreastImplantPresent = "NO"
@@ -212,7 +212,8 @@ def _add_display(image: Dataset, film: Dataset) -> None:
     image.WindowCenter, image.WindowWidth = values // 2, values
 
 
-def _code(value: str, meaning: str) -> Dataset:
+def code_item(value: str, meaning: str) -> Dataset:
+    """One item of a code sequence, SNOMED CT."""
     item = Dataset()
     item.CodeValue = value
     item.CodingSchemeDesignator = "SCT"

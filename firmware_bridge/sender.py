@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import ssl
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +16,7 @@ from pydicom.filereader import read_file_meta_info
 from pynetdicom import AE, _config, build_context, evt
 
 from firmware_bridge.store_status import StoreStatus
+from firmware_bridge.upper_layer import P_DATA_TF, PDU_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 # PS3.8 9.3.2.2: odd numbers from 1 to 255.
 MAX_CONTEXTS = 128
+PDU_BYTES = 10_000
+HALF_A_PDU = bytes(PDU_BYTES // 2)
 _DESTINATION = re.compile(
     r"^(?P<title>[^@\\]{1,16})@(?P<host>\[[0-9a-fA-F:]+\]|[^:@\s]+):(?P<port>\d{1,5})$"
 )
@@ -127,6 +131,7 @@ class Sender:
         destination: who receives.
         files: everything that will be sent; their syntaxes are what is negotiated.
         calling_ae_title: our own.
+        tls: to a destination that takes TLS alone.
     """
 
     def __init__(
@@ -137,7 +142,9 @@ class Sender:
         calling_ae_title: str = "MAMMOSEND",
         connect_timeout_s: float = 10.0,
         response_timeout_s: float = 120.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._tls = (tls, destination.host) if tls is not None else None
         self._destination = destination
         self._contexts = sorted({(f.sop_class_uid, f.transfer_syntax_uid) for f in files})
         self._entity = AE(ae_title=calling_ae_title)
@@ -148,6 +155,7 @@ class Sender:
         self._association: Any = None
         self._connected = False
         self._last_byte_at_ns = 0
+        self._breaks_off = False
 
     def __enter__(self) -> Self:
         """Asks for the association. Raises CannotConnectError."""
@@ -160,6 +168,7 @@ class Sender:
             self._destination.port,
             contexts=[build_context(*pair) for pair in self._contexts[:MAX_CONTEXTS]],
             ae_title=self._destination.ae_title,
+            tls_args=self._tls,
             evt_handlers=[
                 (evt.EVT_CONN_OPEN, self._connection_opened),
                 (evt.EVT_PDU_SENT, self._pdu_sent),
@@ -215,6 +224,11 @@ class Sender:
             answered_after_ms=(time.perf_counter() - started_s) * 1e3,
         )
 
+    def break_off(self, file: OutgoingFile) -> None:
+        """Hangs up without a word inside the object, as a unit does that loses its power."""
+        self._breaks_off = True
+        self.send(file)
+
     def _connection_opened(self, event: Any) -> None:
         del event
         self._connected = True
@@ -223,3 +237,7 @@ class Sender:
         """The last of these before a response is the last one of the data set."""
         del event
         self._last_byte_at_ns = time.time_ns()
+        if self._breaks_off:
+            # The command has gone. What follows is the beginning of its data set.
+            self._association.dul.socket.send(PDU_HEADER.pack(P_DATA_TF, PDU_BYTES) + HALF_A_PDU)
+            self._association.dul.socket._shutdown_socket()  # noqa: SLF001 - the only rude way

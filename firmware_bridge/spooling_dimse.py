@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_ECHO, C_STORE, N_ACTION, N_CREATE, N_EVENT_REPORT, N_SET
 from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.pdu_primitives import P_DATA
+from pynetdicom.service_class import StorageServiceClass
+from pynetdicom.sop_class import uid_to_service_class
 
 from firmware_bridge.association_limits import MAX_MESSAGE_BYTES, LimitExceededError
+from firmware_bridge.transfer_syntaxes import PROCEDURE_STEP, STORAGE_COMMITMENT, VERIFICATION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +26,14 @@ COMMAND = 0b01  # PS3.8 E.2
 LAST_FRAGMENT = 0b10
 NOTICE_RELEASE_S = 0.005
 """How often an association looks whether its peer wants to release it."""
+
+
+SERVED: dict[str, tuple[type, ...]] = {
+    VERIFICATION: (C_ECHO,),
+    PROCEDURE_STEP: (N_CREATE, N_SET),
+    STORAGE_COMMITMENT: (N_ACTION, N_EVENT_REPORT),
+}
+"""Messages by abstract syntax; all others are storage."""
 
 
 class SpoolingDimse(DIMSEServiceProvider):  # type: ignore[misc] # pynetdicom is untyped here
@@ -56,13 +68,33 @@ class SpoolingDimse(DIMSEServiceProvider):  # type: ignore[misc] # pynetdicom is
         """The next complete message, or (None, None).
 
         The association polls each millisecond. Waiting here instead wakes it the moment that an
-        object is complete, and otherwise only as often as a release must be noticed.
+        object is complete, and otherwise only as often as a release must be noticed. With `block`
+        somebody waits for the answer to a request of ours.
         """
-        del block
+        timeout_s = self.dimse_timeout if block else NOTICE_RELEASE_S
         try:
-            return self.msg_queue.get(timeout=NOTICE_RELEASE_S)
+            context_id, primitive = self.msg_queue.get(timeout=timeout_s)
         except queue.Empty:
             return None, None
+        if context_id is None or self._is_served(context_id, primitive):
+            return context_id, primitive
+        # pynetdicom would answer some of these in the name of another service, leave the file of
+        # others behind, and end the association's thread over the rest.
+        _discard_object_of(primitive)
+        self.assoc.abort()
+        return None, None
+
+    def _is_served(self, context_id: int, primitive: Any) -> bool:
+        """Whether the message is one that its presentation context is there for."""
+        context = self.assoc._accepted_cx.get(context_id)  # noqa: SLF001
+        if context is None:
+            return False
+        if not isinstance(primitive, SERVED.get(context.abstract_syntax, (C_STORE,))):
+            return False
+        if not isinstance(primitive, C_STORE):
+            return True
+        service = uid_to_service_class(primitive.AffectedSOPClassUID)
+        return issubclass(service, StorageServiceClass)
 
     def receive_fragment(self, context_id: int, control: int, fragment: memoryview) -> None:
         """Takes one presentation data value.
@@ -93,9 +125,7 @@ class SpoolingDimse(DIMSEServiceProvider):  # type: ignore[misc] # pynetdicom is
                 _, primitive = self.msg_queue.get_nowait()
             except queue.Empty:
                 return
-            unserved = getattr(primitive, "_dataset_file", None)
-            if unserved is not None:
-                unserved.discard()
+            _discard_object_of(primitive)
 
     def _give(self, context_id: int, control: int, data: bytes) -> None:
         primitive = P_DATA()
@@ -136,3 +166,10 @@ class SpoolingDimse(DIMSEServiceProvider):  # type: ignore[misc] # pynetdicom is
             transfer_syntax=self.assoc._accepted_cx[context_id].transfer_syntax[0],  # noqa: SLF001
         )
         incoming.begin(b"\0" * 128 + b"DICM" + encode_file_meta(meta))
+
+
+def _discard_object_of(primitive: Any) -> None:
+    """Removes the file of a message that nobody will serve, if it has one."""
+    unserved = getattr(primitive, "_dataset_file", None)
+    if unserved is not None:
+        unserved.discard()

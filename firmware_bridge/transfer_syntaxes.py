@@ -10,6 +10,9 @@ VERIFICATION = "1.2.840.10008.1.1"
 DIGITAL_MAMMOGRAPHY_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.2"
 DIGITAL_MAMMOGRAPHY_FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
+PROCEDURE_STEP = "1.2.840.10008.3.1.2.3.3"  # Modality Performed Procedure Step
+STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"  # push model
 
 # PS3.4 B.5: the storage classes of mammography. Scanned film comes as Secondary Capture; the
 # receiver refuses those that are no mammograms, by their Modality.
@@ -50,7 +53,12 @@ TRANSFER_SYNTAXES: tuple[str, ...] = (
 
 
 def accepted_contexts() -> list[PresentationContext]:
-    """The presentation contexts that the intake accepts: Verification and all of the above."""
+    """The presentation contexts that the intake accepts.
+
+    Storage in every syntax; Verification, rejection notes, procedure steps and storage commitment
+    in those that need no decoder.
+    """
     storage = [build_context(uid, list(TRANSFER_SYNTAXES)) for uid in STORAGE_CLASSES]
     native = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN]
-    return [build_context(VERIFICATION, native), *storage]
+    others = (VERIFICATION, KEY_OBJECT_SELECTION, PROCEDURE_STEP, STORAGE_COMMITMENT)
+    return [*(build_context(uid, native) for uid in others), *storage]

@@ -135,7 +135,7 @@ class BrokerConnection:
             if settings.tls:
                 self._client.tls_set_context(tls_context(settings))
             if settings.username is not None:
-                self._client.username_pw_set(settings.username, _password(settings))
+                self._client.username_pw_set(settings.username, broker_password(settings))
             self._client.connect(
                 settings.host,
                 settings.port,
@@ -350,7 +350,8 @@ def tls_context(settings: BrokerSettings) -> ssl.SSLContext:
     return context
 
 
-def _password(settings: BrokerSettings) -> str | None:
+def broker_password(settings: BrokerSettings) -> str | None:
+    """The password for `username`; None without a file. Raises OSError."""
     if settings.password_file is None:
         return None
     return settings.password_file.read_text(encoding="utf-8").rstrip("\r\n")

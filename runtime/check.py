@@ -25,7 +25,7 @@ from runtime.topics import Topics
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from models.package import Package
     from runtime.broker_connection import Signal
@@ -253,16 +253,21 @@ def verdicts(arguments: Namespace) -> Iterator[Verdict]:
 
 def check_command(arguments: Namespace) -> int:
     """Prints each verdict as it is reached; 0 if none is bad, 2 for bad settings, else 1."""
+    return report(verdicts(arguments), as_json=arguments.json)
+
+
+def report(found: Iterable[Verdict], *, as_json: bool) -> int:
+    """Prints verdicts as they come; the exit code of whoever found them, as above."""
     worst = 0
-    for verdict in verdicts(arguments):
+    for verdict in found:
         if verdict.grade is Grade.BAD:
             worst = max(worst, 2 if verdict.name == "settings" else 1)
-        if arguments.json:
+        if as_json:
             print(json.dumps(asdict(verdict)), flush=True)
             continue
         print(f"{verdict.grade.upper():8} {verdict.name:14} {verdict.found}", flush=True)
         if verdict.advice:
             print(f"{'':8} {'':14} -> {verdict.advice}", flush=True)
-    if not arguments.json:
+    if not as_json:
         print("ready" if worst == 0 else "not ready", file=sys.stderr)
     return worst

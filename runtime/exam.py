@@ -31,17 +31,20 @@ class ExamEvent(StrEnum):
 
     IMAGE_RECEIVED = "image_received"
     OUTCOME_RECORDED = "outcome_recorded"
+    IMAGE_REJECTED = "image_rejected"
     COMPLETED = "completed"
 
 
 # A late image reopens a final exam; an outcome that changes a final exam (a re-judged image)
-# makes a new revision of it, which is final again.
+# makes a new revision of it, which is final again. A rejected image announces its retake.
 EXAM_LIFE: dict[tuple[Phase, ExamEvent], Phase] = {
     (Phase.COLLECTING, ExamEvent.IMAGE_RECEIVED): Phase.COLLECTING,
     (Phase.COLLECTING, ExamEvent.OUTCOME_RECORDED): Phase.COLLECTING,
+    (Phase.COLLECTING, ExamEvent.IMAGE_REJECTED): Phase.COLLECTING,
     (Phase.COLLECTING, ExamEvent.COMPLETED): Phase.FINAL,
     (Phase.FINAL, ExamEvent.IMAGE_RECEIVED): Phase.COLLECTING,
     (Phase.FINAL, ExamEvent.OUTCOME_RECORDED): Phase.COLLECTING,
+    (Phase.FINAL, ExamEvent.IMAGE_REJECTED): Phase.COLLECTING,
     (Phase.FINAL, ExamEvent.COMPLETED): Phase.FINAL,
 }
 
@@ -68,6 +71,14 @@ class Exam:
     closed_by: Completion | None = None
     timed_out: bool = False
     last_activity_ms: int = 0
+    narrowed_views: tuple[str, ...] = ()
+    """The only views that the unit said it would take; () if it said nothing."""
+    images_missing: bool = False
+    """Whether the unit announced images that have not come."""
+
+    def expected_views(self, rules: ExamRules) -> tuple[str, ...]:
+        """The views without which the exam's flag cannot be `none`."""
+        return self.narrowed_views or rules.expected_views
 
 
 def role_of(header: ImageHeader, expected_views: Sequence[str], *, intent_accepted: bool) -> Role:
@@ -103,6 +114,16 @@ def outcome_recorded(exam: Exam) -> Exam:
     return replace(exam, phase=EXAM_LIFE[exam.phase, ExamEvent.OUTCOME_RECORDED])
 
 
+def image_rejected(exam: Exam, at_ms: int) -> Exam:
+    """The exam after the unit rejected one of its images: a retake is on its way, or here."""
+    return replace(
+        exam,
+        phase=EXAM_LIFE[exam.phase, ExamEvent.IMAGE_REJECTED],
+        timed_out=False,
+        last_activity_ms=at_ms,
+    )
+
+
 def timeout_due_ms(exam: Exam, rules: ExamRules) -> int | None:
     """When the exam times out if nothing more comes (ms since the epoch); None if it cannot."""
     if exam.phase is Phase.FINAL or exam.timed_out:
@@ -113,14 +134,17 @@ def timeout_due_ms(exam: Exam, rules: ExamRules) -> int | None:
 def completion(exam: Exam, images: Sequence[ExamImage], rules: ExamRules) -> Completion | None:
     """What completes the exam now, in order of preference; None while something is open.
 
-    An image that is still with the worker keeps every exam open.
+    An image that is still with the worker keeps every exam open; one that the unit announced and
+    that has not come keeps a closed exam open, but for its expected views and the time-out.
     """
     if any(image.outcome is None and image.role is not Role.SUPERSEDED for image in images):
         return None
-    if exam.closed_by is not None:
+    if exam.closed_by is Completion.EXAM_CLOSED or (exam.closed_by and not exam.images_missing):
         return exam.closed_by
-    settled = {image.view_code for image in images if image.role is Role.EXPECTED}
-    if settled.issuperset(rules.expected_views):
+    settled = {
+        image.view_code for image in images if image.role is Role.EXPECTED and not image.rejected
+    }
+    if settled.issuperset(exam.expected_views(rules)):
         return Completion.EXPECTED_VIEWS
     return Completion.TIMEOUT if exam.timed_out else None
 
@@ -133,7 +157,10 @@ def revise(
     event = ExamEvent.OUTCOME_RECORDED if completed_by is None else ExamEvent.COMPLETED
     revised = replace(exam, revision=exam.revision + 1, phase=EXAM_LIFE[exam.phase, event])
     verdict = judge_exam(
-        images, rules.expected_views, rules.exam_rule, complete=completed_by is not None
+        images,
+        exam.expected_views(rules),
+        rules.exam_rule,
+        complete=completed_by is not None,
     )
     return revised, ExamFlag(
         study_instance_uid=exam.study_instance_uid,

@@ -28,12 +28,14 @@ from runtime.ledger_rows import NewObject
 from runtime.messages import EventKind
 from runtime.outcome import ImageOutcome, JobOutcome, ModelRef, NotAssessed
 from runtime.reasons import Reason
+from runtime.unit_word import UnitWord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from models.histogram import ScoreHistogram
     from models.manifest import Manifest
+    from runtime.exam_flag import ExamImage
     from runtime.image_header import ImageHeader
     from runtime.ledger import Ledger
     from runtime.ledger_rows import LedgerTransaction
@@ -86,6 +88,14 @@ class ExamDesk:
         self._rules = rules
         self._active = active
         self._clock_ms = clock_ms
+        self.word = UnitWord(
+            ledger=ledger,
+            voice=voice,
+            expected_views=rules.expected_views,
+            close=self._close,
+            publish=lambda tx, exam, changed, now_ms: self._publish(tx, exam, changed, {}, now_ms),
+            clock_ms=clock_ms,
+        )
 
     # --- images arrive ---------------------------------------------------------------------------
 
@@ -134,6 +144,8 @@ class ExamDesk:
         study_uid = spooled.header.study_instance_uid
         exam = tx.exam(study_uid) or Exam(study_instance_uid=study_uid)
         tx.save_exam(image_received(exam, now_ms))
+        superseded = self.word.supersede(tx, study_uid)
+        self._say_views(tx, study_uid, tx.exam_images(study_uid), superseded, now_ms=now_ms)
         jobs = plan_jobs(
             self._active.manifest.scope,
             tx.object(image_id),
@@ -172,6 +184,7 @@ class ExamDesk:
                 tx.correct_header(image.image_id, image.header, self._role(image.header))
         exam = tx.exam(job.study_uid) or Exam(study_instance_uid=job.study_uid)
         judged = {image.image_id for image in outcome.images}
+        judged |= self.word.supersede(tx, job.study_uid)
         return self._publish(tx, outcome_recorded(exam), judged, outcome.stage_ms, now_ms)
 
     def worker_died_of(self, job_id: int, reason: Reason) -> ExamFlag | None:
@@ -217,20 +230,33 @@ class ExamDesk:
         """The messages of the images `judged`, then the exam's next revision and its message."""
         study_uid = exam.study_instance_uid
         images = tx.exam_images(study_uid)
-        for image in images:
-            if image.image_id in judged:
-                view = self._voice.view(
-                    image,
-                    study_instance_uid=study_uid,
-                    at_ms=now_ms,
-                    stage_ms=stage_ms,
-                    among=images,
-                )
-                tx.enqueue(view, now_ms)
+        self._say_views(tx, study_uid, images, judged, stage_ms=stage_ms, now_ms=now_ms)
         revised, flag = revise(exam, images, self._rules, now_ms)
         tx.save_exam(revised, flag)
         tx.enqueue(self._voice.exam(flag, at_ms=now_ms), now_ms)
         return flag
+
+    def _say_views(
+        self,
+        tx: LedgerTransaction,
+        study_uid: str,
+        images: Sequence[ExamImage],
+        which: Collection[int],
+        *,
+        now_ms: int,
+        stage_ms: Mapping[str, float] | None = None,
+    ) -> None:
+        """The messages of the images `which`, so far as they have an outcome."""
+        for image in images:
+            if image.image_id in which and image.outcome is not None:
+                view = self._voice.view(
+                    image,
+                    study_instance_uid=study_uid,
+                    at_ms=now_ms,
+                    stage_ms=stage_ms or {},
+                    among=images,
+                )
+                tx.enqueue(view, now_ms)
 
     # --- the unit's own word ---------------------------------------------------------------------
 
@@ -244,11 +270,13 @@ class ExamDesk:
     def _close(self, tx: LedgerTransaction, study_uid: str, by: Completion) -> ExamFlag | None:
         now_ms = self._clock_ms()
         exam = tx.exam(study_uid) or Exam(study_instance_uid=study_uid, last_activity_ms=now_ms)
-        if exam.closed_by is not None:
+        if exam.closed_by in (by, Completion.EXAM_CLOSED):
             return None
         was_final = exam.phase is Phase.FINAL
         exam = replace(exam, closed_by=by)
         tx.save_exam(exam)
+        if exam.images_missing and by is not Completion.EXAM_CLOSED:
+            return None
         settled = self._settle_leftovers(tx, study_uid, now_ms)
         images = tx.exam_images(study_uid)
         if was_final or not images or any(image.outcome is None for image in images):

@@ -41,6 +41,8 @@ class ExamImage:
     received_at_ms: int
     acquired_at: str = ""
     superseded_by: int | None = None
+    rejected: bool = False
+    """The unit rejected it: it can raise the exam's flag until its retake is here, not lower it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pydantic import BaseModel
 
     from runtime.exam_flag import Completion
+    from runtime.procedure_step import StepAnswer, StepBegun, StepEnded
     from runtime.reasons import Reason
 
 
@@ -76,6 +78,32 @@ class Receiver(Protocol):
 
     def close_exam(self, study_instance_uid: str, by: Completion) -> None:
         """The unit's own word that no more images of the exam will come (exam_closed, MPPS)."""
+        ...
+
+    def narrow_views(self, study_instance_uid: str, views: Sequence[str]) -> None:
+        """The unit says that it will take only these views (`LCC`, …): mastectomy, one side."""
+        ...
+
+    def reject_image(
+        self,
+        study_instance_uid: str,
+        sop_instance_uid: str,
+        *,
+        retake_uid: str | None = None,
+        detail: str = "",
+    ) -> bool:
+        """The unit rejected an image; its retake supersedes it, whichever comes first.
+
+        Says the `repeat` event itself, `detail` being the reason. False if that was known.
+        """
+        ...
+
+    def begin_step(self, step: StepBegun) -> StepAnswer:
+        """A performed procedure step begins."""
+        ...
+
+    def end_step(self, end: StepEnded) -> StepAnswer:
+        """A performed procedure step ends; the last one of an exam closes it."""
         ...
 
     def report(self, event: str, detail: str, *, source: str) -> None:

@@ -89,7 +89,7 @@ def judge_exam(
     """
     counted = [image for image in images if image.role is not Role.SUPERSEDED]
     judged = [(image, image.outcome) for image in counted if isinstance(image.outcome, ViewResult)]
-    seen = {image.view_code for image, _ in judged}
+    seen = {image.view_code for image, _ in judged if not image.rejected}
     missing = tuple(view for view in expected_views if view not in seen)
     newest = max(judged, key=lambda pair: pair[0].image_id, default=None)
     model = newest[1].model if newest else None

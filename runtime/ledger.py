@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from runtime.ledger_rows import LedgerTransaction
 from runtime.outbox import Backlog, OutboxRow
+from runtime.unit_word_rows import SCHEMA as UNIT_WORD_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -109,7 +110,7 @@ class Ledger:
                 raise LedgerError(
                     self._path, f"has version {version}, this software writes {LEDGER_VERSION}"
                 )
-            connection.executescript(SCHEMA)
+            connection.executescript(SCHEMA + UNIT_WORD_SCHEMA)
             connection.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
         except sqlite3.Error as error:
             raise LedgerError(self._path, str(error)) from error

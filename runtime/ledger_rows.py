@@ -13,6 +13,7 @@ from runtime.exam_flag import Completion, ExamFlag, ExamImage, Role
 from runtime.image_header import ImageHeader
 from runtime.outbox import Outbox
 from runtime.outcome import Flag, Job, JobImage, JobOutcome, ViewOutcome
+from runtime.unit_word_rows import UnitWordRows
 
 if TYPE_CHECKING:
     import sqlite3
@@ -85,6 +86,7 @@ class LedgerTransaction:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self.outbox = Outbox(connection)
+        self.word = UnitWordRows(connection)
         self.enqueued = 0
 
     def enqueue(self, publication: Publication, at_ms: int) -> int:
@@ -184,6 +186,7 @@ class LedgerTransaction:
             " FROM objects WHERE study_uid = ? AND conflicts_with IS NULL ORDER BY image_id",
             (study_uid,),
         ).fetchall()
+        rejected = self.word.rejections(study_uid)
         images = []
         for image_id, sop_uid, header_json, role, received_at_ms, superseded_by, outcome in rows:
             header = HEADER.validate_json(header_json)
@@ -197,6 +200,7 @@ class LedgerTransaction:
                     received_at_ms=received_at_ms,
                     acquired_at=header.acquired_at,
                     superseded_by=superseded_by,
+                    rejected=sop_uid in rejected,
                 )
             )
         return images
@@ -220,6 +224,8 @@ class LedgerTransaction:
             closed_by=Completion(closed_by) if closed_by else None,
             timed_out=bool(timed_out),
             last_activity_ms=last_activity_ms,
+            narrowed_views=self.word.narrowed_views(study_uid),
+            images_missing=self.word.images_missing(study_uid),
         )
 
     def save_exam(self, exam: Exam, flag: ExamFlag | None = None) -> None:
@@ -417,6 +423,7 @@ class LedgerTransaction:
         arguments = (Phase.FINAL.value, at_ms)
         for statement in FORGET_EXAMS:
             forgotten = self._connection.execute(statement, arguments).rowcount
+        self.word.forget_before(at_ms)
         return forgotten
 
     def spooled_paths(self) -> set[str]:

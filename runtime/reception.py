@@ -26,10 +26,11 @@ from runtime.reasons import Reason
 from runtime.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from runtime.exam_desk import ExamDesk
     from runtime.exam_flag import Completion
+    from runtime.procedure_step import StepAnswer, StepBegun, StepEnded
 
 LOG = logging.getLogger(__name__)
 
@@ -111,6 +112,31 @@ class Reception:
     def close_exam(self, study_instance_uid: str, by: Completion) -> None:
         """The unit's own word that no more images of the exam will come."""
         self._desk.close_exam(study_instance_uid, by)
+
+    def narrow_views(self, study_instance_uid: str, views: Sequence[str]) -> None:
+        """The unit says that it will take only these views."""
+        self._desk.word.narrow_views(study_instance_uid, views)
+
+    def reject_image(
+        self,
+        study_instance_uid: str,
+        sop_instance_uid: str,
+        *,
+        retake_uid: str | None = None,
+        detail: str = "",
+    ) -> bool:
+        """The unit rejected an image; its retake supersedes it. False if that was known."""
+        return self._desk.word.reject_image(
+            study_instance_uid, sop_instance_uid, retake_uid=retake_uid, detail=detail
+        )
+
+    def begin_step(self, step: StepBegun) -> StepAnswer:
+        """A performed procedure step begins."""
+        return self._desk.word.begin_step(step)
+
+    def end_step(self, end: StepEnded) -> StepAnswer:
+        """A performed procedure step ends; the last one of an exam closes it."""
+        return self._desk.word.end_step(end)
 
     def receive(self, path: Path, *, source: str, peer: str) -> Received:
         """Takes over a complete DICOM file below `incoming`; returns when it is durable."""

@@ -59,10 +59,18 @@ exam_hours = 24          # how long a flag stays true
 event_days = 7
 replay_days = 7          # how long a site may ask for what it missed
 
-[intake.dicom]           # DICOM Storage and Verification SCP
+[intake.dicom]           # DICOM Storage, Verification, MPPS, Storage Commitment SCP
 ae_title = "MAMMOEDGE"
 host = "0.0.0.0"
 port = 11112
+# calling_ae_titles = ["MAMMO1"]             # who may send; without: everybody
+# commitment_pacs = "PACS@archive:11112"     # who may commit objects; without: always failure
+# [intake.dicom.procedure_views]             # procedure codes of exams with fewer views
+# "MG-L" = ["LCC", "LMLO"]
+# [intake.dicom.tls]                         # then TLS only, certificates on both sides
+# certificate_file = "unit.pem"
+# key_file = "unit.key"
+# ca_file = "ca.pem"
 
 # [intake.folder]        # a watched folder
 # folder = "inbox"

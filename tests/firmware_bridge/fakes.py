@@ -19,6 +19,7 @@ from firmware_bridge.transfer_syntaxes import (
     EXPLICIT_VR_LITTLE_ENDIAN,
 )
 from runtime.intake import OutOfRoomError, Receipt, Received, ReceptionRefusedError
+from runtime.procedure_step import StepAnswer
 from runtime.reasons import Reason
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ class FakeReceiver:
         self.fault_of_report: Exception | None = None
         self.received_bytes: list[bytes] = []
         self.delay_s = 0.0
+        self.rejected: list[tuple[str, str, str]] = []
+        self.steps: list[object] = []
+        self.step_answer = StepAnswer.TAKEN
         self._lock = threading.Lock()
 
     def check_room(self, size_bytes: int = 0) -> None:
@@ -81,6 +85,24 @@ class FakeReceiver:
     def close_exam(self, study_instance_uid, by):
         """Remembers what the unit said."""
         self.closed = [*getattr(self, "closed", []), (study_instance_uid, by)]
+
+    def narrow_views(self, study_instance_uid, views):
+        """Nobody asks a fake for its views."""
+
+    def reject_image(self, study_instance_uid, sop_instance_uid, *, retake_uid=None, detail=""):
+        """Remembers what was rejected."""
+        self.rejected.append((study_instance_uid, sop_instance_uid, detail))
+        return True
+
+    def begin_step(self, step):
+        """Remembers the step."""
+        self.steps.append(step)
+        return self.step_answer
+
+    def end_step(self, end):
+        """Remembers the end."""
+        self.steps.append(end)
+        return self.step_answer
 
     def report(self, event: str, detail: str, *, source: str) -> None:
         if self.fault_of_report is not None:

@@ -1,0 +1,150 @@
+"""`mammoedge simulate-unit --to AE@host:port`: n units at a clinic's pace."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydicom.uid import generate_uid
+
+from firmware_bridge.exam_source import NoExamsError, folder_templates, phantom_templates
+from firmware_bridge.sender import Destination, files_below
+from firmware_bridge.transport_security import TlsSettings
+from firmware_bridge.unit_plan import Rates, plan_exams
+from firmware_bridge.unit_simulator import Happening, SimulatedUnit, Surroundings
+from firmware_bridge.vendor_shapes import VENDOR_SHAPES
+
+if TYPE_CHECKING:
+    import ssl
+    from argparse import Namespace
+    from collections.abc import Callable
+
+    from firmware_bridge.exam_source import Template
+    from firmware_bridge.unit_simulator import PlayedExam
+
+ALL_STORED, SOME_NOT, CANNOT = 0, 1, 2
+NOTICE = "Simulated: for plumbing, load and quality control. No patient, no finding, not for care."
+
+
+def run(arguments: Namespace) -> int:
+    """Plays; 0 if every image was stored, 1 if one was refused or lost, 2 if it cannot begin."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    with tempfile.TemporaryDirectory(prefix="mammoedge-unit-") as folder:
+        try:
+            templates = _templates(arguments, Path(folder))
+            around = Surroundings(
+                destination=Destination.parse(arguments.to),
+                templates=templates,
+                folder=Path(folder),
+                procedure_steps=not arguments.no_mpps,
+                tls=_tls(arguments),
+                now=lambda: datetime.now().astimezone(),
+                new_uid=lambda: str(generate_uid()),
+                pause=stop.wait,
+            )
+        except (ValueError, NoExamsError, OSError) as fault:
+            print(f"mammoedge simulate-unit: {fault}", file=sys.stderr)
+            return CANNOT
+        print(NOTICE, file=sys.stderr)
+        started_s = time.monotonic()
+        total = play(around, arguments, show=_printer(as_json=arguments.json))
+        _summary(total, time.monotonic() - started_s, as_json=arguments.json)
+    return SOME_NOT if total[Happening.REFUSED] or total[Happening.LOST] else ALL_STORED
+
+
+def play(
+    around: Surroundings, arguments: Namespace, *, show: Callable[[PlayedExam], None]
+) -> Counter[Happening]:
+    """All units at once, each in a thread; what happened in all."""
+    rates = Rates(
+        retake=arguments.retakes,
+        magnification=arguments.magnifications,
+        implant=arguments.implants,
+        fault=arguments.faults,
+        reboot=arguments.reboots,
+    )
+    views = [tuple(template.files) for template in around.templates]
+    pace_s = 3600.0 / arguments.exams_per_hour if arguments.exams_per_hour > 0 else 0.0
+    total: Counter[Happening] = Counter()
+    lock = threading.Lock()
+
+    def one(unit: int) -> None:
+        # Units of one seed differ, and stay the same however many there are.
+        randomness = random.Random(f"{arguments.seed}/{unit}")  # noqa: S311 - repeatable, not secret
+        plan = plan_exams(unit, arguments.exams, views, rates, randomness)
+        for exam in SimulatedUnit(unit, around).play(plan, pace_s):
+            with lock:
+                total.update(exam.happened)
+                show(exam)
+
+    with ThreadPoolExecutor(arguments.units) as pool:
+        for done in [pool.submit(one, unit) for unit in range(1, arguments.units + 1)]:
+            done.result()
+    return total
+
+
+def _templates(arguments: Namespace, folder: Path) -> list[Template]:
+    if arguments.exams_from:
+        return folder_templates(list(files_below([Path(arguments.exams_from)])))
+    names = arguments.vendors or list(VENDOR_SHAPES)
+    unknown = [name for name in names if name not in VENDOR_SHAPES]
+    if unknown:
+        raise ValueError(f"no such vendor shape: {', '.join(unknown)}")
+    return phantom_templates(
+        folder,
+        [VENDOR_SHAPES[name] for name in names],
+        scale=arguments.scale,
+        randomness=random.Random(arguments.seed),  # noqa: S311 - repeatable, not secret
+    )
+
+
+def _tls(arguments: Namespace) -> ssl.SSLContext | None:
+    given = (arguments.certificate, arguments.key, arguments.ca)
+    if not any(given):
+        return None
+    if not all(given):
+        raise ValueError("--certificate, --key and --ca go together")
+    settings = TlsSettings(
+        certificate_file=Path(arguments.certificate),
+        key_file=Path(arguments.key),
+        ca_file=Path(arguments.ca),
+    )
+    return settings.client_context()
+
+
+def _printer(*, as_json: bool) -> Callable[[PlayedExam], None]:
+    def show(exam: PlayedExam) -> None:
+        counted = {happening.value: count for happening, count in exam.happened.items()}
+        if as_json:
+            said = {
+                "unit": exam.unit,
+                "exam": exam.number,
+                "study_instance_uid": exam.study_instance_uid,
+                "sop_instance_uids": exam.images,
+            }
+            print(json.dumps(said | counted), flush=True)
+            return
+        happened = ", ".join(f"{name} {count}" for name, count in counted.items())
+        print(f"unit {exam.unit}  exam {exam.number + 1:5}  {happened}", flush=True)
+
+    return show
+
+
+def _summary(total: Counter[Happening], seconds: float, *, as_json: bool) -> None:
+    counted = {happening.value: total[happening] for happening in Happening}
+    if as_json:
+        print(json.dumps({"total": counted, "seconds": round(seconds, 1)}), flush=True)
+        return
+    print(f"{seconds:.0f} s: " + ", ".join(f"{name} {count}" for name, count in counted.items()))

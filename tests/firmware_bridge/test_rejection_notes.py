@@ -1,0 +1,76 @@
+"""Key Object Selections that reject images, from dcmtk's storescu."""
+
+from __future__ import annotations
+
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian
+
+from firmware_bridge.transfer_syntaxes import KEY_OBJECT_SELECTION
+from tests.synthetic import code
+
+
+def note(title="113001", *, images=("1.5.1",), study="1.2.3") -> Dataset:
+    """A rejection note (PS3.3 A.35.4; PS3.16 TID 2010)."""
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = KEY_OBJECT_SELECTION
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "1.7.1"
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = study, "1.7.2"
+    ds.Modality = "KO"
+    ds.PatientName, ds.PatientID = "Nobody^Known", "P"
+    ds.ValueType, ds.ContinuityOfContent = "CONTAINER", "SEPARATE"
+    ds.ConceptNameCodeSequence = Sequence([code(title, "a title", "DCM")])
+    references = []
+    for uid in images:
+        reference = Dataset()
+        reference.ReferencedSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.2"
+        reference.ReferencedSOPInstanceUID = uid
+        references.append(reference)
+    series = Dataset()
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = "1.7.3", Sequence(references)
+    evidence = Dataset()
+    evidence.StudyInstanceUID, evidence.ReferencedSeriesSequence = study, Sequence([series])
+    ds.CurrentRequestedProcedureEvidenceSequence = Sequence([evidence])
+    return ds
+
+
+@pytest.fixture
+def send(door, dcmtk, tmp_path):
+    """Sends a note with dcmtk's storescu; what that said."""
+
+    def sent(ds) -> str:
+        path = tmp_path / "note.dcm"
+        ds.save_as(path, enforce_file_format=True)
+        return dcmtk("storescu", "-v", "-R", "127.0.0.1", door.port, path, check=False)
+
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("title", "why"),
+    [("113001", "rejected for quality reasons"), ("113037", "rejected for patient safety reasons")],
+)
+def test_a_rejection_note_rejects_its_images(door, send, title, why):
+    """Both titles of a rejection: each image that the note refers to; the note is not kept."""
+    assert "(Success)" in send(note(title, images=("1.5.1", "1.5.2")))
+    assert door.receiver.rejected == [("1.2.3", "1.5.1", why), ("1.2.3", "1.5.2", why)]
+    assert door.receiver.stored == []
+    assert door.half_received == []
+
+
+@pytest.mark.parametrize("title", ["113000", "113004", "113039"])
+def test_other_key_objects_reject_nothing(door, send, title):
+    """Of interest, for the referring provider, retention expired: refused, nothing changes."""
+    assert "CannotUnderstand" in send(note(title))
+    assert door.receiver.rejected == []
+
+
+def test_a_title_of_another_scheme_rejects_nothing(door, send):
+    """113001 means what it means in DCM alone."""
+    ds = note()
+    ds.ConceptNameCodeSequence[0].CodingSchemeDesignator = "99X"
+    send(ds)
+    assert door.receiver.rejected == []
