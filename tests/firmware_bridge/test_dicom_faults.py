@@ -111,9 +111,13 @@ def test_many_objects_at_once_leave_the_reserve_alone(door, large_file):
     capacity = size_bytes + size_bytes // 2
     most = 0
     lock = threading.Lock()
+    all_begun = threading.Barrier(6, timeout=10)
 
     def check_room(ahead_bytes=0):
         nonlocal most
+        if not ahead_bytes:
+            all_begun.wait()
+            return
         folders = (door.receiver.incoming, door.receiver.stored_folder)
         with lock:
             held = 0

@@ -136,11 +136,11 @@ def test_a_taken_file_that_cannot_be_removed_is_taken_once(intake, receiver, inb
     intake.start(receiver)
     assert stored(receiver, 1)
     time.sleep(RESCAN_S * 4)
-    assert len(receiver.received_bytes) == 1
+    assert receiver.handed_over == 1
     assert faults(receiver) == ["a file cannot be moved out of the folder: Permission denied"]
     inbox.chmod(0o700)
     assert wait_until(lambda: not (inbox / "a.dcm").exists())
-    assert len(receiver.received_bytes) == 1
+    assert receiver.handed_over == 1
 
 
 def test_a_refused_file_that_cannot_be_moved_is_refused_once(intake, receiver, inbox, view):
@@ -151,9 +151,9 @@ def test_a_refused_file_that_cannot_be_moved_is_refused_once(intake, receiver, i
         (inbox / own).mkdir()
     inbox.chmod(0o500)
     intake.start(receiver)
-    assert wait_until(lambda: receiver.received_bytes)
+    assert wait_until(lambda: receiver.handed_over)
     time.sleep(RESCAN_S * 4)
-    assert len(receiver.received_bytes) == 1
+    assert receiver.handed_over == 1
     inbox.chmod(0o700)
     assert wait_until((inbox / "refused" / "a.dcm.reason.txt").exists)
 
@@ -163,7 +163,7 @@ def test_a_file_that_is_replaced_while_it_is_taken_is_not_removed(intake, receiv
     receiver.delay_s = 0.5
     (inbox / "a.dcm").write_bytes(view)
     intake.start(receiver)
-    assert wait_until(lambda: receiver.received_bytes)
+    assert wait_until(lambda: receiver.handed_over)
     (inbox / ".new").write_bytes(view + b"\0\0")
     (inbox / ".new").rename(inbox / "a.dcm")
     assert stored(receiver, 2)
@@ -175,7 +175,7 @@ def test_an_unforeseen_error_does_not_end_it(intake, receiver, inbox, view, capl
     receiver.fault_of_receive = ValueError(f"invalid value {NAME}")
     (inbox / f"{NAME}.dcm").write_bytes(view)
     intake.start(receiver)
-    assert wait_until(lambda: len(receiver.received_bytes) >= 2)
+    assert wait_until(lambda: receiver.handed_over >= 2)
     assert faults(receiver) == ["unforeseen error: ValueError"]
     assert "ValueError" in caplog.text
     assert NAME not in caplog.text

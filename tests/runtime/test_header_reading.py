@@ -311,6 +311,10 @@ def test_a_huge_private_element_is_passed_over(tmp_path):
     assert time.perf_counter() - started < 0.1
 
 
+# Rows in three bytes.
+BROKEN_NUMBER = struct.pack("<HH2sH", 0x28, 0x10, b"US", 3) + b"abc"
+
+
 def sequence(tag: int, inner: bytes) -> bytes:
     """An explicit little endian sequence of one item."""
     item = struct.pack("<HHI", 0xFFFE, 0xE000, len(inner)) + inner
@@ -328,7 +332,7 @@ def test_a_sequence_where_a_value_belongs_is_an_absent_value(tmp_path, keyword, 
     path = write(ds, tmp_path / "image")
     raw = path.read_bytes()
     length = struct.unpack_from("<I", raw, 140)[0]
-    broken = sequence(tag, struct.pack("<HH2sH", 0x28, 0x10, b"US", 3) + b"abc")
+    broken = sequence(tag, BROKEN_NUMBER)
     # Out of order, which no reader minds: right behind the file meta.
     path.write_bytes(raw[: 144 + length] + broken + raw[144 + length :])
     assert not getattr(read_image_header(path), found)
@@ -344,6 +348,10 @@ def test_a_number_beyond_32_bits_is_absent(tmp_path):
 
 
 VRS = (b"SQ", b"UN", b"US", b"LO", b"OW", b"FD", b"PN", b"UI", b"DS", b"IS", b"AT", b"UT", b"OB")
+
+
+# Where elements probably begin.
+FIRST_GROUPS = (b"\x08\0", b"\x18\0", b"\x20\0", b"\x28\0")
 
 
 def mutated(draw: random.Random, content: bytes) -> bytes:
@@ -369,7 +377,9 @@ def mutated(draw: random.Random, content: bytes) -> bytes:
                 data[place:place] = data[start : start + draw.randint(4, 80)]
             case 6:
                 tag = draw.choice([0x00080060, 0x00080008, 0x00181164, 0x00280010, 0x00080016])
-                data[place:place] = sequence(tag, draw.randbytes(draw.randint(0, 30)))
+                starts = [at for at in range(132, len(data)) if data[at : at + 2] in FIRST_GROUPS]
+                place = draw.choice(starts) if starts else place
+                data[place:place] = sequence(tag, draw.choice([BROKEN_NUMBER, draw.randbytes(30)]))
     return bytes(data)
 
 
