@@ -51,3 +51,10 @@ DEMO = Command(
     add_arguments=_demo_arguments,
     run="firmware_bridge.demo:run",
 )
+
+FRAME_SCHEMA = Command(
+    name="frame-schema",
+    help="print the JSON Schema of the frame socket's messages (contract 3)",
+    add_arguments=lambda _parser: None,
+    run="firmware_bridge.frame_schema:run",
+)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from runtime.exam_flag import Completion
     from runtime.reasons import Reason
+    from runtime.unit_desk import UnitDesk
+
+FRAMES = "frames"
+"""The source of images that came as frames; see Receipt.TWIN."""
 
 
 class Receipt(StrEnum):
@@ -27,6 +31,8 @@ class Receipt(StrEnum):
     """The same bytes again: the same image."""
     CONFLICT = "conflict"
     """Other bytes under a known SOP Instance UID: kept, an event raised, the first stands."""
+    TWIN = "twin"
+    """The same image once as a frame and once as the unit's own object: kept, the first stands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +82,11 @@ class Receiver(Protocol):
 
     def close_exam(self, study_instance_uid: str, by: Completion) -> None:
         """The unit's own word that no more images of the exam will come (exam_closed, MPPS)."""
+        ...
+
+    @property
+    def unit_desk(self) -> UnitDesk:
+        """Where the unit's firmware tells its events, and hears of its exams."""
         ...
 
     def report(self, event: str, detail: str, *, source: str) -> None:

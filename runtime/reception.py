@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from runtime.exam_desk import ExamDesk
     from runtime.exam_flag import Completion
+    from runtime.unit_desk import UnitDesk
 
 LOG = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Reception:
         folder: Path,
         limits: RoomLimits,
         desk: ExamDesk,
+        unit_desk: UnitDesk,
         waiting_images: Callable[[], int],
         arrived: Callable[[], None],
         anticipate: Callable[[str], None],
@@ -61,6 +63,7 @@ class Reception:
         self._spool = folder / "spool"
         self._limits = limits
         self._desk = desk
+        self._unit_desk = unit_desk
         self._waiting_images = waiting_images
         self._arrived = arrived
         self._anticipate = anticipate
@@ -74,6 +77,11 @@ class Reception:
     def incoming(self) -> Path:
         """Folder for files that are still arriving; on the spool's file system."""
         return self._incoming
+
+    @property
+    def unit_desk(self) -> UnitDesk:
+        """Where the unit's firmware tells its events, and hears of its exams."""
+        return self._unit_desk
 
     def close(self) -> None:
         """Waits for running fsyncs."""

@@ -41,6 +41,7 @@ class FakeReceiver:
         self.refuse: Reason | None = None
         self.room = True
         self.delay_s = 0.0
+        self.unit_desk = None
         self._lock = threading.Lock()
 
     def check_room(self, size_bytes: int = 0) -> None:
