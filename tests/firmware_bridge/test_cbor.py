@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import cbor2
 import pytest
 from hypothesis import given, seed, settings
@@ -57,10 +59,8 @@ def test_a_damaged_message_is_a_map_or_a_fault(value, data):
     place = data.draw(st.integers(0, len(good) - 1))
     good[place] = data.draw(st.integers(0, 255))
     for damaged in (bytes(good), bytes(good[:place])):
-        try:
+        with suppress(CborError):
             decode(damaged, LIMITS)
-        except CborError as error:
-            assert str(error)
 
 
 def test_half_and_single_floats_are_read():
