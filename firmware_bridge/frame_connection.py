@@ -29,7 +29,6 @@ from firmware_bridge.frame_messages import (
 from firmware_bridge.frame_outlet import FrameOutlet
 from firmware_bridge.frame_protocol import FrameProtocol, MessageRefusedError, encode_answer
 from firmware_bridge.frame_socket import PeerGoneError
-from firmware_bridge.frame_taking import FrameTaking
 from firmware_bridge.unit_events import event_of
 from runtime.exam_flag import Completion
 from runtime.ledger import LedgerError
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from firmware_bridge.frame_protocol import Packet
     from firmware_bridge.frame_settings import FrameIntakeSettings
     from firmware_bridge.frame_socket import FrameSocket
+    from firmware_bridge.frame_taking import FrameTaking
     from runtime.intake import Receiver
 
 LOGGER = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ class FrameConnection:
         receiver: what is behind the door.
         settings: of the intake.
         pool: takes frames.
+        taking: what it does with them.
         refused: told of every refusal that is worth an operator's while.
         greeted: told once the firmware has said hello.
     """
@@ -67,6 +68,7 @@ class FrameConnection:
         receiver: Receiver,
         settings: FrameIntakeSettings,
         pool: Executor,
+        taking: FrameTaking,
         refused: Callable[[Refused], None],
         greeted: Callable[[FrameConnection, str], None],
     ) -> None:
@@ -76,7 +78,7 @@ class FrameConnection:
         self._pool = pool
         self._refused = refused
         self._greeted = greeted
-        self._taking = FrameTaking(receiver=receiver, settings=settings)
+        self._taking = taking
         self._protocol = FrameProtocol()
         self._outlet: FrameOutlet | None = None
         self._speaker: threading.Thread | None = None

@@ -20,6 +20,7 @@ from firmware_bridge.frame_messages import Refusal, Refused
 from firmware_bridge.frame_protocol import encode_answer
 from firmware_bridge.frame_settings import FrameIntakeSettings
 from firmware_bridge.frame_socket import FrameSocket, Peer, PeerGoneError, peer_of
+from firmware_bridge.frame_taking import FrameTaking
 from firmware_bridge.listening_socket import listen, user_numbers
 from runtime.intake import FRAMES
 from runtime.messages import EventKind
@@ -60,6 +61,7 @@ class FrameIntake:
         self._acceptor: threading.Thread | None = None
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(max_workers=TAKERS, thread_name_prefix="frames")
+        self._hashers = ThreadPoolExecutor(max_workers=TAKERS, thread_name_prefix="hashers")
         self._lock = threading.Lock()
         self._connections: dict[FrameConnection, threading.Thread] = {}
         self._units: dict[str, FrameConnection] = {}
@@ -104,7 +106,8 @@ class FrameIntake:
             connection.hang_up()
         for thread in running.values():
             thread.join(max(0.0, deadline_s - time.monotonic()))
-        self._pool.shutdown(wait=False, cancel_futures=False)
+        for pool in (self._pool, self._hashers):
+            pool.shutdown(wait=False)
         self._listener = None
 
     def _accept(self, listener: socket.socket) -> None:
@@ -129,11 +132,13 @@ class FrameIntake:
                 LOGGER.info("a refused peer did not wait for the reason")
             peer_socket.close()
             return
+        receiver = self._require_receiver()
         connection = FrameConnection(
             peer_socket,
-            receiver=self._require_receiver(),
+            receiver=receiver,
             settings=self.settings,
             pool=self._pool,
+            taking=FrameTaking(receiver=receiver, settings=self.settings, hashers=self._hashers),
             refused=self._report,
             greeted=self._greeted,
         )

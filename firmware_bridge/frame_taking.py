@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from firmware_bridge.frame_protocol import MessageRefusedError
 from runtime.intake import FRAMES, OutOfRoomError, ReceptionRefusedError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from firmware_bridge.frame_messages import ExamOpened, Frame, Hello
     from firmware_bridge.frame_settings import FrameIntakeSettings
     from runtime.intake import Receiver
@@ -23,10 +26,11 @@ OUT_OF_ROOM_FACTOR = 4
 
 @dataclass(frozen=True, kw_only=True)
 class FrameTaking:
-    """Takes frames for one unit; any thread."""
+    """Takes frames; any thread but those of `hashers`."""
 
     receiver: Receiver
     settings: FrameIntakeSettings
+    hashers: Executor
 
     def take(self, frame: Frame, *, exam: ExamOpened, unit: Hello, descriptor: int) -> Accepted:
         """The receipt of a frame that is fsynced and in the ledger.
@@ -43,8 +47,14 @@ class FrameTaking:
         try:
             with mapped_pixels(frame, descriptor) as pixels:
                 self.receiver.check_room(frame.size_bytes)
-                path = write_frame(self.receiver.incoming, head_of(frame, exam, unit), pixels)
-            received = self.receiver.receive(path, source=FRAMES, peer=unit.serial)
+                head = head_of(frame, exam, unit)
+                # Sealed memory does not change: it is hashed while it is written.
+                hashing = self.hashers.submit(_sha256, head, pixels)
+                try:
+                    path = write_frame(self.receiver.incoming, head, pixels)
+                finally:
+                    sha256 = hashing.result()
+            received = self.receiver.receive(path, source=FRAMES, peer=unit.serial, sha256=sha256)
         except ReceptionRefusedError as refused:
             raise MessageRefusedError(refused.reason, id=frame.id) from refused
         except (OutOfRoomError, OSError) as error:
@@ -56,3 +66,9 @@ class FrameTaking:
                 retry_after_ms=OUT_OF_ROOM_FACTOR * self.settings.retry_after_ms,
             ) from error
         return Accepted(id=frame.id, receipt=received.receipt)
+
+
+def _sha256(head: bytes, pixels: memoryview) -> str:
+    digest = hashlib.sha256(head)
+    digest.update(pixels)
+    return digest.hexdigest()

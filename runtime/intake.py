@@ -68,11 +68,12 @@ class Receiver(Protocol):
         """Raises OutOfRoomError if an object of that size must not be taken now."""
         ...
 
-    def receive(self, path: Path, *, source: str, peer: str) -> Received:
+    def receive(self, path: Path, *, source: str, peer: str, sha256: str | None = None) -> Received:
         """Takes over a complete DICOM file below `incoming`; returns when it is durable.
 
-        `source` is the intake's name, `peer` who sent it (AE title, never a patient). The file is
-        moved or removed in any case.
+        `source` is the intake's name, `peer` who sent it (AE title, never a patient), `sha256` the
+        file's hash in hex where the intake computed it on the way. The file is moved or removed in
+        any case.
 
         Raises:
             ReceptionRefusedError: not a mammogram, unreadable header, …; an event was published.

@@ -107,10 +107,10 @@ class Reception:
         """The unit's own word that no more images of the exam will come."""
         self._desk.close_exam(study_instance_uid, by)
 
-    def receive(self, path: Path, *, source: str, peer: str) -> Received:
+    def receive(self, path: Path, *, source: str, peer: str, sha256: str | None = None) -> Received:
         """Takes over a complete DICOM file below `incoming`; returns when it is durable."""
         try:
-            return self._receive(path, source=source, peer=peer)
+            return self._receive(path, source=source, peer=peer, sha256=sha256)
         except ReceptionRefusedError as error:
             LOG.warning("image refused: source=%s reason=%s", source, error.reason)
             self._event(EventKind.IMAGE_REFUSED, f"{source}: {error}")
@@ -118,7 +118,7 @@ class Reception:
         finally:
             path.unlink(missing_ok=True)
 
-    def _receive(self, path: Path, *, source: str, peer: str) -> Received:
+    def _receive(self, path: Path, *, source: str, peer: str, sha256: str | None) -> Received:
         size_bytes = path.stat().st_size
         self.check_room()
         try:
@@ -134,7 +134,7 @@ class Reception:
         self._anticipate(str(spooled))
         try:
             durable = self._fsync.submit(_make_durable, spooled)
-            sha256 = _sha256(spooled)
+            sha256 = sha256 or _sha256(spooled)
             durable.result()
             self._reached("spooled")
             received = self._desk.receive(

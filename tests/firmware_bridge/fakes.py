@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 import threading
@@ -48,7 +49,7 @@ class FakeReceiver:
         if not self.room:
             raise OutOfRoomError
 
-    def receive(self, path: Path, *, source: str, peer: str) -> Received:
+    def receive(self, path: Path, *, source: str, peer: str, sha256: str | None = None) -> Received:
         if self.delay_s:
             threading.Event().wait(self.delay_s)
         if self.refuse is not None:
@@ -59,6 +60,7 @@ class FakeReceiver:
             raise OutOfRoomError
         with path.open("rb") as file:
             os.fsync(file.fileno())
+            assert sha256 in (None, hashlib.file_digest(file, "sha256").hexdigest())
         with self._lock:
             number = len(self.stored)
             target = self.stored_folder / f"{number}.dcm"
