@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,13 +49,15 @@ class FrameTaking:
             with mapped_pixels(frame, descriptor) as pixels:
                 self.receiver.check_room(frame.size_bytes)
                 head = head_of(frame, exam, unit)
-                # Sealed memory does not change: it is hashed while it is written.
+                # Sealed memory does not change: it is hashed while it goes to the disk.
                 hashing = self.hashers.submit(_sha256, head, pixels)
                 try:
                     path = write_frame(self.receiver.incoming, head, pixels)
+                    received = self.receiver.receive(
+                        path, source=FRAMES, peer=unit.serial, sha256=hashing.result
+                    )
                 finally:
-                    sha256 = hashing.result()
-            received = self.receiver.receive(path, source=FRAMES, peer=unit.serial, sha256=sha256)
+                    wait([hashing])  # before the memory goes
         except ReceptionRefusedError as refused:
             raise MessageRefusedError(refused.reason, id=frame.id) from refused
         except (OutOfRoomError, OSError) as error:

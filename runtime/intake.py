@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pydantic import BaseModel
@@ -68,12 +69,14 @@ class Receiver(Protocol):
         """Raises OutOfRoomError if an object of that size must not be taken now."""
         ...
 
-    def receive(self, path: Path, *, source: str, peer: str, sha256: str | None = None) -> Received:
+    def receive(
+        self, path: Path, *, source: str, peer: str, sha256: Callable[[], str] | None = None
+    ) -> Received:
         """Takes over a complete DICOM file below `incoming`; returns when it is durable.
 
-        `source` is the intake's name, `peer` who sent it (AE title, never a patient), `sha256` the
-        file's hash in hex where the intake computed it on the way. The file is moved or removed in
-        any case.
+        `source` is the intake's name, `peer` who sent it (AE title, never a patient). The file is
+        moved or removed in any case. `sha256` waits for the file's hash in hex, where the intake
+        computes it while the file goes to the disk.
 
         Raises:
             ReceptionRefusedError: not a mammogram, unreadable header, …; an event was published.

@@ -107,7 +107,9 @@ class Reception:
         """The unit's own word that no more images of the exam will come."""
         self._desk.close_exam(study_instance_uid, by)
 
-    def receive(self, path: Path, *, source: str, peer: str, sha256: str | None = None) -> Received:
+    def receive(
+        self, path: Path, *, source: str, peer: str, sha256: Callable[[], str] | None = None
+    ) -> Received:
         """Takes over a complete DICOM file below `incoming`; returns when it is durable."""
         try:
             return self._receive(path, source=source, peer=peer, sha256=sha256)
@@ -118,7 +120,9 @@ class Reception:
         finally:
             path.unlink(missing_ok=True)
 
-    def _receive(self, path: Path, *, source: str, peer: str, sha256: str | None) -> Received:
+    def _receive(
+        self, path: Path, *, source: str, peer: str, sha256: Callable[[], str] | None
+    ) -> Received:
         size_bytes = path.stat().st_size
         self.check_room()
         try:
@@ -134,13 +138,13 @@ class Reception:
         self._anticipate(str(spooled))
         try:
             durable = self._fsync.submit(_make_durable, spooled)
-            sha256 = sha256 or _sha256(spooled)
+            digest = _sha256(spooled) if sha256 is None else sha256()
             durable.result()
             self._reached("spooled")
             received = self._desk.receive(
                 SpooledObject(
                     header=header,
-                    sha256=sha256,
+                    sha256=digest,
                     path=str(spooled),
                     size_bytes=size_bytes,
                     source=source,

@@ -1,7 +1,7 @@
 """How long a frame takes from its hand-over to `accepted`, against a plain write and fsync.
 
-`python -m tests.bench.frames`: one real unit, one broker; frames of 27 MB and plain files of the same
-bytes in turn, so that whatever else the machine does meets both.
+`python -m tests.bench.frames`: one real unit, one broker; frames of 27 MB and plain files of the
+same bytes in turn, so that whatever else the machine does meets both.
 """
 
 from __future__ import annotations

@@ -49,7 +49,9 @@ class FakeReceiver:
         if not self.room:
             raise OutOfRoomError
 
-    def receive(self, path: Path, *, source: str, peer: str, sha256: str | None = None) -> Received:
+    def receive(
+        self, path: Path, *, source: str, peer: str, sha256: Callable[[], str] | None = None
+    ) -> Received:
         if self.delay_s:
             threading.Event().wait(self.delay_s)
         if self.refuse is not None:
@@ -60,7 +62,8 @@ class FakeReceiver:
             raise OutOfRoomError
         with path.open("rb") as file:
             os.fsync(file.fileno())
-            assert sha256 in (None, hashlib.file_digest(file, "sha256").hexdigest())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        assert sha256 is None or sha256() == digest
         with self._lock:
             number = len(self.stored)
             target = self.stored_folder / f"{number}.dcm"
