@@ -63,6 +63,8 @@ class Deadline:
 def run(arguments: Namespace) -> int:
     """Runs the demo; 0 if every exam got its final flag, 1 otherwise (the reason is printed)."""
     signal.signal(signal.SIGTERM, _terminate)
+    # A shell starts background jobs with SIGINT ignored; the demo is stopped by it all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         cases = _cases()
         with contextlib.ExitStack() as stack:

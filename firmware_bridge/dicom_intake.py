@@ -23,6 +23,7 @@ from firmware_bridge.store_status import Refusal, StoreStatus
 from firmware_bridge.transfer_syntaxes import accepted_contexts
 from firmware_bridge.upper_layer import SpoolingUpperLayer
 from runtime.intake import OutOfRoomError, Receiver, ReceptionRefusedError
+from runtime.ledger import LedgerError
 from runtime.messages import EventKind
 from runtime.token_bucket import TokenBucket
 
@@ -81,8 +82,10 @@ class DicomIntake:
         self.settings = settings
         self._receiver: Receiver | None = None
         self._server: _Server | None = None
+        self._listening: threading.Thread | None = None
         self._port = settings.port
         self._report_lock = threading.Lock()
+        self._faults_said: set[str] = set()
         self._reports = TokenBucket(
             capacity=REPORTS_AT_ONCE, per_s=REPORTS_PER_S, monotonic=time.monotonic
         )
@@ -94,8 +97,14 @@ class DicomIntake:
 
     @property
     def running(self) -> bool:
-        """Whether it listens."""
+        """Whether it was started and not stopped."""
         return self._server is not None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still listens."""
+        thread = self._listening
+        return self.running and thread is not None and thread.is_alive()
 
     @property
     def address(self) -> str:
@@ -123,9 +132,10 @@ class DicomIntake:
         server.intake = self
         self._server = server
         self._port = server.server_address[1]
-        threading.Thread(
+        self._listening = threading.Thread(
             target=server.serve_forever, kwargs={"poll_interval": 0.5}, name="dicom", daemon=True
-        ).start()
+        )
+        self._listening.start()
 
     def stop(self) -> None:
         """Closes the port, lets objects that are arriving finish within the time, hangs up."""
@@ -149,19 +159,28 @@ class DicomIntake:
 
     def open_object(self, assoc: Any) -> IncomingObject:
         """The file of an object whose first bytes are about to come."""
-        receiver = self._require_receiver()
-        refusal = None
-        try:
-            receiver.check_room()
-        except OutOfRoomError:
-            refusal = Refusal(status=StoreStatus.OUT_OF_RESOURCES, comment="out of room")
         del assoc
-        return IncomingObject(
-            receiver.incoming,
-            limits=self.settings.limits,
-            started_s=time.monotonic(),
-            refusal=refusal,
-        )
+        try:
+            return IncomingObject(
+                self._require_receiver().incoming,
+                limits=self.settings.limits,
+                started_s=time.monotonic(),
+                room=self._room,
+            )
+        except Exception as fault:
+            # It ends the association's thread, which says it to nobody who listens.
+            self._say_fault(fault)
+            raise
+
+    def _room(self, size_bytes: int) -> Refusal | None:
+        """Why an object must not grow by so many bytes; None if it may."""
+        try:
+            self._require_receiver().check_room(size_bytes)
+        except OutOfRoomError:
+            return Refusal(status=StoreStatus.OUT_OF_RESOURCES, comment="out of room")
+        except (LedgerError, OSError) as fault:
+            return _storage_fault(fault)
+        return None
 
     def transfer_broken(self, assoc: Any, what: str) -> None:
         """Reports that a transfer was given up half-way, and its file removed."""
@@ -191,19 +210,43 @@ class DicomIntake:
         self._report(EventKind.ASSOCIATION_REFUSED, "rejected", event.assoc)
 
     def _report(self, kind: EventKind, what: str, assoc: Any) -> None:
-        """Within a limit: a scanner on the network must not fill the outbox."""
+        """Within a limit: a scanner on the network must not fill the outbox.
+
+        Who it was stands in the log only: a title is whatever a peer calls itself.
+        """
         with self._report_lock:
             allowed = self._reports.take()
-        detail = f"{what}, from {_calling_title(assoc)}"
+        more = "" if allowed else " (too many: not published)"
+        LOGGER.info("%s, from %r%s", what, _calling_title(assoc), more)
         if allowed:
+            self._publish(kind, what)
+
+    def _publish(self, kind: EventKind, detail: str) -> None:
+        try:
             self._require_receiver().report(kind.value, detail, source=SOURCE)
-        else:
-            LOGGER.info("not published, too many: %s", detail)
+        except LedgerError as fault:
+            LOGGER.error("an event is lost: %s", type(fault).__name__)  # noqa: TRY400 - no defect
+
+    def _say_fault(self, fault: Exception) -> None:
+        """A defect of ours, by its kind alone (its text may quote the data set), once each."""
+        what = f"an image could not be handled: {type(fault).__name__}"
+        LOGGER.error(what)
+        with self._report_lock:
+            news = what not in self._faults_said
+            self._faults_said.add(what)
+        if news:
+            self._publish(EventKind.FAULT, what)
 
     def _store(self, event: Any) -> int | Dataset:
         event.assoc.dimse.handling = True
         try:
             refusal = self._take(event)
+        except (LedgerError, OSError) as fault:
+            refusal = _storage_fault(fault)
+        except Exception as fault:
+            # pynetdicom answers with a failure (0xC211), and says nothing to anybody else.
+            self._say_fault(fault)
+            raise
         finally:
             event.assoc.dimse.handling = False
         return int(StoreStatus.SUCCESS) if refusal is None else refusal.response()
@@ -250,6 +293,12 @@ class DicomIntake:
         if self._receiver is None:
             raise RuntimeError("the intake was not started")
         return self._receiver
+
+
+def _storage_fault(fault: LedgerError | OSError) -> Refusal:
+    """Our disk or ledger failed: the sender may try again (PS3.4 table B.2-1)."""
+    LOGGER.error("an image is refused: %s", type(fault).__name__)
+    return Refusal(status=StoreStatus.OUT_OF_RESOURCES, comment="storage fault")
 
 
 def _calling_title(assoc: Any) -> str:

@@ -13,10 +13,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 PREFIX, SUFFIX = "folder-", ".part"
 COPY_BYTES = 1 << 20
+ROOM_CHECK_BYTES = 4 * COPY_BYTES
 PREAMBLE_BYTES, PREFIX_BYTES = 128, b"DICM"  # PS3.10 7.1
 
 
@@ -47,10 +49,14 @@ class FileState:
 
 
 def state_of(path: Path) -> FileState | None:
-    """The state of a regular file; None for anything else (pipe, device, link) or nothing."""
+    """The state of a regular file; None for anything else (pipe, device, link) or nothing.
+
+    Raises:
+        OSError: it is there, and may not be looked at.
+    """
     try:
         found = path.lstat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return _state(found) if stat.S_ISREG(found.st_mode) else None
 
@@ -59,7 +65,14 @@ def _state(found: os.stat_result) -> FileState:
     return FileState(inode=found.st_ino, size_bytes=found.st_size, modified_ns=found.st_mtime_ns)
 
 
-def copy_into(folder: Path, path: Path, *, state: FileState, max_bytes: int) -> Path:
+def copy_into(
+    folder: Path,
+    path: Path,
+    *,
+    state: FileState,
+    max_bytes: int,
+    check_room: Callable[[int], None],
+) -> Path:
     """Copies a settled file into `folder`; the path of the copy.
 
     Args:
@@ -67,6 +80,8 @@ def copy_into(folder: Path, path: Path, *, state: FileState, max_bytes: int) -> 
         path: the file.
         state: as it was when it settled; another one now means that it is being written.
         max_bytes: the largest file that is taken.
+        check_room: raises what it likes if so many bytes must not be written; asked for the whole
+            file, and again every `ROOM_CHECK_BYTES`: others write at the same time.
 
     Raises:
         UnfitFileError: being written, gone, no DICOM file, too large.
@@ -76,18 +91,21 @@ def copy_into(folder: Path, path: Path, *, state: FileState, max_bytes: int) -> 
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         source = os.open(path, flags)
-    except FileNotFoundError:
-        raise UnfitFileError(CopyProblem.GONE) from None
+    except OSError as fault:
+        if fault.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise UnfitFileError(CopyProblem.GONE) from None
+        raise
+    copy = folder / f"{PREFIX}{uuid.uuid4().hex}{SUFFIX}"
+    complete = False
     try:
         _check(source, state=state, max_bytes=max_bytes)
-        copy = folder / f"{PREFIX}{uuid.uuid4().hex}{SUFFIX}"
-        try:
-            _copy(source, copy, state=state)
-        except (OSError, UnfitFileError):
-            copy.unlink(missing_ok=True)
-            raise
+        check_room(state.size_bytes)
+        _copy(source, copy, state=state, check_room=check_room)
+        complete = True
     finally:
         os.close(source)
+        if not complete:
+            copy.unlink(missing_ok=True)
     return copy
 
 
@@ -117,7 +135,9 @@ def _has_a_writer(source: int) -> bool:
     return False
 
 
-def _copy(source: int, target: Path, *, state: FileState) -> None:
+def _copy(
+    source: int, target: Path, *, state: FileState, check_room: Callable[[int], None]
+) -> None:
     """Copies its size and no more: a file that grows for ever must not fill the spool."""
     descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
@@ -127,6 +147,8 @@ def _copy(source: int, target: Path, *, state: FileState) -> None:
             if not block:
                 raise UnfitFileError(CopyProblem.BEING_WRITTEN)
             left -= len(block)
+            if (state.size_bytes - left) % ROOM_CHECK_BYTES == 0:
+                check_room(min(left, ROOM_CHECK_BYTES))
             view = memoryview(block)
             while view:
                 view = view[os.write(descriptor, view) :]

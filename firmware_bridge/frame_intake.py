@@ -23,6 +23,7 @@ from firmware_bridge.frame_socket import FrameSocket, Peer, PeerGoneError, peer_
 from firmware_bridge.frame_taking import FrameTaking
 from firmware_bridge.listening_socket import listen, user_numbers
 from runtime.intake import FRAMES
+from runtime.ledger import LedgerError
 from runtime.messages import EventKind
 from runtime.token_bucket import TokenBucket
 
@@ -70,6 +71,11 @@ class FrameIntake:
             capacity=REPORTS_AT_ONCE, per_s=REPORTS_PER_S, monotonic=time.monotonic
         )
         self._unreported = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still listens."""
+        return self._acceptor is not None and self._acceptor.is_alive()
 
     @property
     def address(self) -> str:
@@ -213,7 +219,11 @@ class FrameIntake:
             return
         if before:
             detail = f"{detail} (and {before} more before it)"
-        self._require_receiver().report(EventKind.FRAME_REFUSED.value, detail, source=FRAMES)
+        try:
+            self._require_receiver().report(EventKind.FRAME_REFUSED.value, detail, source=FRAMES)
+        except LedgerError as error:
+            # A full disk, say; the peer still hears its reason, and the door stays open.
+            LOGGER.error("%s", error)  # noqa: TRY400 - no defect of ours
 
     def _require_receiver(self) -> Receiver:
         if self._receiver is None:

@@ -29,6 +29,9 @@ PIXEL_DATA_HEAD = struct.Struct("<HH2sHI")
 if PIXEL_DATA_HEAD.size != 12:
     raise AssertionError("the head of an explicit VR OW element has 12 bytes")
 
+# Behind preamble and prefix stands (0002,0000) UL: eight bytes of head, and its value.
+GROUP_LENGTH_VALUE = 128 + 4 + 8
+
 # PS3.16 CID 4014 and 4015, SNOMED CT.
 VIEWS = {
     "CC": ("399162004", "cranio-caudal"),
@@ -76,6 +79,12 @@ def head_of(frame: Frame, exam: ExamOpened, unit: Hello) -> bytes:
     dcmwrite(out, image, enforce_file_format=True)
     out.write(PIXEL_DATA_HEAD.pack(0x7FE0, 0x0010, b"OW", 0, frame.size_bytes))
     return out.getvalue()
+
+
+def data_set_offset_of(head: bytes) -> int:
+    """Where the data set begins, behind the file meta information (PS3.10 7.1)."""
+    (group_length,) = struct.unpack_from("<I", head, GROUP_LENGTH_VALUE)
+    return GROUP_LENGTH_VALUE + 4 + int(group_length)
 
 
 def _add_identity(image: Dataset, frame: Frame, exam: ExamOpened) -> None:

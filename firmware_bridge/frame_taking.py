@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from firmware_bridge.frame_file import write_frame
 from firmware_bridge.frame_messages import Accepted, Refusal
-from firmware_bridge.frame_object import head_of
+from firmware_bridge.frame_object import data_set_offset_of, head_of
 from firmware_bridge.frame_pixels import mapped_pixels
 from firmware_bridge.frame_protocol import MessageRefusedError
 from runtime.intake import FRAMES, OutOfRoomError, ReceptionRefusedError
+from runtime.ledger import LedgerError
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -60,7 +61,7 @@ class FrameTaking:
                     wait([hashing])  # before the memory goes
         except ReceptionRefusedError as refused:
             raise MessageRefusedError(refused.reason, id=frame.id) from refused
-        except (OutOfRoomError, OSError) as error:
+        except (OutOfRoomError, LedgerError, OSError) as error:
             # A full disk and a backlog pass; the firmware keeps the frame meanwhile.
             raise MessageRefusedError(
                 Refusal.BUSY,
@@ -72,6 +73,7 @@ class FrameTaking:
 
 
 def _sha256(head: bytes, pixels: memoryview) -> str:
-    digest = hashlib.sha256(head)
+    """Of the data set alone, as the receiver knows images."""
+    digest = hashlib.sha256(memoryview(head)[data_set_offset_of(head) :])
     digest.update(pixels)
     return digest.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import uuid
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+LOGGER = logging.getLogger(__name__)
 PREFIX = "dicom-"
 SUFFIX = ".part"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -24,15 +26,17 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 class IncomingObject:
     """A file that grows in `folder` while its object arrives.
 
-    An object that is refused from the start (`refusal` set) or for which the disk fills up keeps
-    no byte: the rest is read from the socket and dropped, because DICOM has an answer for a
-    complete request only (PS3.7 9.1.1).
+    An object for which there is no room, from the start or while it arrives, or which the disk does
+    not take, keeps no byte: the rest is read from the socket and dropped, because DICOM has an
+    answer for a complete request only (PS3.7 9.1.1). `refusal` is that answer.
 
     Args:
         folder: where the file grows; on the file system of the spool.
         limits: of the association.
         started_s: the monotonic clock now.
-        refusal: why the object will not be taken, if that is known already.
+        room: why an object that is about to grow by so many bytes must not; None if it may. Asked
+            at the beginning and every `WRITE_BACK_BYTES`: the size of an object is not known
+            before its end, and others arrive at the same time.
     """
 
     def __init__(
@@ -41,19 +45,19 @@ class IncomingObject:
         *,
         limits: AssociationLimits,
         started_s: float,
-        refusal: Refusal | None = None,
+        room: Callable[[int], Refusal | None],
     ) -> None:
         self.path = folder / f"{PREFIX}{uuid.uuid4().hex}{SUFFIX}"
-        self.refusal = refusal
+        self.refusal = room(0)
         self.size_bytes = 0
         self.data_set_offset = 0
         self._limits = limits
+        self._room = room
         self._deadline_s = started_s + limits.object_timeout_s
         self._written_back = 0
         self._descriptor: int | None = None
-        if refusal is None:
-            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-            self._guarded(lambda: self._open(flags))
+        if self.refusal is None:
+            self._guarded(self._open)
 
     @property
     def name(self) -> str:
@@ -82,17 +86,25 @@ class IncomingObject:
 
     def close(self) -> None:
         """Closes the file; its bytes are in the kernel's hands, not yet durable."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._guarded(self._close)
 
     def discard(self) -> None:
         """Closes and removes the file, if it is still where it was."""
-        self.close()
-        self.path.unlink(missing_ok=True)
+        # A disk that does not even do this is told of by what failed before; what stays is removed
+        # at the next start.
+        with contextlib.suppress(OSError):
+            self._close()
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
-    def _open(self, flags: int) -> None:
+    def _open(self) -> None:
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
         self._descriptor = os.open(self.path, flags, 0o600)
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
     def _write(self, fragment: memoryview | bytes) -> None:
         if self._descriptor is None:
@@ -104,16 +116,22 @@ class IncomingObject:
         if unwritten >= WRITE_BACK_BYTES:
             start_write_back(self._descriptor, self._written_back, unwritten)
             self._written_back = self.size_bytes
+            self._refuse(self._room(WRITE_BACK_BYTES))
 
     def _guarded(self, action: Callable[[], None]) -> None:
-        """A disk that is full refuses the object; any other fault of the disk is raised."""
+        """A disk that does not take the object refuses it: it is no fault of the peer."""
         try:
             action()
         except OSError as fault:
-            if fault.errno not in _NO_ROOM:
-                raise
+            full = fault.errno in _NO_ROOM
+            LOGGER.warning("an arriving object cannot be written: %s", fault.strerror)
+            comment = "disk full" if full else "disk fault"
+            self._refuse(Refusal(status=StoreStatus.OUT_OF_RESOURCES, comment=comment))
+
+    def _refuse(self, refusal: Refusal | None) -> None:
+        if refusal is not None:
             self.discard()
-            self.refusal = Refusal(status=StoreStatus.OUT_OF_RESOURCES, comment="disk full")
+            self.refusal = refusal
 
 
 def remove_leftovers(folder: Path) -> int:

@@ -14,6 +14,7 @@ from firmware_bridge.transfer_syntaxes import (
     EXPLICIT_VR_BIG_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
+from runtime.attributes import text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 # SOP Class and Instance UID stand near the start: only group 0008 comes before them, with small
 # values (PS3.6). This runs before the answer: what needs more is left to the receiver.
 HEAD_BYTES = 4096
-SOP_CLASS_UID = 0x00080016
 SOP_INSTANCE_UID = 0x00080018
 
 
@@ -63,9 +63,7 @@ def matches_command(
             transfer_syntax_uid != EXPLICIT_VR_BIG_ENDIAN,
             stop_when=_past_the_identity,
         )
-        if SOP_CLASS_UID not in identity or SOP_INSTANCE_UID not in identity:
-            return True
-        found = (str(identity[SOP_CLASS_UID].value), str(identity[SOP_INSTANCE_UID].value))
+        found = (text(identity, "SOPClassUID"), text(identity, "SOPInstanceUID"))
     except (zlib.error, struct.error, EOFError, ValueError, KeyError, NotImplementedError):
         return True
-    return found == (sop_class_uid, sop_instance_uid)
+    return "" in found or found == (sop_class_uid, sop_instance_uid)

@@ -1,7 +1,8 @@
-"""Which files have not changed for a while. Pure: states and a clock go in."""
+"""Which files are ready to be looked at. Pure: states and a clock go in."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,8 +12,17 @@ if TYPE_CHECKING:
     from firmware_bridge.dropped_file import FileState
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """A file as it is, and since when it is so."""
+
+    state: FileState
+    ready_at_s: float
+    tried: bool = False
+
+
 class Settling:
-    """Remembers since when each file is as it is.
+    """Remembers since when each file is as it is, and which of them have to wait longer.
 
     Args:
         settle_s: how long a file must stay unchanged.
@@ -20,27 +30,35 @@ class Settling:
 
     def __init__(self, *, settle_s: float) -> None:
         self._settle_s = settle_s
-        self._since_s: dict[Path, tuple[FileState, float]] = {}
+        self._seen: dict[Path, _Seen] = {}
 
     @property
-    def waiting(self) -> bool:
-        """Whether there are files that were not taken yet."""
-        return bool(self._since_s)
+    def next_ready_s(self) -> float | None:
+        """When the first file will be ready if it stays as it is; None without files."""
+        return min((seen.ready_at_s for seen in self._seen.values()), default=None)
 
     def look(self, states: Mapping[Path, FileState], *, now_s: float) -> dict[Path, FileState]:
-        """Takes in what is there now; those that are settled. What is gone is forgotten."""
-        since_s: dict[Path, tuple[FileState, float]] = {}
+        """Takes in what is there now; those that are ready. What is gone is forgotten.
+
+        Files that were tried already come last: one that fails each time must not stand in the way.
+        """
+        seen: dict[Path, _Seen] = {}
         for path, state in states.items():
-            before = self._since_s.get(path)
-            unchanged = before is not None and before[0] == state
-            since_s[path] = before if before is not None and unchanged else (state, now_s)
-        self._since_s = since_s
-        return {
-            path: state
-            for path, (state, began_s) in since_s.items()
-            if now_s - began_s >= self._settle_s
-        }
+            before = self._seen.get(path)
+            if before is not None and before.state == state:
+                seen[path] = before
+            else:
+                seen[path] = _Seen(state=state, ready_at_s=now_s + self._settle_s)
+        self._seen = seen
+        ready = [path for path, found in seen.items() if now_s >= found.ready_at_s]
+        return {path: seen[path].state for path in sorted(ready, key=lambda p: seen[p].tried)}
+
+    def postpone(self, path: Path, *, until_s: float) -> None:
+        """The file was tried in vain: it is not ready before `until_s`, unless it changes."""
+        seen = self._seen.get(path)
+        if seen is not None:
+            self._seen[path] = _Seen(state=seen.state, ready_at_s=until_s, tried=True)
 
     def forget(self, path: Path) -> None:
         """The file was taken or set aside."""
-        self._since_s.pop(path, None)
+        self._seen.pop(path, None)

@@ -1,8 +1,9 @@
 """Values of a DICOM data set, whatever a sender wrote into them.
 
 pydicom checks a value when it is first touched, and warns or raises when it breaks a rule. Here a
-broken value is an absent one: what matters is missing then, and the image says so. Values that were
-read from a file are taken as bytes, before pydicom converts them, which is also ten times faster.
+broken value is an absent one, and so is a sequence where a value belongs: what matters is missing
+then, and the image says so. Values that were read from a file are taken as bytes, before pydicom
+converts them, which is also ten times faster.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from collections.abc import Sequence as Items
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 
 BINARY_VRS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "OW": "H"}
 # PS3.5 6.2: no value of the VRs that are read here (CS, DS, IS, LO, SH, UI, …) may be longer, and
 # no attribute that is read here has more values.
 LONGEST_TEXT = 1024
 MOST_VALUES = 64
+# PS3.5 6.2: what the integer VRs up to 32 bits (IS, SL, UL) can say.
+INTEGERS = range(-(2**31), 2**32)
 
 
 def texts(ds: Dataset, keyword: str) -> tuple[str, ...]:
@@ -58,9 +62,9 @@ def numbers(ds: Dataset, keyword: str) -> tuple[float, ...]:
 
 
 def integer(ds: Dataset, keyword: str, default: int = 0) -> int:
-    """The first value of an integer attribute, or `default`."""
+    """The first value of an integer attribute; `default` if there is none within 32 bits."""
     value = next(iter(numbers(ds, keyword)), math.nan)
-    return int(value) if math.isfinite(value) else default
+    return int(value) if math.isfinite(value) and int(value) in INTEGERS else default
 
 
 def binary(ds: Dataset, keyword: str) -> tuple[bytes, bool]:
@@ -70,7 +74,7 @@ def binary(ds: Dataset, keyword: str) -> tuple[bytes, bool]:
     if raw is not None:
         return raw.value or b"", raw.is_little_endian
     if isinstance(value, Items) and not isinstance(value, (bytes, str)):
-        words = [int(word) & 0xFFFF for word in value[: 1 << 16]]
+        words = [word & 0xFFFF for word in value[: 1 << 16] if isinstance(word, int)]
         return struct.pack(f"<{len(words)}H", *words), True
     return (value, True) if isinstance(value, bytes) else (b"", True)
 
@@ -92,7 +96,9 @@ def _value(ds: Dataset, keyword: str) -> object:
     raw = _raw(ds, keyword)
     if raw is not None:
         return raw.value or b""
-    return ds[keyword].value if keyword in ds else None
+    value = ds[keyword].value if keyword in ds else None
+    # Whatever one does to an item (str, say) makes pydicom convert what the file has in it.
+    return None if isinstance(value, (Sequence, Dataset)) else value
 
 
 def _raw(ds: Dataset, keyword: str) -> RawDataElement | None:

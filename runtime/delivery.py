@@ -20,6 +20,7 @@ LOG = logging.getLogger(__name__)
 FAILURE = 0x80
 """Reasons from here on are refusals (MQTT 5, 2.4); 0x10 "no matching subscribers" is none."""
 PACKET_TOO_LARGE = 0x95
+LONGEST_EXPIRY_S = 0xFFFF_FFFF
 REFUSALS_BEFORE_PARKING = 3
 SETTLE_AFTER_S = 0.02
 SETTLE_ROWS = 200
@@ -140,7 +141,8 @@ class Delivery:
             payload=row.payload,
             # An older revision must not become the retained one again.
             retained=row.retained and not row.superseded,
-            expiry_s=-((now_ms - row.expires_at_ms) // 1000),
+            # Four bytes on the wire (MQTT 5, 3.3.2.3.3); a clock that was set back makes it longer.
+            expiry_s=min(-((now_ms - row.expires_at_ms) // 1000), LONGEST_EXPIRY_S),
         )
 
     def sent(self, row: OutboxRow) -> None:

@@ -88,6 +88,17 @@ class DicomFile:
     in any other from the beginning of the file."""
 
 
+def data_set_offset(path: Path) -> int:
+    """Where the data set begins, behind preamble, prefix and file meta information.
+
+    Raises:
+        HeaderRefusedError: no DICOM file.
+    """
+    with opened(path) as stream:
+        _begin(stream, ReadingLimits())
+        return stream.tell()
+
+
 def read_dicom_file(
     stream: ByteStream, wanted: frozenset[int], limits: ReadingLimits | None = None
 ) -> DicomFile:
@@ -102,12 +113,8 @@ def read_dicom_file(
         HeaderRefusedError: no DICOM file, cut off, or beyond a limit.
     """
     limits = limits or ReadingLimits()
-    stream.seek(0)
-    # PS3.10 7.1: a preamble of 128 bytes, then "DICM". A sender that leaves them out sends no file.
-    if stream.read(132)[128:] != b"DICM":
-        raise HeaderRefusedError(Reason.UNREADABLE, "no DICOM file: the prefix DICM is missing")
-    syntax = _transfer_syntax(stream, limits)
-    data_set_offset = stream.tell()
+    syntax = _begin(stream, limits)
+    offset = stream.tell()
     if syntax == DEFLATED:
         stream = InflatedFile(stream, limits.inflated_bytes)
     walk = _Walk(
@@ -122,8 +129,17 @@ def read_dicom_file(
         elements=elements,
         transfer_syntax_uid=syntax,
         pixels=walk.pixels,
-        data_set_offset=data_set_offset,
+        data_set_offset=offset,
     )
+
+
+def _begin(stream: ByteStream, limits: ReadingLimits) -> str:
+    """The transfer syntax; the stream is then at the data set."""
+    stream.seek(0)
+    # PS3.10 7.1: a preamble of 128 bytes, then "DICM". A sender that leaves them out sends no file.
+    if stream.read(132)[128:] != b"DICM":
+        raise HeaderRefusedError(Reason.UNREADABLE, "no DICOM file: the prefix DICM is missing")
+    return _transfer_syntax(stream, limits)
 
 
 @contextmanager

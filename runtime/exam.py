@@ -80,6 +80,7 @@ def role_of(header: ImageHeader, expected_views: Sequence[str], *, intent_accept
         header.view_code in expected_views
         and not header.disqualifying_modifiers
         and not header.stereo
+        and not header.magnified
         and not header.tomosynthesis
         and not header.quality_control
         and intent_accepted

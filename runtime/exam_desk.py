@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from runtime.drift import day_before, drift_figures
 from runtime.exam import (
     Exam,
     ExamRules,
@@ -31,6 +32,7 @@ from runtime.reasons import Reason
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from models.histogram import ScoreHistogram
     from models.manifest import Manifest
     from runtime.image_header import ImageHeader
     from runtime.ledger import Ledger
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from runtime.voice import Voice
 
 PACKAGE_NOTE = "active_package_sha256"
+DRIFT_NOTE = "drift_published_for"
 WORKER_DEATHS_ALLOWED = 1
 """An object that took a worker down twice is not tried a third time."""
 
@@ -94,6 +97,10 @@ class ExamDesk:
         image are twins by design: no event.
         """
         return self._ledger.transact(lambda tx: self._receive(tx, spooled))
+
+    def knows(self, sop_instance_uid: str) -> bool:
+        """Whether an object is stored under that SOP Instance UID."""
+        return bool(self._ledger.transact(lambda tx: tx.objects_with_uid(sop_instance_uid)))
 
     def _receive(self, tx: LedgerTransaction, spooled: SpooledObject) -> Received:
         now_ms = self._clock_ms()
@@ -260,7 +267,9 @@ class ExamDesk:
 
     def time_out_idle(self) -> int:
         """Finishes the exams for which nothing came for the idle time-out; how many."""
-        idle_since_ms = self._clock_ms() - self._rules.idle_timeout_ms
+        now_ms = self._clock_ms()
+        self._ledger.transact(lambda tx: tx.clamp_activity(now_ms))
+        idle_since_ms = now_ms - self._rules.idle_timeout_ms
         studies = self._ledger.transact(lambda tx: tx.collecting_exams(idle_since_ms))
         for study_uid in studies:
             self._ledger.transact(partial(self._time_out, study_uid=study_uid))
@@ -300,6 +309,35 @@ class ExamDesk:
             tx.finish_job(JobOutcome(job_id=job_id, images=(image_outcome,)), now_ms)
             settled.add(image.image_id)
         return settled
+
+    def publish_drift(self, reference: ScoreHistogram) -> bool:
+        """Compares the last whole day (UTC) with the reference, once; whether it was due."""
+        return self._ledger.transact(lambda tx: self._drift(tx, reference))
+
+    def _drift(self, tx: LedgerTransaction, reference: ScoreHistogram) -> bool:
+        now_ms, model = self._clock_ms(), self._active.model
+        day = day_before(now_ms)
+        if (tx.meta(DRIFT_NOTE) or "") >= day.name:
+            return False
+        tx.set_meta(DRIFT_NOTE, day.name)
+        outcomes = tx.outcomes_between(model.package_sha256, day.start_ms, day.end_ms)
+        flags = tx.flags_between(day.start_ms, day.end_ms)
+        figures = drift_figures(outcomes, flags, reference)
+        if not figures.images:
+            return False
+        publication = self._voice.drift(
+            at_ms=now_ms,
+            model=model,
+            day=day.name,
+            images=figures.images,
+            exams=figures.exams,
+            histogram=figures.histogram,
+            psi=figures.psi,
+            priority_rate=figures.priority_rate,
+            not_assessed_rate=figures.not_assessed_rate,
+        )
+        tx.enqueue(publication, now_ms)
+        return True
 
     # --- start -----------------------------------------------------------------------------------
 

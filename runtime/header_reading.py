@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydicom.datadict import tag_for_keyword
 
-from runtime.attributes import integer, items, text, texts
+from runtime.attributes import integer, items, numbers, text, texts
 from runtime.dicom_file import opened, read_dicom_file
 from runtime.image_header import (
     FOR_PRESENTATION_CLASS,
@@ -175,6 +175,9 @@ def header_from(ds: Dataset, *, transfer_syntax_uid: str = "") -> ImageHeader:
         pixel_spacing_source=spacing_source,
         acquired_at=_acquired_at(ds),
         lossy=text(ds, "LossyImageCompression") == "01" or syntax in LOSSY_SYNTAXES,
+        magnification=next(
+            (x for x in numbers(ds, "EstimatedRadiographicMagnificationFactor") if 0 < x < 10), 1.0
+        ),
         stereo="STEREO" in texts(ds, "ImageType")[2:],
         chest_wall_side=_chest_wall_side(texts(ds, "PatientOrientation")),
     )

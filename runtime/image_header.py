@@ -66,6 +66,10 @@ class Intent(StrEnum):
     FOR_PROCESSING = "FOR PROCESSING"
 
 
+# Contact views of a thick breast reach about 1.15; magnification stands give 1.5 to 2.0.
+LARGEST_CONTACT_MAGNIFICATION = 1.3
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageHeader:
     """Everything that routing, the exam rules and the suitability gate need from the header.
@@ -106,11 +110,18 @@ class ImageHeader:
     pixel_spacing_source: str = ""
     lossy: bool = False
     """Lossy Image Compression "01", or a transfer syntax that is lossy by its nature."""
+    magnification: float = 1.0
+    """Estimated Radiographic Magnification Factor; a contact view has 1.0 to about 1.1."""
     stereo: bool = False
     """A stereotactic localisation exposure (Image Type value 3 STEREO): part of a breast."""
     chest_wall_side: str = ""
     """Image border (`left`, `right`, `top`, `bottom`) at which Patient Orientation has the chest
     wall, or ""."""
+
+    @property
+    def magnified(self) -> bool:
+        """A magnification view, even where no modifier says so: they begin at about 1.5."""
+        return self.magnification > LARGEST_CONTACT_MAGNIFICATION
 
     @property
     def mammography(self) -> bool:

@@ -77,11 +77,12 @@ def announced_size(src: bytes) -> tuple[int, int]:
     Read before decoding: a codec allocates what the codestream asks for.
 
     Raises:
-        ValueError: no such codestream.
+        ValueError: no such codestream, or one of several components.
     """
     if src[:4] == b"\xff\x4f\xff\x51":
         # SOC and SIZ (ISO 15444-1 A.5.1): Xsiz, Ysiz, XOsiz, YOsiz after length and capabilities.
         right, bottom, left, top = struct.unpack_from(">4I", src, 8)
+        _check_gray(struct.unpack_from(">H", src, 40)[0])  # Csiz
         return bottom - top, right - left
     if src[:2] != b"\xff\xd8":
         raise ValueError("no codestream of JPEG or JPEG 2000")
@@ -93,11 +94,18 @@ def announced_size(src: bytes) -> tuple[int, int]:
         if marker == 0xFF:  # fill byte
             at += 1
         elif marker in START_OF_FRAME:
-            rows, columns = struct.unpack_from(">HH", src, at + 5)
+            rows, columns, components = struct.unpack_from(">HHB", src, at + 5)
+            _check_gray(components)
             return rows, columns
         else:
             at += 2 + struct.unpack_from(">H", src, at + 2)[0]
     raise ValueError("a JPEG codestream without a frame")
+
+
+def _check_gray(components: int) -> None:
+    """Each further component would be allocated and decoded before anybody sees its shape."""
+    if components != 1:
+        raise ValueError(f"a codestream of {components} components")
 
 
 def _check_size(found: tuple[int, ...], expected: tuple[int, int]) -> None:

@@ -75,8 +75,8 @@ class Receiver(Protocol):
         """Takes over a complete DICOM file below `incoming`; returns when it is durable.
 
         `source` is the intake's name, `peer` who sent it (AE title, never a patient). The file is
-        moved or removed in any case. `sha256` waits for the file's hash in hex, where the intake
-        computes it while the file goes to the disk.
+        moved or removed in any case. `sha256` waits for the hash of the data set alone (hex), where
+        the intake computes it while the file goes to the disk.
 
         Raises:
             ReceptionRefusedError: not a mammogram, unreadable header, …; an event was published.
@@ -108,6 +108,11 @@ class Intake(Protocol):
     @property
     def address(self) -> str:
         """Where it listens, for people: `dicom://0.0.0.0:11112 (MAMMOEDGE)`, or a folder."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still listens."""
         ...
 
     def start(self, receiver: Receiver) -> None:

@@ -96,7 +96,7 @@ def judge_exam(
     execution = newest[1].execution if newest else None
     score = exam_score(((image.view_code, result.score) for image, result in judged), rule)
     reasons: tuple[Reason, ...] = ()
-    if score is not None and model is not None and score >= model.threshold:
+    if _crosses([result for _, result in judged], score, rule):
         flag = Flag.PRIORITY
     elif not missing:
         flag = Flag.NONE
@@ -111,6 +111,18 @@ def judge_exam(
         model=model,
         execution=execution,
     )
+
+
+def _crosses(results: Sequence[ViewResult], score: float | None, rule: str) -> bool:
+    """Whether the judged images cross the threshold.
+
+    Each image was compared with the threshold of the model that judged it. Only the mean of a
+    breast's views is compared here; by the lowest threshold if the model changed between views,
+    so that a change of model never takes a `priority` back.
+    """
+    if rule == "mean_of_views_then_max_of_breasts":
+        return score is not None and score >= min(result.model.threshold for result in results)
+    return any(result.flag is Flag.PRIORITY for result in results)
 
 
 def _why_not(

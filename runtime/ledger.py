@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     done INTEGER NOT NULL DEFAULT 0, worker_deaths INTEGER NOT NULL DEFAULT 0,
     created_at_ms INTEGER NOT NULL, done_at_ms INTEGER, stage_ms TEXT) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_open ON jobs (job_id) WHERE done = 0;
+CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (done_at_ms);
 CREATE INDEX IF NOT EXISTS jobs_by_study ON jobs (study_uid);
 CREATE TABLE IF NOT EXISTS outcomes (
     job_id INTEGER NOT NULL, image_id INTEGER NOT NULL, outcome TEXT NOT NULL,
@@ -60,6 +61,7 @@ CREATE TABLE IF NOT EXISTS outbox (
     replayed INTEGER NOT NULL DEFAULT 0, cleared INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox (seq)
     WHERE delivered_at_ms IS NULL AND parked_at_ms IS NULL;
+CREATE INDEX IF NOT EXISTS outbox_parked ON outbox (parked_at_ms) WHERE parked_at_ms NOTNULL;
 CREATE INDEX IF NOT EXISTS outbox_retained ON outbox (topic, seq) WHERE retained = 1;
 CREATE INDEX IF NOT EXISTS outbox_to_clear ON outbox (expires_at_ms)
     WHERE retained = 1 AND superseded = 0 AND cleared = 0;

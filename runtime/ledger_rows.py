@@ -12,11 +12,11 @@ from runtime.exam import Exam, Phase
 from runtime.exam_flag import Completion, ExamFlag, ExamImage, Role
 from runtime.image_header import ImageHeader
 from runtime.outbox import Outbox
-from runtime.outcome import Job, JobImage, JobOutcome, ViewOutcome
+from runtime.outcome import Flag, Job, JobImage, JobOutcome, ViewOutcome
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from runtime.publication import Publication
 
@@ -180,11 +180,14 @@ class LedgerTransaction:
         )
 
     def exam_images(self, study_uid: str) -> list[ExamImage]:
-        """The exam's images, each with its newest outcome (None while it waits)."""
+        """The exam's images, each with its newest outcome (None while it waits).
+
+        A later job that could not judge an image (a companion failed) takes no judgement back.
+        """
         rows = self._connection.execute(
             "SELECT image_id, sop_uid, header, role, received_at_ms, superseded_by,"
             " (SELECT outcome FROM outcomes WHERE outcomes.image_id = objects.image_id"
-            "  ORDER BY job_id DESC LIMIT 1)"
+            "  ORDER BY json_extract(outcome, '$.score') NOTNULL DESC, job_id DESC LIMIT 1)"
             " FROM objects WHERE study_uid = ? AND conflicts_with IS NULL ORDER BY image_id",
             (study_uid,),
         ).fetchall()
@@ -265,6 +268,22 @@ class LedgerTransaction:
             (Phase.COLLECTING.value, idle_since_ms),
         )
         return [study_uid for (study_uid,) in rows]
+
+    def clamp_activity(self, now_ms: int) -> None:
+        """After the clock was set back, nothing has happened in the future: the wait begins now."""
+        self._connection.execute(
+            "UPDATE exams SET last_activity_ms = ? WHERE phase = ? AND last_activity_ms > ?",
+            (now_ms, Phase.COLLECTING.value, now_ms),
+        )
+
+    def flags_between(self, start_ms: int, end_ms: int) -> list[Flag]:
+        """The current flags of the exams whose last activity was in that time."""
+        rows = self._connection.execute(
+            "SELECT json_extract(flag, '$.flag') FROM exams WHERE flag NOTNULL"
+            " AND last_activity_ms >= ? AND last_activity_ms < ?",
+            (start_ms, end_ms),
+        )
+        return [Flag(flag) for (flag,) in rows]
 
     def oldest_collecting_ms(self) -> int | None:
         """Last activity of the open exam that times out first."""
@@ -361,6 +380,18 @@ class LedgerTransaction:
             (at_ms, json.dumps(outcome.stage_ms), outcome.job_id),
         )
 
+    def outcomes_between(
+        self, package_sha256: str, start_ms: int, end_ms: int
+    ) -> Iterator[ViewOutcome]:
+        """The outcomes that a package gave in that time."""
+        rows = self._connection.execute(
+            "SELECT outcome FROM outcomes JOIN jobs USING (job_id) WHERE package_sha256 = ?"
+            " AND done_at_ms >= ? AND done_at_ms < ?",
+            (package_sha256, start_ms, end_ms),
+        )
+        for (outcome,) in rows:
+            yield OUTCOME.validate_json(outcome)
+
     def worker_died_of(self, job_id: int) -> int:
         """Counts a worker's death against the job; how many by now."""
         row = self._connection.execute(
@@ -383,8 +414,8 @@ class LedgerTransaction:
     def spooled_before(self, at_ms: int, limit: int = 200) -> list[tuple[int, str]]:
         """(image_id, path) of objects of final exams whose file may go."""
         return self._connection.execute(
-            "SELECT image_id, path FROM objects JOIN exams USING (study_uid)"
-            " WHERE path <> '' AND received_at_ms < ? AND phase = ? LIMIT ?",
+            "SELECT image_id, path FROM objects LEFT JOIN exams USING (study_uid)"
+            " WHERE path <> '' AND received_at_ms < ? AND coalesce(phase, ?2) = ?2 LIMIT ?",
             (at_ms, Phase.FINAL.value, limit),
         ).fetchall()
 

@@ -216,12 +216,12 @@ class ExamMessage(JudgedBy, NumberedMessage):
     )
 
     def shortened(self) -> Self | None:
-        """Without the last image of the list; the count says how many are missing."""
+        """Without the last tenth of the list; the count says how many are missing."""
         if not self.views:
             return None
-        return self.model_copy(
-            update={"views": self.views[:-1], "views_omitted": self.views_omitted + 1}
-        )
+        keep = len(self.views) - max(1, len(self.views) // 10)
+        omitted = self.views_omitted + len(self.views) - keep
+        return self.model_copy(update={"views": self.views[:keep], "views_omitted": omitted})
 
 
 class ViewMessage(JudgedBy, NumberedMessage):

@@ -176,9 +176,9 @@ class Outbox:
         return Backlog(waiting=waiting, oldest_at_ms=oldest, parked=parked)
 
     def forget_before(self, at_ms: int) -> int:
-        """Deletes rows delivered before `at_ms` (the replay window); how many."""
+        """Deletes rows delivered or parked before `at_ms` (the replay window); how many."""
         return self._connection.execute(
-            "DELETE FROM outbox WHERE delivered_at_ms < ? AND (retained = 0 OR superseded = 1"
-            " OR cleared = 1)",
-            (at_ms,),
+            "DELETE FROM outbox WHERE parked_at_ms < ? OR (delivered_at_ms < ?"
+            " AND (retained = 0 OR superseded = 1 OR cleared = 1))",
+            (at_ms, at_ms),
         ).rowcount

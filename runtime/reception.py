@@ -7,12 +7,15 @@ import hashlib
 import logging
 import os
 import shutil
+import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.dicom_file import data_set_offset
 from runtime.exam_desk import SpooledObject
 from runtime.header_reading import read_image_header
 from runtime.image_header import HeaderRefusedError
@@ -20,6 +23,7 @@ from runtime.intake import OutOfRoomError, Receipt, Received, ReceptionRefusedEr
 from runtime.ledger import LedgerError
 from runtime.messages import EventKind
 from runtime.reasons import Reason
+from runtime.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +36,8 @@ LOG = logging.getLogger(__name__)
 
 HASH_BLOCK_BYTES = 1 << 20
 FSYNC_THREADS = 4
+EVENTS_AT_ONCE = 20
+EVENTS_PER_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +75,12 @@ class Reception:
         self._anticipate = anticipate
         self._event = event
         self._reached = reached
+        # A sender that is refused again and again must not fill the outbox.
+        self._events = TokenBucket(
+            capacity=EVENTS_AT_ONCE, per_s=EVENTS_PER_S, monotonic=time.monotonic
+        )
+        self._events_lock = threading.Lock()
+        self.backlog_is_full = False
         self._fsync = ThreadPoolExecutor(max_workers=FSYNC_THREADS, thread_name_prefix="fsync")
         for place in (self._incoming, self._spool):
             place.mkdir(parents=True, exist_ok=True)
@@ -95,7 +107,8 @@ class Reception:
         """Raises OutOfRoomError if an object of that size must not be taken now."""
         if self.free_bytes() < size_bytes:
             raise OutOfRoomError("the disk is below its reserve")
-        if self._waiting_images() >= self._limits.max_waiting_images:
+        self.backlog_is_full = self._waiting_images() >= self._limits.max_waiting_images
+        if self.backlog_is_full:
             raise OutOfRoomError("too many images wait for the worker")
 
     def report(self, event: str, detail: str, *, source: str) -> None:
@@ -115,7 +128,10 @@ class Reception:
             return self._receive(path, source=source, peer=peer, sha256=sha256)
         except ReceptionRefusedError as error:
             LOG.warning("image refused: source=%s reason=%s", source, error.reason)
-            self._event(EventKind.IMAGE_REFUSED, f"{source}: {error}")
+            with self._events_lock:
+                allowed = self._events.take()
+            if allowed:
+                self._event(EventKind.IMAGE_REFUSED, f"{source}: {error.reason}")
             raise
         finally:
             path.unlink(missing_ok=True)
@@ -125,20 +141,25 @@ class Reception:
     ) -> Received:
         size_bytes = path.stat().st_size
         self.check_room()
+        if size_bytes > self._limits.max_object_bytes:
+            raise ReceptionRefusedError(Reason.TOO_LARGE, f"{size_bytes} bytes")
         try:
             header = read_image_header(path)
+            offset = data_set_offset(path)
         except HeaderRefusedError as error:
             raise ReceptionRefusedError(error.reason, error.detail) from error
         if not header.mammography:
             raise ReceptionRefusedError(
-                Reason.NOT_MAMMOGRAPHY, f"SOP class {header.sop_class_uid} is no mammogram"
+                Reason.NOT_MAMMOGRAPHY, "its SOP class is not one of a mammogram"
             )
         spooled = self._spool / f"{uuid.uuid4().hex}.dcm"
         path.rename(spooled)
-        self._anticipate(str(spooled))
+        # No hint for what may be a repeat: no work is lost on it, and poison is not tried again.
+        if not self._desk.knows(header.sop_instance_uid):
+            self._anticipate(str(spooled))
         try:
             durable = self._fsync.submit(_make_durable, spooled)
-            digest = _sha256(spooled) if sha256 is None else sha256()
+            digest = _sha256(spooled, offset) if sha256 is None else sha256()
             durable.result()
             self._reached("spooled")
             received = self._desk.receive(
@@ -156,7 +177,7 @@ class Reception:
             raise OutOfRoomError(f"could not be made durable: {error}") from error
         self._reached("received")
         if received.receipt is Receipt.KNOWN:
-            spooled.unlink(missing_ok=True)
+            self.remove(str(spooled))
         self._arrived()
         return received
 
@@ -165,11 +186,25 @@ class Reception:
         for item in self._spool.glob(f"{Path(path).stem}.*"):
             item.unlink(missing_ok=True)
 
-    def sweep(self, known_paths: set[str]) -> int:
-        """At start: files that no row knows were never answered with success; how many went."""
-        # Artefacts lie beside their object: NAME.dcm, NAME.evidence.npy.
+    def sweep(self, known_paths: set[str], *, ledger_is_new: bool) -> int:
+        """At start: files that no row knows were never answered with success; how many went.
+
+        Unless the ledger is new: then it was lost or taken away, and what lies in the spool may
+        have been answered. That is set aside in `lost+found`, for a person to look at.
+        """
         known = {Path(path).stem for path in known_paths}
+        # Artefacts lie beside their object: NAME.dcm, NAME.evidence.npy.
         orphans = [item for item in self._spool.iterdir() if item.name.split(".")[0] not in known]
+        if orphans and ledger_is_new:
+            shelter = self._spool.with_name("lost+found")
+            shelter.mkdir(exist_ok=True)
+            for orphan in orphans:
+                orphan.rename(shelter / orphan.name)
+            LOG.error("the ledger is new, the spool is not: files=%d in lost+found", len(orphans))
+            self._event(
+                EventKind.FAULT, f"{len(orphans)} spooled files without a ledger: in lost+found"
+            )
+            orphans = []
         orphans += list(self._incoming.iterdir())
         for orphan in orphans:
             with contextlib.suppress(IsADirectoryError):
@@ -177,11 +212,13 @@ class Reception:
         return len(orphans)
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: Path, offset: int) -> str:
+    """Of the data set alone: what stands before it is the receiver's own (PS3.10 7.1)."""
     digest = hashlib.sha256()
     block = bytearray(HASH_BLOCK_BYTES)
     view = memoryview(block)
     with path.open("rb", buffering=0) as stream:
+        stream.seek(offset)
         while size := stream.readinto(block):
             digest.update(view[:size])
     return digest.hexdigest()

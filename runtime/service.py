@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import random
-import resource
 import secrets
+import select
 import signal
-import threading
 import time
+import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import entry_points, version
@@ -24,7 +24,8 @@ from runtime.messages import EventKind, HealthFacts, ModelPart, OperatingPointPa
 from runtime.outcome import ModelRef
 from runtime.publisher import Publisher
 from runtime.reception import Reception, RoomLimits
-from runtime.settings import Settings, load_settings
+from runtime.resident_memory import peak_resident_mb
+from runtime.settings import Settings, SettingsError, load_settings
 from runtime.site_key import read_site_key
 from runtime.supervisor import WORKER_COMMAND, Supervisor, WorkerLimits
 from runtime.unit_desk import UnitDesk
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable
 
+    from models.histogram import ScoreHistogram
     from models.package import Package
     from runtime.intake import Intake
     from runtime.outcome import JobOutcome
@@ -109,6 +111,7 @@ class Machinery:
     intakes: tuple[Intake, ...]
     package: Package
     model: ModelRef
+    reference: ScoreHistogram
 
 
 class ThreadLostError(RuntimeError):
@@ -132,7 +135,9 @@ class Service:
         self._settings = settings
         self._reached = reached
         self._worker_command = worker_command
-        self._stop = threading.Event()
+        # A pipe, not an Event: `stop` is called in a signal handler, and an Event's lock may be
+        # held by the very code that the signal interrupts.
+        self._stopped, self._stop_end = os.pipe()
         self._latency = LatencyBook()
         self._started_at = time.monotonic()
         self._disk_low = False
@@ -147,11 +152,15 @@ class Service:
         settings = self._settings
         package = open_package(settings)
         package.precision(settings.model.precision)
-        model = model_ref(
-            package,
-            precision=settings.model.precision,
-            operating_point=settings.model.operating_point,
-        )
+        try:
+            model = model_ref(
+                package,
+                precision=settings.model.precision,
+                operating_point=settings.model.operating_point,
+            )
+        except KeyError as error:
+            fault = f"model.operating_point: {error.args[0]}"
+            raise SettingsError(settings.file, [fault]) from error
         settings.storage.folder.mkdir(parents=True, exist_ok=True)
         ledger = self._closing.enter_context(Ledger(settings.storage.folder / "ledger.db"))
         voice = Voice(
@@ -196,6 +205,7 @@ class Service:
             changed=self._announce,
             randomness=random.Random(),  # noqa: S311 - spreads retries, guards nothing
             reached=self._reached,
+            clock_ms=clock_ms,
             worker_command=self._worker_command,
         )
         reception = Reception(
@@ -234,6 +244,7 @@ class Service:
             intakes=tuple(plan.intake_type(plan.settings) for plan in settings.intakes),
             package=package,
             model=model,
+            reference=package.score_histogram(),
         )
 
     # --- what the publisher says of us -----------------------------------------------------------
@@ -245,6 +256,8 @@ class Service:
             reasons.append("worker_not_ready" if parts.supervisor.state.faults else "starting")
         if self._disk_low:
             reasons.append("disk_low")
+        if parts.reception.backlog_is_full:
+            reasons.append("backlog_full")
         if parts.ledger.backlog().parked:
             reasons.append("rows_parked")
         return tuple(reasons)
@@ -275,7 +288,7 @@ class Service:
         return HealthFacts(
             stages=self._latency.summary(),
             queue_depth=parts.ledger.transact(lambda tx: tx.jobs_open()),
-            memory_mb={"control": _resident_mb(), "worker": worker.memory_mb},
+            memory_mb={"control": peak_resident_mb(), "worker": worker.memory_mb},
             disk_free_mb=max(0.0, parts.reception.free_bytes() / MEGABYTE),
             worker_restarts=max(0, worker.starts - 1),
             uptime_s=time.monotonic() - self._started_at,
@@ -298,7 +311,10 @@ class Service:
         """Runs until `stop`. Raises OSError if an intake's address is taken."""
         parts = self._parts
         with self._closing:  # the ledger closes last
-            swept = parts.reception.sweep(parts.ledger.transact(lambda tx: tx.spooled_paths()))
+            swept = parts.reception.sweep(
+                parts.ledger.transact(lambda tx: tx.spooled_paths()),
+                ledger_is_new=parts.ledger.last_seq() == 0,
+            )
             open_jobs = parts.desk.adopt_open_work()
             LOG.info("ledger open: jobs=%d unanswered_files=%d", open_jobs, swept)
             try:
@@ -309,7 +325,7 @@ class Service:
 
     def stop(self) -> None:
         """Asks `run` to drain and return; safe in a signal handler."""
-        self._stop.set()
+        os.write(self._stop_end, b"x")
 
     def _start(self) -> None:
         parts = self._parts
@@ -333,29 +349,39 @@ class Service:
         """What time alone makes happen: exams time out, the disk fills, records grow old."""
         parts = self._parts
         next_housekeeping = time.monotonic()
-        while not self._stop.is_set():
-            if not (parts.publisher.alive and parts.supervisor.alive):
-                # A defect of ours: end, so that whoever keeps the service running starts it anew.
-                raise ThreadLostError("the publisher or the supervisor ended by itself")
+        while True:
+            self._look_after_threads()
             pause_s = min(ROOM_CHECK_S, self._settings.exam.idle_timeout_s)
             try:
                 self._check_room()
                 parts.desk.time_out_idle()
                 if time.monotonic() >= next_housekeeping:
-                    self._forget()
+                    self._keep_house()
                     next_housekeeping = time.monotonic() + HOUSEKEEPING_S
                 timeout_ms = parts.desk.next_timeout_ms()
-            except LedgerError as error:
-                # A full disk, say: tried again at the next turn.
+            except (LedgerError, OSError) as error:
+                # A full disk, a spool that is gone: tried again at the next turn.
                 LOG.error("%s", error)  # noqa: TRY400 - no defect of ours
                 timeout_ms = None
             if timeout_ms is not None:
                 pause_s = min(pause_s, max(0.0, (timeout_ms - clock_ms()) / 1000) + 0.005)
-            self._stop.wait(pause_s)
+            if select.select([self._stopped], [], [], pause_s)[0]:
+                return
+
+    def _look_after_threads(self) -> None:
+        """A loop that ended by itself is a defect of ours: end, and be started anew, whole."""
+        parts = self._parts
+        threads = {"publisher": parts.publisher.alive, "supervisor": parts.supervisor.alive}
+        threads |= {intake.address: intake.alive for intake in self._listening}
+        lost = [name for name, alive in threads.items() if not alive]
+        if lost:
+            raise ThreadLostError(f"ended by itself: {', '.join(lost)}")
 
     def _check_room(self) -> None:
         parts = self._parts
-        low = parts.reception.free_bytes() < 0
+        # Some slack above the reserve, or else an image more or less would make an event each time.
+        slack = self._settings.storage.reserve_mb * MEGABYTE // 20 if self._disk_low else 0
+        low = parts.reception.free_bytes() < slack
         if low != self._disk_low:
             self._disk_low = low
             LOG.warning("disk %s its reserve", "below" if low else "above")
@@ -366,9 +392,10 @@ class Service:
             )
             parts.publisher.announce()
 
-    def _forget(self) -> None:
-        """Retention: spooled images, old exams, delivered messages."""
+    def _keep_house(self) -> None:
+        """What is due once a day: drift; and retention of images, exams, delivered messages."""
         parts, storage = self._parts, self._settings.storage
+        parts.desk.publish_drift(parts.reference)
         now_ms = clock_ms()
         replay_ms = int(self._settings.expiry.replay_days * DAY_S * 1000)
         parts.ledger.transact(lambda tx: tx.outbox.forget_before(now_ms - replay_ms))
@@ -390,17 +417,14 @@ class Service:
         parts.reception.close()
 
 
-def _resident_mb() -> float:
-    """Peak resident memory of this process, MB (ru_maxrss is in KiB on Linux)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def configure_logging(level: str) -> None:
     """One line per event on standard error; UTC."""
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(level=level, format="%(asctime)sZ %(levelname)s %(name)s: %(message)s")
     logging.getLogger("pynetdicom").setLevel(logging.WARNING)
     logging.getLogger("pydicom").setLevel(logging.ERROR)
+    # pydicom's warnings quote values of the data set: a name must not reach a log.
+    warnings.filterwarnings("ignore", module="pydicom")
 
 
 def run_command(arguments: Namespace) -> int:

@@ -10,9 +10,17 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from runtime.broker_settings import BrokerSettings
 from runtime.topics import SiteName, UnitName
@@ -55,7 +63,13 @@ class StorageSettings(Section):
     keep_images_days: int = Field(default=7, ge=0)
     keep_records_days: int = Field(default=30, ge=7)
     max_waiting_images: int = Field(default=2000, ge=1)
-    max_object_mb: int = Field(default=512, ge=1)
+    max_object_mb: int = Field(default=4096, ge=1, description="a tomosynthesis volume has 3 GB")
+
+    @model_validator(mode="after")
+    def _records_outlive_images(self) -> Self:
+        if self.keep_images_days > self.keep_records_days:
+            raise ValueError("keep_images_days must not be above keep_records_days")
+        return self
 
 
 class ModelSettings(Section):
@@ -112,9 +126,9 @@ class IdentitySettings(Section):
 class ExpirySettings(Section):
     """How long a message stays true."""
 
-    exam_hours: float = Field(default=24.0, gt=0)
-    event_days: float = Field(default=7.0, gt=0)
-    replay_days: float = Field(default=7.0, gt=0)
+    exam_hours: float = Field(default=24.0, gt=0, le=24 * 366)
+    event_days: float = Field(default=7.0, gt=0, le=366)
+    replay_days: float = Field(default=7.0, gt=0, le=366)
 
 
 class FileSettings(Section):
@@ -224,9 +238,14 @@ def parse_settings(
         except ValidationError as error:
             faults += _faults(error, ("intake", name))
             continue
-        plans.append(
-            IntakePlan(name=name, intake_type=intake_type, settings=_resolved(settings, folder))
-        )
+        settings = _resolved(settings, folder)
+        plans.append(IntakePlan(name=name, intake_type=intake_type, settings=settings))
+        watched = getattr(settings, "folder", None)
+        if checked is not None and isinstance(watched, Path):
+            spool = _resolved(checked.storage, folder).folder.resolve()
+            watched = watched.resolve()
+            if watched.is_relative_to(spool) or spool.is_relative_to(watched):
+                faults.append(f"intake.{name}.folder: must lie outside storage.folder")
     if faults or checked is None:
         raise SettingsError(file, faults)
     return Settings(

@@ -101,7 +101,7 @@ def _modifier_is_refused(header: ImageHeader) -> bool:
     The modifier implant displaced has a reason of its own.
     """
     others = set(header.disqualifying_modifiers) - {IMPLANT_DISPLACED}
-    return bool(others) or header.stereo
+    return bool(others) or header.stereo or header.magnified
 
 
 def _manufacturer_is_refused(header: ImageHeader, accepts: Accepts) -> bool:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
+import os
 import socket
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.ledger import LedgerError
 from runtime.messages import EventKind
+from runtime.outcome import ViewResult
 from runtime.reasons import Reason
 from runtime.worker_protocol import (
     Anticipate,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from runtime.exam_desk import ExamDesk
     from runtime.ledger import Ledger
     from runtime.ledger_rows import OpenJob
-    from runtime.outcome import JobOutcome
+    from runtime.outcome import Job, JobOutcome
 
 LOG = logging.getLogger(__name__)
 
@@ -92,6 +92,7 @@ class Supervisor:
         changed: Callable[[], None],
         randomness: random.Random,
         reached: Callable[[str], None],
+        clock_ms: Callable[[], int],
         worker_command: tuple[str, ...] = WORKER_COMMAND,
     ) -> None:
         self._start = start
@@ -103,11 +104,13 @@ class Supervisor:
         self._changed = changed
         self._random = randomness
         self._reached = reached
+        self._clock_ms = clock_ms
         self._command = worker_command
         self._news = threading.Condition()
         self._stopping = False
         self._has_work = True
         self._anticipated: str | None = None
+        self._died_over: str | None = None
         self._state = WorkerState()
         self._worker: _Worker | None = None
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
@@ -199,15 +202,26 @@ class Supervisor:
 
     def _launch(self) -> _Worker | None:
         """A worker whose engine is open, or None; the state says why."""
+        try:
+            return self._greet(*self._spawn())
+        except OSError as error:
+            # No more processes or descriptors: a start that failed like any other.
+            self._say_cannot_start((str(error),), self._state.starts + 1)
+            return None
+
+    def _spawn(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(
-                [*self._command, str(theirs.fileno())],
+                [*self._command, str(theirs.fileno()), str(os.getpid())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 # Whatever a decoder or a driver prints must not reach our own standard output.
                 stdout=sys.stderr.fileno() if _has_fileno() else subprocess.DEVNULL,
             )
+        return process, ours
+
+    def _greet(self, process: subprocess.Popen[bytes], ours: socket.socket) -> _Worker | None:
         ours.settimeout(self._limits.start_timeout_s)
         worker = _Worker(process=process, link=Link(socket=ours))
         with self._news:
@@ -220,15 +234,10 @@ class Supervisor:
             answer, faults = None, (str(error),)
         if not isinstance(answer, Ready):
             worker.end()
-            faults = faults or ("the worker did not say that it is ready",)
             with self._news:
-                news = faults != self._state.faults
                 self._worker = None
-                self._state = WorkerState(starts=starts, faults=tuple(faults))
-            if news and not self._stopping:
-                self._changed()
-                LOG.error("the pixel worker cannot start: %s", "; ".join(faults))
-                self._report(EventKind.FAULT, "pixel worker cannot start: " + "; ".join(faults))
+            faults = faults or ("the worker did not say that it is ready",)
+            self._say_cannot_start(tuple(faults), starts)
             return None
         ours.settimeout(self._limits.job_timeout_s)
         with self._news:
@@ -242,6 +251,16 @@ class Supervisor:
             answer.execution.executed_precision,
         )
         return worker
+
+    def _say_cannot_start(self, faults: tuple[str, ...], starts: int) -> None:
+        """Once for each new reason."""
+        news = faults != self._state.faults
+        with self._news:
+            self._state = WorkerState(starts=starts, faults=faults)
+        if news and not self._stopping:
+            self._changed()
+            LOG.error("the pixel worker cannot start: %s", "; ".join(faults))
+            self._report(EventKind.FAULT, "pixel worker cannot start: " + "; ".join(faults))
 
     def _feed(self, worker: _Worker) -> None:
         """Gives the worker jobs until it is lost or we stop."""
@@ -279,6 +298,7 @@ class Supervisor:
         try:
             worker.link.ask(Anticipate(path=hint))
         except LinkLostError as error:
+            self._died_over = hint
             self._lost(worker, str(error))
             return False
         return True
@@ -286,6 +306,10 @@ class Supervisor:
     def _do(self, worker: _Worker, open_job: OpenJob) -> bool:
         """One job; False if the worker was lost over it."""
         job_id = open_job.job.job_id
+        died_over, self._died_over = self._died_over, None
+        if died_over is not None and died_over in (image.path for image in open_job.job.images):
+            # The worker before this one was lost over the hint: that was this job's first.
+            self._desk.worker_died_of(job_id, Reason.PROCESSING_FAILED)
         self._reached("claimed")
         try:
             answer = worker.link.ask(JudgeJob(job=open_job.job))
@@ -294,7 +318,7 @@ class Supervisor:
             if not self._stopping:
                 self._desk.worker_died_of(job_id, Reason.PROCESSING_FAILED)
             return False
-        if isinstance(answer, Done) and answer.outcome.job_id == job_id:
+        if isinstance(answer, Done) and _answers(answer.outcome, open_job.job):
             self._reached("judged")
             self._desk.record(answer.outcome)
             self._reached("recorded")
@@ -317,15 +341,26 @@ class Supervisor:
         if self._stopping:
             return
         code = worker.process.returncode
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
         LOG.error("worker pid=%d lost (%s): %s", worker.process.pid, how, detail)
         self._report(EventKind.WORKER_RESTARTED, f"{detail} ({how})")
 
     def _fail_jobs_that_waited_too_long(self) -> None:
         """Silence never means normal: without a worker, images end not assessed."""
-        latest_ms = int((time.time() - self._limits.longest_wait_s) * 1000)
+        latest_ms = self._clock_ms() - int(self._limits.longest_wait_s * 1000)
         for job_id in self._ledger.transact(lambda tx: tx.jobs_waiting_since(latest_ms)):
             self._desk.fail_job(job_id, Reason.ENGINE_FAULT, "no pixel worker could be started")
+
+
+def _answers(outcome: JobOutcome, job: Job) -> bool:
+    """Whether the outcome is that of the job: one for each of its images, scores from 0 to 1."""
+    images = sorted(image.image_id for image in outcome.images)
+    scores = [i.outcome.score for i in outcome.images if isinstance(i.outcome, ViewResult)]
+    return (
+        outcome.job_id == job.job_id
+        and images == sorted(image.image_id for image in job.images)
+        and all(0.0 <= score <= 1.0 for score in scores)
+    )
 
 
 def _has_fileno() -> bool:

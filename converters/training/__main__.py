@@ -11,13 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 
 from converters.training.annotations import ATTRIBUTES
 from converters.training.cells import map_cells, pooled_logits
 from converters.training.dataset import Sample, load_lesions, load_views
 from converters.training.export import export_onnx
-from converters.training.figures import describe, judge, labels_of, localisation, points_of
+from converters.training.figures import (
+    describe,
+    file_scorer,
+    graph_scorer,
+    judge,
+    labels_of,
+    localisation,
+    points_of,
+)
 from converters.training.graph import Calibration, SuspicionGraph
 from converters.training.near_duplicates import find_twins
 from converters.training.network import LesionNetwork, load_imagenet
@@ -115,8 +124,9 @@ def calibrate(network: LesionNetwork, parts: Parts, settings: Settings) -> Calib
     """Platt scaling on the validation parts whose licence lets them shape what ships."""
     samples = [*parts.validation_lesions, *parts.validation_views]
     logits = pooled_logits(map_cells(network, samples, settings.recipe), settings.pooling)
-    slope, offset = fit_platt(logits, labels_of(samples))
-    return Calibration(slope=slope, offset=offset)
+    is_view = np.arange(len(samples)) >= len(parts.validation_lesions)
+    slope, offset, view_offset = fit_platt(logits, labels_of(samples), is_view)
+    return Calibration(slope=slope, offset=offset, view_offset=view_offset)
 
 
 def shipped_graph(
@@ -128,20 +138,26 @@ def shipped_graph(
     for name in ("cell_head.weight", "cell_head.bias"):
         state[name] = state[name][:1]
     lean.load_state_dict(state)
-    return SuspicionGraph(lean, settings.pooling, calibration)
+    return SuspicionGraph(
+        lean, settings.pooling, calibration, spacing_mm=settings.recipe.spacing_mm
+    )
 
 
-def measure(graph: SuspicionGraph, parts: Parts, settings: Settings) -> dict[str, Any]:
-    """All figures that go to reference.json."""
+def measure(graph: SuspicionGraph, path: Path, parts: Parts, settings: Settings) -> dict[str, Any]:
+    """All figures that go to reference.json: of crops by torch, of views by the file itself."""
     recipe, seed = settings.recipe, settings.split.seed
-    scores, _ = judge(graph, parts.validation_lesions, recipe)
+    cell_px = graph.network.cell_px
+    scores, _ = judge(graph_scorer(graph), parts.validation_lesions, recipe, cell_px)
+    by_file = file_scorer(path, recipe)
     figures: dict[str, Any] = {
         "cbis-ddsm-lesions": describe(parts.validation_lesions, scores, seed=seed)
     }
+    all_views: list[Sample] = []
+    all_scores = []
     for name, views in (("cdd-cesm-dm", parts.validation_views), ("mini-mias", parts.film_views)):
         if not views:
             continue
-        scores, hits = judge(graph, views, recipe)
+        scores, hits = judge(by_file, views, recipe, cell_px)
         points = points_of(
             scores, labels_of(views), **asdict(settings.operating_points), measured_on=name
         )
@@ -149,6 +165,18 @@ def measure(graph: SuspicionGraph, parts: Parts, settings: Settings) -> dict[str
         if any(view.lesions for view in views):
             places = [localisation(views, scores, hits, p["threshold"]) for p in points]
             figures[name]["localisation"] = places
+        all_views += views
+        all_scores.append(scores)
+    scores = np.concatenate(all_scores)
+    points = points_of(
+        scores,
+        labels_of(all_views),
+        **asdict(settings.operating_points),
+        measured_on="all validation views",
+    )
+    figures["all validation views"] = describe(all_views, scores, seed=seed) | {
+        "operating_points": points
+    }
     return figures
 
 
@@ -181,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     export_onnx(
         graph, options.out, rows_px=recipe.canvas_rows_px, columns_px=recipe.canvas_columns_px
     )
-    figures = measure(graph, parts, settings)
+    figures = measure(graph, options.out, parts, settings)
     reference = {
         "preparation": asdict(recipe) | {"box_px": recipe.box_px},
         "cell_px": graph.network.cell_px,

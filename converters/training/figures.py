@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino
 import torch
 from numpy.typing import NDArray
 
 from converters.training.cells import normalise_sample
 from converters.training.dataset import Sample
 from converters.training.graph import SuspicionGraph
-from converters.training.preparation import Recipe
+from converters.training.preparation import Picture, Recipe
 from converters.training.validation import (
     Interval,
     bootstrap_auc,
@@ -24,22 +26,49 @@ from converters.training.validation import (
 RELIABILITY_BINS = 10
 
 
+Scorer = Callable[[Picture], tuple[float, Picture]]
+"""Prepared view to suspicion (0..1) and evidence map."""
+
+
+def graph_scorer(graph: SuspicionGraph) -> Scorer:
+    """The torch graph: takes any whole number of cells, so small pictures cost little."""
+    graph.eval()
+
+    def score(view: Picture) -> tuple[float, Picture]:
+        with torch.inference_mode():
+            suspicion, evidence = graph(torch.from_numpy(view)[None, None])
+        return float(suspicion), evidence[0, 0].numpy()
+
+    return score
+
+
+def file_scorer(path: Path, recipe: Recipe) -> Scorer:
+    """The exported file in OpenVINO, on its whole canvas, in float32."""
+    options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    compiled = openvino.Core().compile_model(path, "CPU", options)
+
+    def score(view: Picture) -> tuple[float, Picture]:
+        canvas = np.zeros((recipe.canvas_rows_px, recipe.canvas_columns_px), dtype=np.float32)
+        # Whole cells may reach a little beyond the canvas; there is only padding there.
+        part = view[: recipe.canvas_rows_px, : recipe.canvas_columns_px]
+        canvas[: part.shape[0], : part.shape[1]] = part
+        found = compiled({"view": canvas[None, None]})
+        return float(found["suspicion"].item()), np.asarray(found["evidence"][0, 0])
+
+    return score
+
+
 def judge(
-    graph: SuspicionGraph, samples: Sequence[Sample], recipe: Recipe
+    score: Scorer, samples: Sequence[Sample], recipe: Recipe, cell_px: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Suspicion (0..1) of each sample; whether the map's peak is a hit.
 
     A hit: the evidence map's highest cell has its centre inside a known lesion.
     """
-    graph.eval()
-    cell_px = graph.network.cell_px
     scores, hits = [], []
     for sample in samples:
-        view = normalise_sample(sample.picture, recipe, cell_px)
-        with torch.inference_mode():
-            suspicion, evidence = graph(torch.from_numpy(view)[None, None])
-        scores.append(float(suspicion))
-        grid = evidence[0, 0].numpy()
+        suspicion, grid = score(normalise_sample(sample.picture, recipe, cell_px))
+        scores.append(suspicion)
         row, column = np.unravel_index(grid.argmax(), grid.shape)
         centre = (row + 0.5) * cell_px, (column + 0.5) * cell_px
         hits.append(

@@ -19,6 +19,11 @@ CLAMP = 5.0
 """Local deviations beyond this carry no more information; the clamp bounds INT8's range."""
 
 
+REGION_CM2 = 35.0
+VIEW_CM2 = 70.0
+"""95 % of CBIS-DDSM's lesion crops cover less than 25 cm2; the smallest breast here covers 70."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pooling:
     """How the logits of cells become one score.
@@ -34,10 +39,21 @@ class Pooling:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Platt scaling: probability = sigmoid(slope * logit + offset). 1/slope is the temperature."""
+    """Platt scaling: sigmoid(slope * logit + offset + view_offset * extent).
+
+    1/slope is the temperature. `extent` is 0 for a piece of a view and 1 for a whole one
+    (`view_extent`): the highest cells of 800 are higher than those of 20 by chance alone.
+    """
 
     slope: float = 1.0
     offset: float = 0.0
+    view_offset: float = 0.0
+
+
+def view_extent(content: Tensor, cell_mm: float) -> Tensor:
+    """0 below REGION_CM2 of content, 1 above VIEW_CM2, linear between; shape (batch, 1)."""
+    area_cm2 = content.flatten(1).sum(dim=1, keepdim=True) * (cell_mm / 10) ** 2
+    return torch.clamp((area_cm2 - REGION_CM2) / (VIEW_CM2 - REGION_CM2), 0.0, 1.0)
 
 
 def content_cells(view: Tensor, cell_px: int) -> Tensor:
@@ -69,10 +85,9 @@ def pool_logits(logits: Tensor, content: Tensor, pooling: Pooling) -> Tensor:
     flat = masked.flatten(1)
     cells = flat.shape[1]
     ordered = torch.topk(flat, cells, dim=1, sorted=True).values
-    count = torch.clamp(
-        content.flatten(1).sum(dim=1, keepdim=True) * pooling.fraction,
-        min=pooling.minimum_cells,
-    )
+    filled = torch.clamp(content.flatten(1).sum(dim=1, keepdim=True), min=1.0)
+    # A lesion crop may have fewer cells than the minimum: then all of them count.
+    count = torch.minimum(torch.clamp(filled * pooling.fraction, min=pooling.minimum_cells), filled)
     ranks = torch.arange(cells, dtype=torch.float32).unsqueeze(0)
     # A fractional count gives the last cell a fractional weight: no jump between sizes of breast.
     weights = torch.clamp(count - ranks, 0.0, 1.0)
@@ -82,11 +97,19 @@ def pool_logits(logits: Tensor, content: Tensor, pooling: Pooling) -> Tensor:
 class SuspicionGraph(nn.Module):  # type: ignore[misc]  # mypy skips torch
     """`view` (1, 1, H, W) to `suspicion` (1, 1) and `evidence` (1, 1, H/cell, W/cell), all 0..1."""
 
-    def __init__(self, network: LesionNetwork, pooling: Pooling, calibration: Calibration) -> None:
+    def __init__(
+        self,
+        network: LesionNetwork,
+        pooling: Pooling,
+        calibration: Calibration,
+        *,
+        spacing_mm: float,
+    ) -> None:
         super().__init__()
         self.network = network
         self.pooling = pooling
         self.calibration = calibration
+        self.cell_mm = spacing_mm * network.cell_px
 
     def forward(self, view: Tensor) -> tuple[Tensor, Tensor]:
         """Score a prepared view; see the class."""
@@ -94,7 +117,9 @@ class SuspicionGraph(nn.Module):  # type: ignore[misc]  # mypy skips torch
         logits = self.network(torch.clamp(view, -CLAMP, CLAMP))[:, :1]
         smooth = smooth_logits(logits, content, self.pooling.smoothing_cells)
         pooled = pool_logits(smooth, content, self.pooling)
-        slope, offset = self.calibration.slope, self.calibration.offset
+        slope = self.calibration.slope
+        extent = view_extent(content, self.cell_mm)
+        offset = self.calibration.offset + self.calibration.view_offset * extent
         suspicion = torch.sigmoid(slope * pooled + offset)
-        evidence = torch.sigmoid(slope * smooth + offset) * content
+        evidence = torch.sigmoid(slope * smooth + offset[:, :, None, None]) * content
         return suspicion, evidence

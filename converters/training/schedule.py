@@ -24,9 +24,11 @@ from converters.training.augmentation import (
     graft,
 )
 from converters.training.dataset import Sample
-from converters.training.graph import CLAMP, content_cells
+from converters.training.graph import CLAMP, Pooling, content_cells, pool_logits
 from converters.training.network import LesionNetwork
 from converters.training.preparation import Picture, Recipe
+
+POOLED_CELLS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,8 @@ class Schedule:
     weight_decay: float
     warmup_share: float
     averaging: float
+    pooled_fraction: float
+    """Share of a window's cells, highest first, whose mean must tell malignant from not."""
     label_smoothing: float
     attribute_weight: float
     tissue_windows: int
@@ -146,16 +150,23 @@ def loss_of(network: LesionNetwork, batch: Windows, schedule: Schedule) -> Tenso
     content = content_cells(batch.views, network.cell_px)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cells = network(torch.clamp(batch.views, -CLAMP, CLAMP))
+    cells = cells.float()
     share = content / content.sum(dim=(2, 3), keepdim=True).clamp(min=1.0)
-    logits = (cells.float() * share).sum(dim=(2, 3))
+    means = (cells * share).sum(dim=(2, 3))
+    # The mean would call the healthy tissue in a malignant window malignant; the highest cells
+    # leave it free, while in a window without cancer they are what must come down.
+    highest = pool_logits(
+        cells[:, :1],
+        content,
+        Pooling(smoothing_cells=1, fraction=schedule.pooled_fraction, minimum_cells=POOLED_CELLS),
+    )[:, 0]
+    highest = torch.where(content.sum(dim=(1, 2, 3)) > 0, highest, means[:, 0])
     smoothing = schedule.label_smoothing
     targets = batch.targets * (1 - smoothing) + 0.5 * smoothing
-    malignancy = functional.binary_cross_entropy_with_logits(
-        logits[:, 0], targets, reduction="none"
-    )
+    malignancy = functional.binary_cross_entropy_with_logits(highest, targets, reduction="none")
     known = (batch.attributes >= 0).float()
     attributes = functional.binary_cross_entropy_with_logits(
-        logits[:, 1:], batch.attributes.clamp(min=0), reduction="none"
+        means[:, 1:], batch.attributes.clamp(min=0), reduction="none"
     )
     attribute_loss = (attributes * known).sum() / known.sum().clamp(min=1.0)
     weighted = (malignancy * batch.weights).sum() / batch.weights.sum()

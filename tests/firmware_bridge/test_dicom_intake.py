@@ -184,15 +184,20 @@ def test_a_data_set_of_another_instance_does_not_match(door, tmp_path, view_file
     assert send_one(door, tmp_path / "false.dcm").status == 0xA900
 
 
-def test_only_known_titles_may_send(open_door, dcmtk, view_file):
-    """With a list of calling titles others are rejected, and an operator hears of it."""
+def test_only_known_titles_may_send(open_door, dcmtk, view_file, caplog):
+    """With a list of calling titles others are rejected, and an operator hears of it.
+
+    Who it was stands in the log: what a peer calls itself is not published.
+    """
+    caplog.set_level("INFO")
     door = open_door(calling_ae_titles=("UNIT1",))
     refused = dcmtk("storescu", "-v", "-aet", "WHO", "127.0.0.1", door.port, view_file, check=False)
     assert "Calling AE Title Not Recognized" in refused
     assert "(Success)" in dcmtk(
         "storescu", "-v", "-aet", "UNIT1", "127.0.0.1", door.port, view_file
     )
-    assert door.receiver.reports == [("association_refused", "rejected, from WHO", "dicom")]
+    assert door.receiver.reports == [("association_refused", "rejected", "dicom")]
+    assert "rejected, from 'WHO'" in caplog.text
 
 
 def test_only_our_own_names_are_answered(open_door, dcmtk, view_file):

@@ -15,14 +15,18 @@ from paho.mqtt import client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from firmware_bridge.embedded_broker import EmbeddedBroker
 from tests.brokers import wait_until
+from tests.conftest import module_or_skip
 from tests.subscriber import Subscriber
 
-pytest.importorskip("iotcore", reason="extra [demo] is not installed")
-
-from firmware_bridge.embedded_broker import EmbeddedBroker
-
 ROOT = "mammoedge/v1/st-anna/mammo-1"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _rumqttd():
+    """The broker itself is a part of the extra [demo]."""
+    module_or_skip("iotcore", "extra [demo] is not installed")
 
 
 def is_up(host, port) -> bool:

@@ -207,5 +207,20 @@ def test_settling_is_counted_from_the_last_change():
     assert settling.look({path: large}, now_s=0.9) == {}
     assert settling.look({path: large}, now_s=1.8) == {}
     assert settling.look({path: large}, now_s=2.0) == {path: large}
+    assert settling.next_ready_s == pytest.approx(1.9)
     settling.forget(path)
-    assert not settling.waiting
+    assert settling.next_ready_s is None
+
+
+def test_what_failed_waits_and_comes_last():
+    """Pure: a postponed file is ready at its time or when it changes, after those never tried."""
+    settling = Settling(settle_s=1.0)
+    bad, good = Path("a.dcm"), Path("b.dcm")
+    old, new = (FileState(inode=1, size_bytes=size, modified_ns=0) for size in (1, 2))
+    settling.look({bad: old, good: old}, now_s=0.0)
+    settling.postpone(bad, until_s=5.0)
+    assert list(settling.look({bad: old, good: old}, now_s=1.0)) == [good]
+    assert list(settling.look({bad: old, good: old}, now_s=5.0)) == [good, bad]
+    settling.postpone(bad, until_s=100.0)
+    settling.look({bad: new, good: old}, now_s=6.0)
+    assert list(settling.look({bad: new, good: old}, now_s=7.0)) == [bad, good]

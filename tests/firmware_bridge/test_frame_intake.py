@@ -21,7 +21,7 @@ from firmware_bridge.frame_intake import FrameIntake
 from firmware_bridge.frame_settings import FrameIntakeSettings
 from runtime.exam import Exam
 from runtime.exam_flag import Completion
-from runtime.ledger import Ledger
+from runtime.ledger import Ledger, LedgerError
 from runtime.messages import StatusFacts
 from runtime.reasons import Reason
 from runtime.unit_desk import UnitDesk
@@ -140,6 +140,20 @@ def test_a_full_disk_is_busy_too(door):
     assert refused["reason"] == "busy"
     assert refused["retry_after_ms"] > 0
     assert not list(door.receiver.incoming.iterdir())
+
+
+def test_a_ledger_that_cannot_be_written_is_busy_and_the_door_stays_open(door):
+    """Neither the frame nor the report of a refusal gets through; the connection goes on."""
+    fault = LedgerError(Path("ledger.db"), "database or disk is full")
+    door.receiver.fault_of_room = door.receiver.fault_of_report = fault
+    with Firmware(door.path) as firmware:
+        firmware.begin()
+        assert firmware.send_frame(PIXELS)["reason"] == "busy"
+        firmware.say_bytes(b"nonsense")
+        assert firmware.hear()["reason"] == "malformed"
+        door.receiver.fault_of_room = door.receiver.fault_of_report = None
+        assert firmware.send_frame(PIXELS)["type"] == "accepted"
+    assert door.intake.alive
 
 
 def test_what_the_receiver_refuses_the_firmware_hears(door):

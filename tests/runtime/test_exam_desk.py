@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from models.histogram import ScoreHistogram
 from runtime.exam import ExamRules
 from runtime.exam_desk import ActivePackage, ExamDesk, SpooledObject
 from runtime.exam_flag import Completion
@@ -17,6 +18,7 @@ from runtime.reasons import Reason
 from runtime.voice import Voice
 from tests.builders import MODEL, header, manifest, result, unassessed
 
+DAY_MS = 86_400_000
 ALL = ("RCC", "LCC", "RMLO", "LMLO")
 
 
@@ -267,3 +269,60 @@ def test_a_twin_of_another_exam_is_a_conflict(bench):
     bench.receive(sha="1", source="frames")
     stranger = bench.receive(sha="2", source="dicom", study="1.2.9")
     assert stranger.receipt is Receipt.CONFLICT
+
+
+def test_yesterdays_drift_is_published_once(bench):
+    """After midnight UTC the day before is compared with the reference: one row, not two."""
+    reference = ScoreHistogram(score="suspicion", counts=(5, 5), images=10)
+    bench.receive("RCC")
+    bench.judge_next(result(0.9))
+    assert bench.desk.publish_drift(reference) is False
+    bench.now_ms += DAY_MS
+    assert bench.desk.publish_drift(reference) is True
+    assert bench.desk.publish_drift(reference) is False
+    (drift,) = bench.said("drift")
+    assert (drift["day"], drift["images"], drift["exams"]) == ("1970-01-01", 1, 1)
+    assert (drift["histogram"], drift["priority_rate"], drift["psi"]) == ([0, 1], 1.0, None)
+
+
+def test_a_clock_that_was_set_back_does_not_keep_an_exam_open(bench):
+    """The wait begins anew at the corrected time, not a day later."""
+    bench.receive("RCC")
+    bench.judge_next(result(0.1))
+    bench.now_ms -= 500_000
+    assert bench.desk.time_out_idle() == 0
+    bench.now_ms += 60_000
+    assert bench.desk.time_out_idle() == 1
+    assert bench.said("exam")[-1]["final"] is True
+
+
+def test_a_later_failure_takes_no_judgement_back(tmp_path):
+    """A second RCC whose job fails leaves the priority of the first as it was."""
+    bench = Bench(tmp_path, "exam", "direct")
+    for view in ALL:
+        bench.receive(view)
+    assert bench.judge_next(result(0.9)).flag is Flag.PRIORITY
+    bench.receive("RCC", sop="1.2.3.99")
+    flag = bench.judge_next(unassessed(Reason.COMPANION_NOT_ASSESSED))
+    assert (flag.flag, flag.missing_views) == (Flag.PRIORITY, ())
+    bench.ledger.close()
+
+
+def test_a_conflicting_copy_is_forgotten_with_the_rest(bench):
+    """A copy under another Study UID belongs to no exam; its file goes when its time has come."""
+    bench.receive("RCC", sha="1")
+    bench.receive("RCC", sha="2", study="9.9.9")
+    paths = bench.ledger.transact(lambda tx: tx.spooled_before(bench.now_ms + 1))
+    assert [path for _, path in paths] == ["/spool/RCC2.dcm"]
+
+
+def test_retention_forgets_old_final_exams_and_nothing_else(bench):
+    """Records of a final exam go after their time; those of an open one stay."""
+    for view in ALL:
+        bench.receive(view)
+        bench.judge_next(result(0.1))
+    bench.receive("RCC", sop="7.7.7", study="7.7")
+    bench.now_ms += 10 * DAY_MS
+    assert bench.ledger.transact(lambda tx: tx.forget_exams_before(bench.now_ms)) == 1
+    assert bench.ledger.transact(lambda tx: tx.exam_images("1.2.3")) == []
+    assert len(bench.ledger.transact(lambda tx: tx.exam_images("7.7"))) == 1

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from runtime.exam_flag import Role
 from runtime.judgement import exam_score, judge_exam
 from runtime.outcome import Flag
 from runtime.reasons import Reason
-from tests.builders import image, result, unassessed
+from tests.builders import MODEL, image, result, unassessed
 
 ALL = ("RCC", "LCC", "RMLO", "LMLO")
 LOW, HIGH = 0.1, 0.9
@@ -162,6 +164,17 @@ def test_truth_table(images, complete, flag, reasons, missing):
     """Each row of the clinic's rules gives its flag, its reasons and its missing views."""
     verdict = judge_exam(images, ALL, "max_view", complete=complete)
     assert (verdict.flag, verdict.reasons, verdict.missing_views) == (flag, reasons, missing)
+
+
+def test_a_change_of_model_takes_no_priority_back():
+    """A low late view, judged by a model with a higher threshold, changes nothing."""
+    older = replace(MODEL, threshold=0.3, version="0.9.0")
+    high = replace(result(0.4), flag=Flag.PRIORITY, model=older)
+    images = views(**(FOUR_LOW | {"RCC": high}))
+    for rule in ("max_view", "mean_of_views_then_max_of_breasts"):
+        rows = images if rule == "max_view" else [*images[:2], image("RMLO", high, image_id=7)]
+        verdict = judge_exam(rows, ALL, rule, complete=True)
+        assert verdict.flag is Flag.PRIORITY, rule
 
 
 def test_no_unjudged_exam_is_ever_none():

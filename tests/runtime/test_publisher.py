@@ -379,7 +379,10 @@ def test_in_flight_is_at_most_what_the_broker_takes(unit, receive_maximum, in_fl
         time.sleep(0.2)
         assert len(fake.publishes) == expected
         fake.acknowledge_all()
-        wait_until(lambda: len(fake.publishes) == 2 * expected, what="the next window")
+        # Half a window at least: while a backlog waits, smaller rooms are not filled one by one.
+        more = expected + max(1, expected // 2)
+        wait_until(lambda: len(fake.publishes) >= more, what="the next window")
+        assert len(fake.publishes) <= 2 * expected
 
 
 def test_a_row_larger_than_the_broker_takes_is_parked_not_sent(unit):

@@ -24,6 +24,9 @@ class FakeDesk:
         self.receipt = Receipt.STORED
         self.broken = False
 
+    def knows(self, sop_instance_uid):
+        return any(s.header.sop_instance_uid == sop_instance_uid for s in self.received)
+
     def receive(self, spooled):
         if self.broken:
             raise LedgerError(self.folder / "ledger.db", "database or disk is full")
@@ -126,5 +129,43 @@ def test_files_that_no_row_knows_are_swept_at_the_start(bench):
     for name in ("known.dcm", "known.evidence.npy", "orphan.dcm"):
         (spool / name).write_bytes(b"x")
     (bench.reception.incoming / "half.dcm").write_bytes(b"x")
-    assert bench.reception.sweep({str(spool / "known.dcm")}) == 2
+    known = {str(spool / "known.dcm")}
+    assert bench.reception.sweep(known, ledger_is_new=False) == 2
     assert sorted(path.name for path in spool.iterdir()) == ["known.dcm", "known.evidence.npy"]
+
+
+def test_without_its_ledger_the_spool_is_set_aside_not_swept(bench):
+    """A ledger that was taken away: what may have been answered with success is kept."""
+    spool = bench.reception.incoming.parent / "spool"
+    (spool / "answered.dcm").write_bytes(b"x")
+    assert bench.reception.sweep(set(), ledger_is_new=True) == 0
+    assert (spool.with_name("lost+found") / "answered.dcm").exists()
+    assert [kind for kind, _ in bench.events] == [EventKind.FAULT]
+
+
+def test_the_hash_is_that_of_the_data_set(bench):
+    """The same image through two doors has two file meta groups, and is one image all the same."""
+    ds = mammogram_dataset(rows=64, columns=48)
+    bench.reception.receive(bench.arrive(ds), source="dicom", peer="")
+    ds.file_meta.ImplementationVersionName = "ANOTHER DOOR"
+    bench.reception.receive(bench.arrive(ds, "b.dcm"), source="folder", peer="")
+    first, second = bench.desk.received
+    assert first.sha256 == second.sha256
+
+
+def test_a_repeat_gets_no_hint(bench):
+    """Poison that is sent again and again does not take a worker down each time."""
+    ds = mammogram_dataset(rows=64, columns=48)
+    bench.reception.receive(bench.arrive(ds), source="t", peer="")
+    bench.reception.receive(bench.arrive(ds, "b.dcm"), source="t", peer="")
+    assert len(bench.hints) == 1
+
+
+def test_refusals_do_not_flood_the_outbox(bench):
+    """A hundred refused files make a few events, not a hundred."""
+    for number in range(100):
+        path = bench.reception.incoming / f"{number}.dcm"
+        path.write_bytes(b"no DICOM")
+        with pytest.raises(ReceptionRefusedError):
+            bench.reception.receive(path, source="t", peer="")
+    assert 1 <= len(bench.events) <= 30

@@ -41,6 +41,9 @@ def test_a_standard_view_has_nothing_against_it():
         ({"view": "SPECIMEN"}, Accepts(), [Reason.UNSUPPORTED_VIEW]),
         ({"view": ""}, Accepts(), [Reason.VIEW_UNKNOWN]),
         ({"modifiers": ("spot",)}, Accepts(), [Reason.UNSUPPORTED_MODIFIER]),
+        # A magnification stand that sets no modifier; a contact view of a thick breast.
+        ({"magnification": 1.8}, Accepts(), [Reason.UNSUPPORTED_MODIFIER]),
+        ({"magnification": 1.1}, Accepts(), []),
         ({"modifiers": ("magnification",)}, Accepts(), [Reason.UNSUPPORTED_MODIFIER]),
         ({"modifiers": ("442581004",)}, Accepts(), []),  # nipple in profile
         ({"modifiers": ("implant_displaced",)}, Accepts(), [Reason.IMPLANT]),

@@ -24,7 +24,7 @@ from converters.training.network import LesionNetwork  # noqa: E402
 def graph() -> SuspicionGraph:
     """A graph with random weights."""
     torch.manual_seed(0)
-    return SuspicionGraph(LesionNetwork(), Pooling(), Calibration()).eval()
+    return SuspicionGraph(LesionNetwork(), Pooling(), Calibration(), spacing_mm=0.15).eval()
 
 
 def test_outputs_are_probabilities_on_the_stated_grid(graph: SuspicionGraph) -> None:

@@ -50,7 +50,8 @@ def test_platt_finds_the_slope_that_made_the_labels() -> None:
     generator = np.random.default_rng(2)
     logits = generator.standard_normal(20000)
     labels = generator.random(20000) < 1 / (1 + np.exp(1 - 2 * logits))
-    assert fit_platt(logits, labels) == pytest.approx((2.0, -1.0), abs=0.1)
+    is_view = np.zeros(20000, dtype=bool)
+    assert fit_platt(logits, labels, is_view) == pytest.approx((2.0, -1.0, 0.0), abs=0.1)
 
 
 def test_wilson_of_none_and_all_is_open_on_one_side() -> None:
