@@ -25,8 +25,17 @@ def _date_and_time(text: str) -> str:
     return text
 
 
-# PS3.5 9.1; runtime.header_reading takes the same.
-Uid = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)+$", max_length=64)]
+def _date(text: str) -> str:
+    if text:
+        datetime.strptime(text, "%Y%m%d")  # noqa: DTZ007 - a day has no zone
+    return text
+
+
+# PS3.5 9.1: no component but 0 itself begins with 0. Objects that others made are read more kindly;
+# these ones we make ourselves.
+Uid = Annotated[
+    str, Field(pattern=r"^(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+$", max_length=64, examples=["1.2.3"])
+]
 # PS3.5 6.2: LO holds 64 characters, neither backslash nor control characters.
 Text = Annotated[str, Field(pattern=r"^[^\\\x00-\x1f\x7f]*$", max_length=64)]
 # AccessionNumber is SH: 16 characters.
@@ -37,7 +46,7 @@ Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="a co
 DateAndTime = Annotated[
     str,
     Field(
-        pattern=r"^\d{14}(\.\d{1,6})?$",
+        pattern=r"^[0-9]{14}(\.[0-9]{1,6})?$",
         description="YYYYMMDDHHMMSS[.ffffff], the unit's own clock",
         examples=["20261122160358"],
     ),
@@ -89,7 +98,7 @@ class ExamOpened(FirmwareMessage):
     study_instance_uid: Uid
     patient_id: Text = ""
     patient_name: Text = ""
-    patient_birth_date: Annotated[str, Field(pattern=r"^(\d{8})?$")] = ""
+    patient_birth_date: Annotated[str, Field(pattern=r"^([0-9]{8})?$"), AfterValidator(_date)] = ""
     patient_sex: Literal["", "F", "M", "O"] = ""
     accession_number: ShortText = ""
 

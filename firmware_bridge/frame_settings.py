@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 MEBIBYTE = 1 << 20
 
 # A user's name (useradd(8)) or number.
-User = Annotated[str, Field(pattern=r"^([a-z_][a-z0-9_-]{0,31}|\d{1,10})$")]
+User = Annotated[str, Field(pattern=r"^([a-z_][a-z0-9_-]{0,31}|[0-9]{1,10})$")]
 
 
 class FrameIntakeSettings(BaseModel):
