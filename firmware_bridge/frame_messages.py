@@ -38,6 +38,10 @@ Uid = Annotated[
 ]
 # PS3.5 6.2: LO holds 64 characters, neither backslash nor control characters.
 Text = Annotated[str, Field(pattern=r"^[^\\\x00-\x1f\x7f]*$", max_length=64)]
+# PS3.5 6.2, PN: up to three groups with "=" between, each of up to five parts with "^" between.
+_PART = r"[^\\^=\x00-\x1f\x7f]*"
+_GROUP = rf"{_PART}(\^{_PART}){{0,4}}"
+PersonName = Annotated[str, Field(pattern=rf"^{_GROUP}(={_GROUP}){{0,2}}$", max_length=64)]
 # AccessionNumber is SH: 16 characters.
 ShortText = Annotated[str, Field(pattern=r"^[^\\\x00-\x1f\x7f]*$", max_length=16)]
 # PS3.5 6.2: CS, as PS3.16 spells materials: MOLYBDENUM, RHODIUM, TUNGSTEN.
@@ -82,7 +86,10 @@ class Hello(FirmwareMessage):
     """The first message of every connection."""
 
     type: Literal["hello"]
-    serial: Annotated[str, Field(pattern=r"^[!-~]{1,64}$", description="of the unit")]
+    serial: Annotated[
+        str,
+        Field(pattern=r"^[!-\[\]-~]{1,64}$", description="of the unit; no spaces, no backslash"),
+    ]
     manufacturer: Text = ""
     model: Text = ""
     software: Text = ""
@@ -97,7 +104,7 @@ class ExamOpened(FirmwareMessage):
     type: Literal["exam_opened"]
     study_instance_uid: Uid
     patient_id: Text = ""
-    patient_name: Text = ""
+    patient_name: PersonName = ""
     patient_birth_date: Annotated[str, Field(pattern=r"^([0-9]{8})?$"), AfterValidator(_date)] = ""
     patient_sex: Literal["", "F", "M", "O"] = ""
     accession_number: ShortText = ""

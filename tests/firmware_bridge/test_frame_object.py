@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from firmware_bridge.frame_messages import FIRMWARE_MESSAGES
 from firmware_bridge.frame_object import head_of
@@ -80,6 +82,72 @@ def test_dciodvfy_finds_no_error(tmp_path, name, exam):
     iod = "ForProcessing" if "processing" in name and "presentation" not in name else "ForPresent"
     assert f"MammographyImage{iod}" in verdict
     assert not [line for line in verdict.splitlines() if line.startswith("Error")], verdict
+
+
+TEXTS = [
+    "",
+    "a",
+    "x" * 64,
+    " lead",
+    "trail ",
+    "Ünï cödé",
+    "日本",
+    "====",
+    "~!@#$%",
+    "A^B=C^D",
+    "\\",
+]
+
+
+def random_object(draw):
+    """The bytes of an object from whatever the messages allow; None where they do not allow it."""
+    intent = draw.choice(["for_presentation", "for_processing"])
+    window = {"center": draw.uniform(-65536, 65536), "width": draw.uniform(1, 131072)}
+    technique = {
+        "kvp": draw.uniform(1, 150),
+        "mas": draw.choice([0.0, 0.4, 1999.9]),
+        "target": draw.choice(["TUNGSTEN", "X Y", "A"]),
+        "thickness_mm": draw.uniform(0, 500),
+        "force_n": draw.uniform(0, 1000),
+    }
+    changes = {
+        "view": draw.choice(["CC", "MLO", "ML", "LM", "XCCL"]),
+        "laterality": draw.choice("RL"),
+        "modifiers": draw.sample(["implant_displaced", "spot", "magnification"], draw.randrange(4)),
+        "intent": intent,
+        "window": window if intent == "for_presentation" else None,
+        "bits_stored": draw.randrange(8, 17),
+        "monochrome1": draw.random() < 0.5,
+        "pixel_spacing_mm": [draw.uniform(0.001, 2)] * 2,
+        "acquired_at": draw.choice(["20261122160358", "19000101000000.1", "20241231235959"]),
+        "instance_number": draw.choice([0, 1, 2**31 - 1]),
+        "technique": {name: value for name, value in technique.items() if draw.random() < 0.7},
+    }
+    exam = {name: draw.choice(TEXTS) for name in ("patient_id", "patient_name")}
+    unit = {name: draw.choice(TEXTS) for name in ("manufacturer", "model", "software")}
+    serial = draw.choice(["S", "a\\b", "x" * 64, "~"])
+    try:
+        return head_of(
+            message("frame", **frame_fields(PIXELS, **changes)),
+            message("exam_opened", study_instance_uid=STUDY, **exam),
+            message("hello", serial=serial, **unit),
+        )
+    except ValidationError:
+        return None
+
+
+def test_whatever_the_messages_allow_is_valid(tmp_path):
+    """Found so far: a backslash in the serial number, a name of too many parts."""
+    if not DCIODVFY.exists():
+        skip_or_fail("dciodvfy (Debian package dicom3tools) is not installed")
+    draw = random.Random(3)
+    heads = [head for _ in range(120) if (head := random_object(draw)) is not None]
+    assert len(heads) > 30
+    for head in heads:
+        path = tmp_path / "frame.dcm"
+        path.write_bytes(head + PIXELS.tobytes())
+        said = subprocess.run([DCIODVFY, path], capture_output=True, check=False).stderr
+        assert not [line for line in said.splitlines() if line.startswith(b"Error")], said
 
 
 def test_the_reader_finds_what_the_firmware_said(tmp_path):
