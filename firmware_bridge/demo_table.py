@@ -96,8 +96,9 @@ class DemoRecord:
         if before is not None and before.revision >= message.revision:
             return None
         self.exams[message.exam_key] = message
+        # A provisional flag rests on images that were sent at different times: only the final one
+        # has a time, from the last byte of the exam.
         sent = [self.sent_ns[key] for key in self.exam_images.get(message.exam_key, ())]
-        before_it = [sent_ns for sent_ns in sent if sent_ns <= at_ns]
         state = f"final ({message.completed_by})" if message.final else "provisional"
         missing = f"; without {' '.join(message.missing_views)}" if message.missing_views else ""
         return self._line(
@@ -106,7 +107,7 @@ class DemoRecord:
             flag=message.flag,
             score=message.score,
             at_ns=at_ns,
-            since_ns=max(before_it, default=None),
+            since_ns=max(sent, default=None) if message.final else None,
             remark=f"{state}, revision {message.revision}{missing}",
         )
 

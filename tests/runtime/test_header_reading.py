@@ -336,7 +336,7 @@ def test_a_sequence_where_a_value_belongs_is_an_absent_value(tmp_path, keyword, 
 
 def test_a_number_beyond_32_bits_is_absent(tmp_path):
     """No integer VR has it, and no ledger could keep it."""
-    ds = edited(NumberOfFrames=None)
+    ds = edited()
     ds[0x00280008] = RawDataElement(
         BaseTag(0x00280008), "IS", 6, b"1e300 ", 0, is_implicit_VR=False, is_little_endian=True
     )
