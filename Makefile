@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SYSTEM_PACKAGES := mosquitto dcmtk dicom3tools
+SYSTEM_PACKAGES := mosquitto dcmtk dicom3tools gcc libc6-dev
 
 .PHONY: demo test check bench clean system-packages
 

@@ -129,3 +129,10 @@ DOCTOR = Command(
     add_arguments=_doctor_arguments,
     run="firmware_bridge.doctor_unit:run",
 )
+
+FRAME_SCHEMA = Command(
+    name="frame-schema",
+    help="print the JSON Schema of the frame socket's messages (contract 3)",
+    add_arguments=lambda _parser: None,
+    run="firmware_bridge.frame_schema:run",
+)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import logging
 import os
 import uuid
 from typing import TYPE_CHECKING
 
-from firmware_bridge.association_limits import MEBIBYTE, AssociationLimits, LimitExceededError
+from firmware_bridge.association_limits import AssociationLimits, LimitExceededError
 from firmware_bridge.store_status import Refusal, StoreStatus
+from firmware_bridge.write_back import WRITE_BACK_BYTES, start_write_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,27 +20,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 PREFIX = "dicom-"
 SUFFIX = ".part"
-WRITE_BACK_BYTES = 4 * MEBIBYTE
-SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _start_write_back(descriptor: int, offset: int, size_bytes: int) -> None:
-    """Asks the kernel to start writing these pages out, without waiting for it.
-
-    The fsync at the end then finds most of the file on the disk already. It is a hint: where the
-    call is missing or fails, the fsync does the work.
-    """
-    call = getattr(_libc, "sync_file_range", None)
-    if call is not None:
-        call(
-            descriptor,
-            ctypes.c_int64(offset),
-            ctypes.c_int64(size_bytes),
-            ctypes.c_uint(SYNC_FILE_RANGE_WRITE),
-        )
 
 
 class IncomingObject:
@@ -134,7 +114,7 @@ class IncomingObject:
             view = view[os.write(self._descriptor, view) :]
         unwritten = self.size_bytes - self._written_back
         if unwritten >= WRITE_BACK_BYTES:
-            _start_write_back(self._descriptor, self._written_back, unwritten)
+            start_write_back(self._descriptor, self._written_back, unwritten)
             self._written_back = self.size_bytes
             self._refuse(self._room(WRITE_BACK_BYTES))
 

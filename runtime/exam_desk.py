@@ -22,7 +22,7 @@ from runtime.exam import (
     timeout_due_ms,
 )
 from runtime.exam_flag import Completion, ExamFlag, Role
-from runtime.intake import Receipt, Received
+from runtime.intake import FRAMES, Receipt, Received
 from runtime.job_planning import CHECK_ONLY, plan_jobs
 from runtime.ledger_rows import NewObject
 from runtime.messages import EventKind
@@ -103,7 +103,8 @@ class ExamDesk:
         """Makes an object known: its row, its exam and its job, in one transaction.
 
         The same bytes again are the same image. Other bytes under a known SOP Instance UID are
-        kept, raise an event, and the first stands.
+        kept, raise an event, and the first stands. A frame and the unit's own object of the same
+        image are twins by design: no event.
         """
         return self._ledger.transact(lambda tx: self._receive(tx, spooled))
 
@@ -131,6 +132,8 @@ class ExamDesk:
             ),
             first,
         )
+        if first is not None and _twins(tx, first, spooled):
+            return Received(image_id=image_id, receipt=Receipt.TWIN)
         if first is not None:
             event = self._voice.event(
                 EventKind.IMAGE_CONFLICT,
@@ -389,3 +392,9 @@ class ExamDesk:
                 tx.enqueue(event, now_ms)
         tx.repin_jobs(model.package_sha256, model.precision)
         return tx.jobs_open()
+
+
+def _twins(tx: LedgerTransaction, first: int, spooled: SpooledObject) -> bool:
+    """Whether one of the two came as a frame and the other did not, in the same exam."""
+    one_is_a_frame = (tx.source_of(first) == FRAMES) != (spooled.source == FRAMES)
+    return one_is_a_frame and tx.object(first).study_uid == spooled.header.study_instance_uid

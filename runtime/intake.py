@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pydantic import BaseModel
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from runtime.exam_flag import Completion
     from runtime.procedure_step import StepAnswer, StepBegun, StepEnded
     from runtime.reasons import Reason
+    from runtime.unit_desk import UnitDesk
+
+FRAMES = "frames"
+"""The source of images that came as frames; see Receipt.TWIN."""
 
 
 class Receipt(StrEnum):
@@ -29,6 +33,8 @@ class Receipt(StrEnum):
     """The same bytes again: the same image."""
     CONFLICT = "conflict"
     """Other bytes under a known SOP Instance UID: kept, an event raised, the first stands."""
+    TWIN = "twin"
+    """The same image once as a frame and once as the unit's own object: kept, the first stands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +70,14 @@ class Receiver(Protocol):
         """Raises OutOfRoomError if an object of that size must not be taken now."""
         ...
 
-    def receive(self, path: Path, *, source: str, peer: str) -> Received:
+    def receive(
+        self, path: Path, *, source: str, peer: str, sha256: Callable[[], str] | None = None
+    ) -> Received:
         """Takes over a complete DICOM file below `incoming`; returns when it is durable.
 
         `source` is the intake's name, `peer` who sent it (AE title, never a patient). The file is
-        moved or removed in any case.
+        moved or removed in any case. `sha256` waits for the hash of the data set alone (hex), where
+        the intake computes it while the file goes to the disk.
 
         Raises:
             ReceptionRefusedError: not a mammogram, unreadable header, …; an event was published.
@@ -104,6 +113,11 @@ class Receiver(Protocol):
 
     def end_step(self, end: StepEnded) -> StepAnswer:
         """A performed procedure step ends; the last one of an exam closes it."""
+        ...
+
+    @property
+    def unit_desk(self) -> UnitDesk:
+        """Where the unit's firmware tells its events, and hears of its exams."""
         ...
 
     def report(self, event: str, detail: str, *, source: str) -> None:

@@ -122,6 +122,13 @@ class LedgerTransaction:
             conflicts_with=conflicts_with,
         )
 
+    def source_of(self, image_id: int) -> str:
+        """The intake that an object came by."""
+        row = self._connection.execute(
+            "SELECT source FROM objects WHERE image_id = ?", (image_id,)
+        ).fetchone()
+        return str(row[0])
+
     def objects_with_uid(self, sop_uid: str) -> list[tuple[int, str]]:
         """(image_id, sha256) of every object stored under a SOP Instance UID, oldest first."""
         return self._connection.execute(
@@ -206,6 +213,10 @@ class LedgerTransaction:
         return images
 
     # --- exams -----------------------------------------------------------------------------------
+
+    def study_uids(self) -> list[str]:
+        """Every exam that the ledger knows."""
+        return [uid for (uid,) in self._connection.execute("SELECT study_uid FROM exams")]
 
     def exam(self, study_uid: str) -> Exam | None:
         """The exam's state, None before its first image."""

@@ -252,6 +252,7 @@ class EventKind(StrEnum):
     EXPOSURE = "exposure"
     REPEAT = "repeat"
     FAULT = "fault"
+    DETECTOR = "detector"
     SERVICE_STARTED = "service_started"
     MODEL_CHANGED = "model_changed"
     MODEL_REFUSED = "model_refused"

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Sequence
 
+    from runtime.messages import Kind
     from runtime.publication import Publication
 
 
@@ -112,6 +113,17 @@ class Outbox:
             ) in rows
             if seq not in skip
         ][:limit]
+
+    def current_after(
+        self, seq: int, kinds: Sequence[Kind], now_ms: int, limit: int
+    ) -> list[tuple[int, str, bytes]]:
+        """(seq, kind, payload) of the next rows of these kinds that nothing made stale."""
+        places = ",".join("?" * len(kinds))
+        return self._connection.execute(
+            f"SELECT seq, kind, payload FROM outbox WHERE seq > ? AND kind IN ({places})"  # noqa: S608 - question marks
+            " AND superseded = 0 AND expires_at_ms > ? ORDER BY seq LIMIT ?",
+            (seq, *(kind.value for kind in kinds), now_ms, limit),
+        ).fetchall()
 
     def delivered(self, seqs: Sequence[int], at_ms: int) -> None:
         """Marks rows as acknowledged."""

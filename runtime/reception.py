@@ -31,11 +31,13 @@ if TYPE_CHECKING:
     from runtime.exam_desk import ExamDesk
     from runtime.exam_flag import Completion
     from runtime.procedure_step import StepAnswer, StepBegun, StepEnded
+    from runtime.unit_desk import UnitDesk
 
 LOG = logging.getLogger(__name__)
 
 HASH_BLOCK_BYTES = 1 << 20
 FSYNC_THREADS = 4
+COUNT_EVERY_S = 0.2
 EVENTS_AT_ONCE = 20
 EVENTS_PER_S = 0.2
 
@@ -58,6 +60,7 @@ class Reception:
         folder: Path,
         limits: RoomLimits,
         desk: ExamDesk,
+        unit_desk: UnitDesk,
         waiting_images: Callable[[], int],
         arrived: Callable[[], None],
         anticipate: Callable[[str], None],
@@ -68,6 +71,7 @@ class Reception:
         self._spool = folder / "spool"
         self._limits = limits
         self._desk = desk
+        self._unit_desk = unit_desk
         self._waiting_images = waiting_images
         self._arrived = arrived
         self._anticipate = anticipate
@@ -79,6 +83,7 @@ class Reception:
         )
         self._events_lock = threading.Lock()
         self.backlog_is_full = False
+        self._count_again_s = 0.0
         self._fsync = ThreadPoolExecutor(max_workers=FSYNC_THREADS, thread_name_prefix="fsync")
         for place in (self._incoming, self._spool):
             place.mkdir(parents=True, exist_ok=True)
@@ -87,6 +92,11 @@ class Reception:
     def incoming(self) -> Path:
         """Folder for files that are still arriving; on the spool's file system."""
         return self._incoming
+
+    @property
+    def unit_desk(self) -> UnitDesk:
+        """Where the unit's firmware tells its events, and hears of its exams."""
+        return self._unit_desk
 
     def close(self) -> None:
         """Waits for running fsyncs."""
@@ -100,7 +110,11 @@ class Reception:
         """Raises OutOfRoomError if an object of that size must not be taken now."""
         if self.free_bytes() < size_bytes:
             raise OutOfRoomError("the disk is below its reserve")
-        self.backlog_is_full = self._waiting_images() >= self._limits.max_waiting_images
+        now_s = time.monotonic()
+        if now_s >= self._count_again_s:
+            # Asked every few megabytes of each object that arrives: not a transaction each time.
+            self._count_again_s = now_s + COUNT_EVERY_S
+            self.backlog_is_full = self._waiting_images() >= self._limits.max_waiting_images
         if self.backlog_is_full:
             raise OutOfRoomError("too many images wait for the worker")
 
@@ -138,10 +152,12 @@ class Reception:
         """A performed procedure step ends; the last one of an exam closes it."""
         return self._desk.word.end_step(end)
 
-    def receive(self, path: Path, *, source: str, peer: str) -> Received:
+    def receive(
+        self, path: Path, *, source: str, peer: str, sha256: Callable[[], str] | None = None
+    ) -> Received:
         """Takes over a complete DICOM file below `incoming`; returns when it is durable."""
         try:
-            return self._receive(path, source=source, peer=peer)
+            return self._receive(path, source=source, peer=peer, sha256=sha256)
         except ReceptionRefusedError as error:
             LOG.warning("image refused: source=%s reason=%s", source, error.reason)
             with self._events_lock:
@@ -152,7 +168,9 @@ class Reception:
         finally:
             path.unlink(missing_ok=True)
 
-    def _receive(self, path: Path, *, source: str, peer: str) -> Received:
+    def _receive(
+        self, path: Path, *, source: str, peer: str, sha256: Callable[[], str] | None
+    ) -> Received:
         size_bytes = path.stat().st_size
         self.check_room()
         if size_bytes > self._limits.max_object_bytes:
@@ -173,13 +191,13 @@ class Reception:
             self._anticipate(str(spooled))
         try:
             durable = self._fsync.submit(_make_durable, spooled)
-            sha256 = _sha256(spooled, offset)
+            digest = _sha256(spooled, offset) if sha256 is None else sha256()
             durable.result()
             self._reached("spooled")
             received = self._desk.receive(
                 SpooledObject(
                     header=header,
-                    sha256=sha256,
+                    sha256=digest,
                     path=str(spooled),
                     size_bytes=size_bytes,
                     source=source,

@@ -28,6 +28,7 @@ from runtime.resident_memory import peak_resident_mb
 from runtime.settings import Settings, SettingsError, load_settings
 from runtime.site_key import read_site_key
 from runtime.supervisor import WORKER_COMMAND, Supervisor, WorkerLimits
+from runtime.unit_desk import UnitDesk
 from runtime.voice import IdentityPolicy, Voice
 from runtime.worker_protocol import Start
 
@@ -215,6 +216,9 @@ class Service:
                 max_object_bytes=settings.storage.max_object_mb * MEGABYTE,
             ),
             desk=desk,
+            unit_desk=UnitDesk(
+                ledger=ledger, voice=voice, status_provider=self._status, clock_ms=clock_ms
+            ),
             waiting_images=lambda: ledger.transact(lambda tx: tx.jobs_open()),
             arrived=supervisor.wake,
             anticipate=supervisor.anticipate,

@@ -67,11 +67,13 @@ class UnitProcess:
         job_timeout_s: float = 20,
         reserve_mb: int = 0,
         command: tuple[str, ...] = ("-m", "runtime.cli", "run"),
+        more_toml: str = "",
     ) -> None:
         self.folder = folder
         self.dicom_port = free_port()
         self.starts = 0
         self._command = command
+        self._more_toml = more_toml
         self._process: subprocess.Popen | None = None
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "inbox").mkdir(exist_ok=True)
@@ -91,7 +93,7 @@ class UnitProcess:
     def write_config(self, **values: object) -> None:
         """Writes unit.toml anew."""
         text = UNIT_TOML.format(site=SITE, unit=UNIT, dicom_port=self.dicom_port, **values)
-        self.config.write_text(text)
+        self.config.write_text(text + self._more_toml)
 
     @property
     def address(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 import threading
@@ -18,6 +19,7 @@ from firmware_bridge.transfer_syntaxes import (
     DIGITAL_MAMMOGRAPHY_FOR_PRESENTATION,
     EXPLICIT_VR_LITTLE_ENDIAN,
 )
+from runtime.dicom_file import data_set_offset
 from runtime.intake import OutOfRoomError, Receipt, Received, ReceptionRefusedError
 from runtime.procedure_step import StepAnswer
 from runtime.reasons import Reason
@@ -51,6 +53,7 @@ class FakeReceiver:
         self.rejected: list[tuple[str, str, str]] = []
         self.steps: list[object] = []
         self.step_answer = StepAnswer.TAKEN
+        self.unit_desk = None
         self._lock = threading.Lock()
 
     def check_room(self, size_bytes: int = 0) -> None:
@@ -60,7 +63,9 @@ class FakeReceiver:
         if not self.room or (self.room_bytes is not None and size_bytes > self.room_bytes):
             raise OutOfRoomError
 
-    def receive(self, path: Path, *, source: str, peer: str) -> Received:
+    def receive(
+        self, path: Path, *, source: str, peer: str, sha256: Callable[[], str] | None = None
+    ) -> Received:
         self.handed_over += 1
         if self.fault_of_receive is not None:
             path.unlink()
@@ -75,6 +80,9 @@ class FakeReceiver:
             raise OutOfRoomError
         with path.open("rb") as file:
             os.fsync(file.fileno())
+            file.seek(data_set_offset(path))
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        assert sha256 is None or sha256() == digest
         with self._lock:
             number = len(self.stored)
             target = self.stored_folder / f"{number}.dcm"

@@ -36,7 +36,7 @@ class Bench:
             clock_ms=lambda: self.now_ms,
         )
 
-    def receive(self, view="RCC", *, sop=None, sha="1", study="1.2.3", **changes):
+    def receive(self, view="RCC", *, sop=None, sha="1", study="1.2.3", source="test", **changes):
         sop = sop or f"1.2.3.{view.encode().hex(chr(46), 1).replace(chr(46), '')}"
         digits = "".join(c for c in sop if c.isdigit() or c == ".")
         return self.desk.receive(
@@ -45,7 +45,7 @@ class Bench:
                 sha256=sha * 64,
                 path=f"/spool/{view}{sha}.dcm",
                 size_bytes=1,
-                source="test",
+                source=source,
                 peer="UNIT",
             )
         )
@@ -242,6 +242,33 @@ def test_the_units_word_waits_for_the_worker(bench):
     assert bench.desk.close_exam("1.2.3", Completion.MPPS) is None
     flag = bench.judge_next(result(0.9))
     assert (flag.final, flag.completed_by, flag.flag) == (True, Completion.MPPS, Flag.PRIORITY)
+
+
+@pytest.mark.parametrize("order", [("frames", "dicom"), ("dicom", "frames")])
+def test_a_frame_and_its_object_are_twins(bench, order):
+    """Both are kept, the first stands; no conflict is published, no second job made."""
+    first = bench.receive(sha="1", source=order[0])
+    twin = bench.receive(sha="2", source=order[1])
+    assert (first.receipt, twin.receipt) == (Receipt.STORED, Receipt.TWIN)
+    assert bench.receive(sha="2", source=order[1]).receipt is Receipt.KNOWN
+    assert not bench.said("event")
+    assert bench.ledger.transact(lambda tx: tx.jobs_open()) == 1
+    assert len(bench.ledger.transact(lambda tx: tx.exam_images("1.2.3"))) == 1
+
+
+@pytest.mark.parametrize("source", ["frames", "dicom"])
+def test_two_of_one_source_contradict_each_other(bench, source):
+    """Other bytes by the same way are no twins."""
+    bench.receive(sha="1", source=source)
+    assert bench.receive(sha="2", source=source).receipt is Receipt.CONFLICT
+    assert [said["event"] for said in bench.said("event")] == ["image_conflict"]
+
+
+def test_a_twin_of_another_exam_is_a_conflict(bench):
+    """The same image cannot belong to two exams."""
+    bench.receive(sha="1", source="frames")
+    stranger = bench.receive(sha="2", source="dicom", study="1.2.9")
+    assert stranger.receipt is Receipt.CONFLICT
 
 
 def test_yesterdays_drift_is_published_once(bench):

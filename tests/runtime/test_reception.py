@@ -47,6 +47,7 @@ class Bench:
                 reserve_bytes=reserve_bytes, max_waiting_images=10, max_object_bytes=1 << 30
             ),
             desk=self.desk,
+            unit_desk=None,
             waiting_images=lambda: waiting,
             arrived=lambda: None,
             anticipate=self.hints.append,

@@ -1,0 +1,156 @@
+"""A unit's firmware for tests: plain sockets and cbor2, nothing of ours."""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import mmap
+import os
+import socket
+import time
+from typing import Self
+
+import cbor2
+import numpy as np
+
+SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+STUDY = "1.2.826.0.1.3680043.8.498.1"
+
+
+def memfd(content: bytes, *, seals: int = SEALS) -> int:
+    """A memfd with that content, sealed."""
+    descriptor = os.memfd_create("frame", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.truncate(descriptor, len(content))
+    if content:
+        with mmap.mmap(descriptor, len(content)) as mapping:
+            mapping[:] = content
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    return descriptor
+
+
+def frame_fields(
+    pixels: np.ndarray, *, sop: str = f"{STUDY}.1", study: str = STUDY, **more
+) -> dict:
+    """The fields of a `frame` message for these pixels."""
+    rows, columns = pixels.shape
+    return {
+        "study_instance_uid": study,
+        "sop_instance_uid": sop,
+        "laterality": "R",
+        "view": "CC",
+        "intent": "for_presentation",
+        "rows": rows,
+        "columns": columns,
+        "bits_stored": 12,
+        "window": {"center": 2048.0, "width": 4096.0},
+        "pixel_spacing_mm": [0.1, 0.1],
+        "acquired_at": "20261122160358",
+    } | more
+
+
+class Firmware:
+    """One connection. Closed as a context."""
+
+    def __init__(self, path, *, timeout_s: float = 20) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.settimeout(timeout_s)
+        self._socket.connect(os.fspath(path))
+        self._id = 0
+        self.heard: list[dict] = []
+
+    def say_bytes(self, data: bytes, *descriptors: int) -> None:
+        """A packet as it stands."""
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
+        self._socket.sendmsg([data], rights if descriptors else [])
+
+    def say(self, kind: str, *descriptors: int, **fields) -> int:
+        """A message; its id."""
+        self._id += 1
+        message = {"type": kind, "version": 1, "id": self._id} | fields
+        self.say_bytes(cbor2.dumps(message), *descriptors)
+        return self._id
+
+    def say_for_ever(self, kind: str) -> None:
+        """Says it until an error ends it."""
+        while True:
+            self.say(kind)
+
+    def hear(self) -> dict:
+        """The next message of the bridge, heartbeats left out. EOFError at the end."""
+        while True:
+            data = self._socket.recv(1 << 16)
+            if not data:
+                raise EOFError
+            message = cbor2.loads(data)
+            self.heard.append(message)
+            if message["type"] != "heartbeat" or message["id"]:
+                return message
+
+    def hear_until(self, **wanted) -> dict:
+        """The next message that has these fields; the others stay in `heard`."""
+        while True:
+            message = self.hear()
+            if all(message.get(name) == value for name, value in wanted.items()):
+                return message
+
+    def answer(self, number: int) -> dict:
+        """The answer to a message of ours."""
+        while True:
+            message = self.hear()
+            if message["id"] == number and message["type"] in {"accepted", "refused", "heartbeat"}:
+                return message
+
+    def ask(self, kind: str, *descriptors: int, **fields) -> dict:
+        """Says something; the answer."""
+        return self.answer(self.say(kind, *descriptors, **fields))
+
+    def hello(self, *capabilities: str, serial: str = "SN-1", **more) -> dict:
+        """Says hello; the answer."""
+        return self.ask("hello", serial=serial, capabilities=list(capabilities), **more)
+
+    def begin(self, *capabilities: str, study: str = STUDY, **more) -> Self:
+        """Hello and an opened exam."""
+        assert self.hello(*capabilities, **more)["type"] == "accepted"
+        assert self.ask("exam_opened", study_instance_uid=study)["type"] == "accepted"
+        return self
+
+    def say_frame(self, pixels: np.ndarray, **more) -> int:
+        """Hands a frame over; the id of the message."""
+        descriptor = memfd(pixels.astype("<u2").tobytes())
+        try:
+            return self.say("frame", descriptor, **frame_fields(pixels, **more))
+        finally:
+            os.close(descriptor)
+
+    def send_frame(self, pixels: np.ndarray, **more) -> dict:
+        """Hands a frame over; the answer."""
+        return self.answer(self.say_frame(pixels, **more))
+
+    def wait_closed(self) -> bool:
+        """Whether the bridge ended the connection."""
+        try:
+            while True:
+                self.hear()
+        except (EOFError, ConnectionError):
+            return True
+
+    def close(self) -> None:
+        """Without a word, as a firmware that dies."""
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def wait_socket(path, timeout_s: float = 60) -> None:
+    """Returns when somebody listens there."""
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+            if probe.connect_ex(os.fspath(path)) == 0:
+                return
+        assert time.monotonic() < deadline_s, f"nobody listens at {path}"
+        time.sleep(0.05)
