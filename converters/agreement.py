@@ -12,6 +12,7 @@ from converters.discrimination import Z95
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -30,8 +31,8 @@ class Case:
 
     key: str
     """The first half of the file's SHA-256: file names may carry an identity."""
-    file: str
-    """For the engineer's own terminal; never in a report or a package."""
+    path: Path
+    """Its name is never in a report or a package."""
     positive: bool
     scores: dict[str, float]
     """`source` and precision -> suspicion; empty where the image was not assessed."""

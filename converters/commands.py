@@ -67,6 +67,71 @@ def _evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="nothing on stdout but one JSON line")
 
 
+def _build_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="the trained model")
+    parser.add_argument("--recipe", type=Path, required=True, help="what the model is (TOML)")
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="DIR",
+        help="DICOM, PNG, JPEG or TIFF images, with labels.csv beside them; may be given again",
+    )
+    parser.add_argument("--images", type=Path, metavar="DIR", help="labelled images: the proof")
+    labels = parser.add_mutually_exclusive_group()
+    labels.add_argument("--labels", type=Path, metavar="CSV", help="columns file, label, ...")
+    labels.add_argument("--labels-from-folders", action="store_true")
+    parser.add_argument("--regions", action="store_true", help="images are pieces of views")
+    _margin_arguments(parser)
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the package")
+    parser.add_argument("--limit", type=int, default=300, help="calibration images (%(default)s)")
+    parser.add_argument(
+        "--pixel-spacing-mm", type=float, metavar="X", help="of images that do not say it"
+    )
+    parser.add_argument("--sign", type=Path, metavar="KEY", help="private key of `keygen`")
+    parser.add_argument(
+        "--target-cpu",
+        choices=("any", "this", "vnni"),
+        default="any",
+        help="INT8 for every processor, this one, or those with VNNI (%(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON line at the end")
+
+
+def _verify_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder or .zip")
+    parser.add_argument("--source", type=Path, required=True, help="the model it was made from")
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR")
+    labels = parser.add_mutually_exclusive_group(required=True)
+    labels.add_argument("--labels", type=Path, metavar="CSV", help="columns file, label, ...")
+    labels.add_argument("--labels-from-folders", action="store_true")
+    parser.add_argument("--regions", action="store_true", help="images are pieces of views")
+    parser.add_argument(
+        "--pixel-spacing-mm", type=float, metavar="X", help="of images that do not say it"
+    )
+    parser.add_argument(
+        "--precision",
+        action="append",
+        dest="precisions",
+        choices=PRECISIONS,
+        help="may be given again (all of the package)",
+    )
+    _margin_arguments(parser)
+    parser.add_argument("--threads", type=int, help="CPU threads (OpenVINO's choice)")
+    parser.add_argument("--report", type=Path, metavar="HTML", help="write the report there")
+    parser.add_argument("--json", action="store_true", help="nothing on stdout but one JSON line")
+
+
+def _margin_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--margin", type=float, default=0.01, help="AUC that may be lost (%(default)s)"
+    )
+    parser.add_argument(
+        "--accept-loss", type=float, metavar="X", help="instead of the margin, and on record"
+    )
+
+
 def _inspect_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder or .zip")
     parser.add_argument("--json", action="store_true", help="the manifest as JSON")
@@ -91,6 +156,18 @@ EVALUATE = Command(
     help="AUC, sensitivity and specificity of a package on labelled images",
     add_arguments=_evaluate_arguments,
     run="converters.evaluate_command:run",
+)
+BUILD = Command(
+    name="build",
+    help="from a trained model to a proved package: convert, quantise, verify, package",
+    add_arguments=_build_arguments,
+    run="converters.build_command:run",
+)
+VERIFY = Command(
+    name="verify",
+    help="source model against every precision of its package, on labelled images",
+    add_arguments=_verify_arguments,
+    run="converters.verify_command:run",
 )
 INSPECT = Command(
     name="inspect",

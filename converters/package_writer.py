@@ -14,6 +14,8 @@ from models.golden import GoldenCase, write_golden_case
 from models.manifest import Manifest, PackageFile
 from models.package import CARD, GOLDEN, MANIFEST, REFERENCE, SIGNATURE, sha256_of
 
+REPORT = "report.html"
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -55,6 +57,7 @@ def write_package_files(
     golden: list[GoldenCase],
     histogram: ScoreHistogram,
     card: str,
+    report: str = "",
     signing_key: Path | None = None,
 ) -> Manifest:
     """Complete a staged `folder` that already holds the IR files of `manifest`.
@@ -67,6 +70,8 @@ def write_package_files(
         write_golden_case(folder / GOLDEN / f"{case.name}.npz", case)
     (folder / REFERENCE).write_text(histogram.model_dump_json(indent=1) + "\n", encoding="utf-8")
     (folder / CARD).write_text(card, encoding="utf-8")
+    if report:
+        (folder / REPORT).write_text(report, encoding="utf-8")
     written = manifest.model_copy(update={"files": _files(folder)})
     content = (written.model_dump_json(indent=1, exclude_none=True) + "\n").encode()
     (folder / MANIFEST).write_bytes(content)

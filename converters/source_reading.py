@@ -55,16 +55,20 @@ def read_source(source: Path, kind: SourceKind) -> Any:
         refuse_unsafe_onnx(source)
     import openvino
     from openvino import frontend
+    from openvino.tools.ovc.error import Error as ConverterError
 
     try:
         if kind in {SourceKind.EXPORTED_PROGRAM, SourceKind.TORCHSCRIPT}:
             return openvino.convert_model(_torch_program(source, kind))
         with _under_its_suffix(source, kind) as path:
+            if kind is SourceKind.IR:
+                return openvino.Core().read_model(str(path))
             # convert_model, not read_model: it also simplifies the graph (Clip becomes Clamp,
             # shapes constants), without which the CPU runs quantised depthwise layers in FP32.
             return openvino.convert_model(str(path))
     except (
         RuntimeError,
+        ConverterError,
         frontend.GeneralFailure,
         frontend.InitializationFailure,
         frontend.NotImplementedFailure,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from converters.agreement import SOURCE, Agreement, Case, agreement_of
+from converters.case_memory import Answer
 from converters.errors import BenchFaultError
 from converters.evaluation import MAX_PIXELS, notes_of, score_of_image
 from converters.folding import numpy_tail
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from converters.case_memory import CaseMemory
     from converters.evaluation import EvaluationOptions
     from converters.labels import LabelledImage
     from models.manifest import Manifest
@@ -101,6 +103,7 @@ def verify(
     images: Iterable[LabelledImage],
     options: EvaluationOptions,
     *,
+    memory: CaseMemory | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Verification:
     """Ask the source model and each of `engines` (precision -> engine) about every image.
@@ -120,18 +123,25 @@ def verify(
     )
     cases = []
     for number, image in enumerate(images, start=1):
-        panel.answers = {}
-        laterality, reason = _ask(pipeline, panel, manifest, image, options)
+        key = _key(image.path)
+        answer = memory.recall(key) if memory else None
+        if answer is None:
+            panel.answers = {}
+            laterality, reason = _ask(pipeline, panel, manifest, image, options)
+            scores = {
+                name: suspicion(prediction, manifest, laterality)
+                for name, prediction in panel.answers.items()
+            }
+            answer = Answer(scores=scores, reason=reason)
+            if memory:
+                memory.remember(key, answer)
         cases.append(
             Case(
-                key=_key(image.path),
-                file=image.path.name,
+                key=key,
+                path=image.path,
                 positive=image.positive,
-                scores={
-                    name: suspicion(answer, manifest, laterality)
-                    for name, answer in panel.answers.items()
-                },
-                reason=reason,
+                scores=answer.scores,
+                reason=answer.reason,
             )
         )
         progress(number)
