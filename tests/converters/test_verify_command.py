@@ -165,6 +165,12 @@ def test_the_report_stands_alone_and_names_no_file(package: Path) -> None:
     assert "accepted loss 0.9" in report
 
 
+@pytest.fixture
+def question(bench: Bench, package: Path, views: Path) -> list[object]:
+    """The command line but for the labels."""
+    return ["verify", package, "--source", bench.onnx, "--images", views, "--labels"]
+
+
 @pytest.mark.parametrize(
     ("row", "telling"),
     [
@@ -174,9 +180,7 @@ def test_the_report_stands_alone_and_names_no_file(package: Path) -> None:
     ],
 )
 def test_labels_that_do_not_fit_are_named_by_line(
-    package: Path,
-    bench: Bench,
-    views: Path,
+    question: list[object],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     row: str,
@@ -185,8 +189,7 @@ def test_labels_that_do_not_fit_are_named_by_line(
     """File, line and field; exit code 2."""
     table = tmp_path / "labels.csv"
     table.write_text(f"file,label\n{row}\n")
-    words = ["verify", package, "--source", bench.onnx, "--images", views, "--labels", table]
-    assert main([str(word) for word in words]) == 2
+    assert main([str(word) for word in [*question, table]]) == 2
     said = capsys.readouterr().err
     assert "labels.csv, line 2" in said
     assert telling in said

@@ -1,0 +1,85 @@
+"""`python -m tests.bench.build_ratio SOURCE RECIPE FOLDER...`: build against the sum of its parts.
+
+The parts, done bare in the same process: reading and preparing the images, convert_model, NNCF.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nncf
+import openvino
+
+from converters.image_reading import (
+    IMAGE_SUFFIXES,
+    ImageRefusedError,
+    SideNotes,
+    read_image,
+    side_notes,
+)
+from converters.recipe import read_recipe
+from runtime.cli import main
+from runtime.preparation import prepare
+
+IMAGES = 300
+
+
+def bare(source: Path, recipe_path: Path, folders: list[Path]) -> dict[str, float]:
+    """Seconds of convert_model and nncf.quantize, preparing images as it asks for them."""
+    recipe = read_recipe(recipe_path)
+    steps = recipe.steps_for(recipe.inputs[0])
+    files = [p for f in folders for p in sorted(f.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES]
+    started = time.perf_counter()
+    model = openvino.convert_model(str(source))
+    converted = time.perf_counter()
+    nncf.set_log_level(logging.ERROR)
+    notes = {folder: side_notes(folder) for folder in {path.parent for path in files}}
+
+    def tensors(path: Path) -> dict[str, object]:
+        try:
+            image = read_image(path, notes[path.parent].get(path.name, SideNotes()))
+            return {recipe.inputs[0].tensor: prepare(image, steps).tensor}
+        except ImageRefusedError:
+            return tensors(files[0])
+
+    nncf.quantize(
+        model,
+        nncf.Dataset(files[:IMAGES], tensors),
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=IMAGES,
+    )
+    return {"convert": converted - started, "nncf": time.perf_counter() - converted}
+
+
+def run(source: Path, recipe: Path, folders: list[Path]) -> None:
+    """Print one JSON line with the seconds of each and the ratio."""
+    parts = bare(source, recipe, folders)
+    with tempfile.TemporaryDirectory() as scratch:
+        words = [
+            "build",
+            source,
+            "--recipe",
+            recipe,
+            "--limit",
+            IMAGES,
+            "-o",
+            Path(scratch) / "out",
+        ]
+        for folder in folders:
+            words += ["--calibration", folder]
+        started = time.perf_counter()
+        if main([*map(str, words), "--json"]):
+            sys.exit("build failed")
+        built = time.perf_counter() - started
+    figures = {name: round(seconds, 1) for name, seconds in parts.items()}
+    ratio = round(built / sum(parts.values()), 3)
+    print(json.dumps(figures | {"build": round(built, 1), "ratio": ratio}))
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), Path(sys.argv[2]), [Path(word) for word in sys.argv[3:]])
