@@ -132,6 +132,29 @@ def _margin_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def _benchmark_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder or .zip")
+    parser.add_argument(
+        "--precision", action="append", dest="precisions", choices=PRECISIONS, help="(all)"
+    )
+    parser.add_argument(
+        "--device", action="append", dest="devices", metavar="DEVICE", help="NPU, GPU or CPU (CPU)"
+    )
+    parser.add_argument(
+        "--threads", action="append", type=int, help="CPU threads; may be given again"
+    )
+    parser.add_argument("--runs", type=int, default=50, help="inferences each (%(default)s)")
+    parser.add_argument("--target-ms", type=float, metavar="X", help="p95 that must be met")
+    parser.add_argument(
+        "--write", action="store_true", help="write the chosen setting into the package as advice"
+    )
+    parser.add_argument("--sign", type=Path, metavar="KEY", help="sign what --write wrote")
+    parser.add_argument(
+        "--without-app", action="store_true", help="do not run OpenVINO's benchmark_app"
+    )
+    parser.add_argument("--json", action="store_true", help="nothing on stdout but one JSON line")
+
+
 def _inspect_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder or .zip")
     parser.add_argument("--json", action="store_true", help="the manifest as JSON")
@@ -168,6 +191,12 @@ VERIFY = Command(
     help="source model against every precision of its package, on labelled images",
     add_arguments=_verify_arguments,
     run="converters.verify_command:run",
+)
+BENCHMARK = Command(
+    name="benchmark",
+    help="latency and throughput of a package here, beside OpenVINO's benchmark_app",
+    add_arguments=_benchmark_arguments,
+    run="converters.benchmark_command:run",
 )
 INSPECT = Command(
     name="inspect",

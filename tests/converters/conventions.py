@@ -1,7 +1,7 @@
 """The preparation of published models, transcribed literally: NumPy and the cv2.resize they call.
 
-Figures from each model's own code or paper. What a model's code looks for in the image (the place of
-the breast) is given as a box, because that search is the runtime's.
+Figures from each model's own code or paper. What a model's code looks for in the image (the place
+of the breast) is given as a box, because that search is the runtime's.
 """
 
 from __future__ import annotations
