@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from models.package import Package
 
 APP_TIMEOUT_S = 600
-MEDIAN = re.compile(r"Median:\s+([0-9.]+) ms")
+MEDIAN = re.compile(r"Median:\s+([0-9.]+) (us|ms|s)\b")
+MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 WARM_UP = 3
 
 
@@ -117,11 +118,12 @@ def benchmark_app_median_ms(package: Package, setting: Setting, *, runs: int) ->
             )
         except subprocess.TimeoutExpired as fault:
             raise BenchFaultError([f"benchmark_app: not done after {APP_TIMEOUT_S} s"]) from fault
-    found = MEDIAN.search(ended.stdout)
+    said = ended.stdout + ended.stderr
+    found = MEDIAN.search(said)
     if found is None:
-        told = (ended.stderr or ended.stdout).strip().splitlines()[-1:]
+        told = said.strip().splitlines()[-1:]
         raise BenchFaultError([f"benchmark_app: no median: {''.join(told)[:200]}"])
-    return float(found[1])
+    return float(found[1]) * MILLISECONDS[found[2]]
 
 
 def chosen(latencies: Iterable[Latency], target_ms: float) -> Latency | None:

@@ -85,7 +85,7 @@ def read_calibration(
     filling: dict[str, NDArray[np.generic]] = {}
     for number, (path, notes) in enumerate(_chosen(folders, limit, pixel_spacing_mm), start=1):
         progress(number)
-        prepared = _prepared(path, notes, recipe, recipes[len(filling)])
+        prepared = prepared_image(path, notes, recipe, recipes[len(filling)])
         if isinstance(prepared, str):
             refused.append((path.name, prepared))
             continue
@@ -119,7 +119,7 @@ def _chosen(
     return [(path, notes[path.parent].get(path.name, unnamed)) for path in chosen]
 
 
-def _prepared(
+def prepared_image(
     path: Path, notes: SideNotes, recipe: PackageRecipe, steps: Recipe
 ) -> NDArray[np.generic] | str:
     """The model input, or the reason's code."""

@@ -67,6 +67,40 @@ def _evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="nothing on stdout but one JSON line")
 
 
+def _convert_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="the trained model")
+    parser.add_argument("--recipe", type=Path, required=True, help="what the model is (TOML)")
+    parser.add_argument(
+        "--precision",
+        action="append",
+        dest="precisions",
+        choices=("fp32", "fp16", "bf16"),
+        help="may be given again (fp16)",
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the IR")
+
+
+def _quantize_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="the trained model")
+    parser.add_argument("--recipe", type=Path, required=True, help="what the model is (TOML)")
+    parser.add_argument("--calibration", type=Path, action="append", required=True, metavar="DIR")
+    parser.add_argument("--limit", type=int, default=300, help="calibration images (%(default)s)")
+    parser.add_argument(
+        "--pixel-spacing-mm", type=float, metavar="X", help="of images that do not say it"
+    )
+    parser.add_argument("--preset", choices=("cnn", "transformer"), help="(the recipe's)")
+    parser.add_argument("--target-cpu", choices=("any", "this", "vnni"), default="any")
+    parser.add_argument(
+        "--accuracy-aware", action="store_true", help="give layers back until the AUC holds"
+    )
+    parser.add_argument("--labels", type=Path, metavar="CSV", help="of --accuracy-aware")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="(the folder of the CSV)")
+    parser.add_argument(
+        "--max-drop", type=float, default=0.01, help="AUC that may be lost (%(default)s)"
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the IR")
+
+
 def _build_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="SOURCE", help="the trained model")
     parser.add_argument("--recipe", type=Path, required=True, help="what the model is (TOML)")
@@ -179,6 +213,18 @@ EVALUATE = Command(
     help="AUC, sensitivity and specificity of a package on labelled images",
     add_arguments=_evaluate_arguments,
     run="converters.evaluate_command:run",
+)
+CONVERT = Command(
+    name="convert",
+    help="from a trained model to static OpenVINO IR with the recipe's tail folded in",
+    add_arguments=_convert_arguments,
+    run="converters.convert_command:run_convert",
+)
+QUANTIZE = Command(
+    name="quantize",
+    help="from a trained model to INT8 IR, told layer by layer",
+    add_arguments=_quantize_arguments,
+    run="converters.convert_command:run_quantize",
 )
 BUILD = Command(
     name="build",

@@ -23,13 +23,17 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def staged(out: Path) -> Iterator[Path]:
+def staged(out: Path, *, marked_by: str = MANIFEST) -> Iterator[Path]:
     """A folder beside `out` that takes its name when the block ends well, and vanishes otherwise.
 
+    Args:
+        out: the folder to be.
+        marked_by: the file that says that an existing `out` is one of ours, to be replaced.
+
     Raises:
-        BenchFaultError: `out` is there and is no package, or the disk would not take it.
+        BenchFaultError: `out` is there and is none of ours, or the disk would not take it.
     """
-    if out.exists() and not (out / MANIFEST).is_file():
+    if out.exists() and not (out / marked_by).is_file():
         raise BenchFaultError([f"{out.name}: is there already and is no package"])
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

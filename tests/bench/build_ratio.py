@@ -1,6 +1,7 @@
-"""`python -m tests.bench.build_ratio SOURCE RECIPE FOLDER...`: build against the sum of its parts.
+"""`python -m tests.bench.build_ratio SOURCE RECIPE IMAGES FOLDER...`: build against its parts.
 
 The parts, done bare in the same process: reading and preparing the images, convert_model, NNCF.
+In seconds of processor time, which other work on the machine disturbs least.
 """
 
 from __future__ import annotations
@@ -26,17 +27,15 @@ from converters.recipe import read_recipe
 from runtime.cli import main
 from runtime.preparation import prepare
 
-IMAGES = 300
 
-
-def bare(source: Path, recipe_path: Path, folders: list[Path]) -> dict[str, float]:
+def bare(source: Path, recipe_path: Path, folders: list[Path], images: int) -> dict[str, float]:
     """Seconds of convert_model and nncf.quantize, preparing images as it asks for them."""
     recipe = read_recipe(recipe_path)
     steps = recipe.steps_for(recipe.inputs[0])
     files = [p for f in folders for p in sorted(f.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES]
-    started = time.perf_counter()
+    started = time.process_time()
     model = openvino.convert_model(str(source))
-    converted = time.perf_counter()
+    converted = time.process_time()
     nncf.set_log_level(logging.ERROR)
     notes = {folder: side_notes(folder) for folder in {path.parent for path in files}}
 
@@ -49,16 +48,16 @@ def bare(source: Path, recipe_path: Path, folders: list[Path]) -> dict[str, floa
 
     nncf.quantize(
         model,
-        nncf.Dataset(files[:IMAGES], tensors),
+        nncf.Dataset(files[:images], tensors),
         preset=nncf.QuantizationPreset.MIXED,
-        subset_size=IMAGES,
+        subset_size=images,
     )
-    return {"convert": converted - started, "nncf": time.perf_counter() - converted}
+    return {"convert": converted - started, "nncf": time.process_time() - converted}
 
 
-def run(source: Path, recipe: Path, folders: list[Path]) -> None:
+def run(source: Path, recipe: Path, folders: list[Path], images: int) -> None:
     """Print one JSON line with the seconds of each and the ratio."""
-    parts = bare(source, recipe, folders)
+    parts = bare(source, recipe, folders, images)
     with tempfile.TemporaryDirectory() as scratch:
         words = [
             "build",
@@ -72,14 +71,15 @@ def run(source: Path, recipe: Path, folders: list[Path]) -> None:
         ]
         for folder in folders:
             words += ["--calibration", folder]
-        started = time.perf_counter()
+        started = time.process_time()
         if main([*map(str, words), "--json"]):
             sys.exit("build failed")
-        built = time.perf_counter() - started
+        built = time.process_time() - started
     figures = {name: round(seconds, 1) for name, seconds in parts.items()}
     ratio = round(built / sum(parts.values()), 3)
     print(json.dumps(figures | {"build": round(built, 1), "ratio": ratio}))
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), Path(sys.argv[2]), [Path(word) for word in sys.argv[3:]])
+    words = [Path(word) for word in sys.argv[1:]]
+    run(words[0], words[1], words[3:], int(sys.argv[3]))
