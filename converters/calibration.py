@@ -21,7 +21,7 @@ from runtime.reasons import Reason
 from runtime.suitability import assess_header, assess_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -48,6 +48,8 @@ class CalibrationSet:
     """(file name, reason's code) of what could not be used."""
     label: str
     """For the card and `reference.json`."""
+    key: str = ""
+    """Of what it was made from, where a build keeps it."""
 
 
 def read_calibration(
@@ -58,6 +60,7 @@ def read_calibration(
     limit: int,
     pixel_spacing_mm: float | None,
     scratch: Path,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> CalibrationSet:
     """Prepare up to `limit` images, evenly spread over the folders' sorted files.
 
@@ -71,6 +74,7 @@ def read_calibration(
         limit: how many images to use at most.
         pixel_spacing_mm: of images of which neither file nor CSV says it.
         scratch: an empty folder for the prepared inputs.
+        progress: told how many images were looked at.
 
     Raises:
         BenchFaultError: no image can be used.
@@ -79,8 +83,9 @@ def read_calibration(
     sets = TensorStore(scratch)
     refused: list[tuple[str, str]] = []
     filling: dict[str, NDArray[np.generic]] = {}
-    for path, notes in _chosen(folders, limit, pixel_spacing_mm):
-        prepared = _prepared(path, notes, recipe, recipes[len(filling)])
+    for number, (path, notes) in enumerate(_chosen(folders, limit, pixel_spacing_mm), start=1):
+        progress(number)
+        prepared = prepared_image(path, notes, recipe, recipes[len(filling)])
         if isinstance(prepared, str):
             refused.append((path.name, prepared))
             continue
@@ -114,7 +119,7 @@ def _chosen(
     return [(path, notes[path.parent].get(path.name, unnamed)) for path in chosen]
 
 
-def _prepared(
+def prepared_image(
     path: Path, notes: SideNotes, recipe: PackageRecipe, steps: Recipe
 ) -> NDArray[np.generic] | str:
     """The model input, or the reason's code."""

@@ -67,6 +67,128 @@ def _evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="nothing on stdout but one JSON line")
 
 
+def _convert_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="the trained model")
+    parser.add_argument("--recipe", type=Path, required=True, help="what the model is (TOML)")
+    parser.add_argument(
+        "--precision",
+        action="append",
+        dest="precisions",
+        choices=("fp32", "fp16", "bf16"),
+        help="may be given again (fp16)",
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the IR")
+
+
+def _quantize_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="the trained model")
+    parser.add_argument("--recipe", type=Path, required=True, help="what the model is (TOML)")
+    parser.add_argument("--calibration", type=Path, action="append", required=True, metavar="DIR")
+    parser.add_argument("--limit", type=int, default=300, help="calibration images (%(default)s)")
+    parser.add_argument(
+        "--pixel-spacing-mm", type=float, metavar="X", help="of images that do not say it"
+    )
+    parser.add_argument("--preset", choices=("cnn", "transformer"), help="(the recipe's)")
+    parser.add_argument("--target-cpu", choices=("any", "this", "vnni"), default="any")
+    parser.add_argument(
+        "--accuracy-aware", action="store_true", help="give layers back until the AUC holds"
+    )
+    parser.add_argument("--labels", type=Path, metavar="CSV", help="of --accuracy-aware")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="(the folder of the CSV)")
+    parser.add_argument(
+        "--max-drop", type=float, default=0.01, help="AUC that may be lost (%(default)s)"
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the IR")
+
+
+def _build_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="the trained model")
+    parser.add_argument("--recipe", type=Path, required=True, help="what the model is (TOML)")
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="DIR",
+        help="DICOM, PNG, JPEG or TIFF images, with labels.csv beside them; may be given again",
+    )
+    parser.add_argument("--images", type=Path, metavar="DIR", help="labelled images: the proof")
+    labels = parser.add_mutually_exclusive_group()
+    labels.add_argument("--labels", type=Path, metavar="CSV", help="columns file, label, ...")
+    labels.add_argument("--labels-from-folders", action="store_true")
+    parser.add_argument("--regions", action="store_true", help="images are pieces of views")
+    _margin_arguments(parser)
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the package")
+    parser.add_argument("--limit", type=int, default=300, help="calibration images (%(default)s)")
+    parser.add_argument(
+        "--pixel-spacing-mm", type=float, metavar="X", help="of images that do not say it"
+    )
+    parser.add_argument("--sign", type=Path, metavar="KEY", help="private key of `keygen`")
+    parser.add_argument(
+        "--target-cpu",
+        choices=("any", "this", "vnni"),
+        default="any",
+        help="INT8 for every processor, this one, or those with VNNI (%(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON line at the end")
+
+
+def _verify_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder or .zip")
+    parser.add_argument("--source", type=Path, required=True, help="the model it was made from")
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR")
+    labels = parser.add_mutually_exclusive_group(required=True)
+    labels.add_argument("--labels", type=Path, metavar="CSV", help="columns file, label, ...")
+    labels.add_argument("--labels-from-folders", action="store_true")
+    parser.add_argument("--regions", action="store_true", help="images are pieces of views")
+    parser.add_argument(
+        "--pixel-spacing-mm", type=float, metavar="X", help="of images that do not say it"
+    )
+    parser.add_argument(
+        "--precision",
+        action="append",
+        dest="precisions",
+        choices=PRECISIONS,
+        help="may be given again (all of the package)",
+    )
+    _margin_arguments(parser)
+    parser.add_argument("--threads", type=int, help="CPU threads (OpenVINO's choice)")
+    parser.add_argument("--report", type=Path, metavar="HTML", help="write the report there")
+    parser.add_argument("--json", action="store_true", help="nothing on stdout but one JSON line")
+
+
+def _margin_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--margin", type=float, default=0.01, help="AUC that may be lost (%(default)s)"
+    )
+    parser.add_argument(
+        "--accept-loss", type=float, metavar="X", help="instead of the margin, and on record"
+    )
+
+
+def _benchmark_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder or .zip")
+    parser.add_argument(
+        "--precision", action="append", dest="precisions", choices=PRECISIONS, help="(all)"
+    )
+    parser.add_argument(
+        "--device", action="append", dest="devices", metavar="DEVICE", help="NPU, GPU or CPU (CPU)"
+    )
+    parser.add_argument(
+        "--threads", action="append", type=int, help="CPU threads; may be given again"
+    )
+    parser.add_argument("--runs", type=int, default=50, help="inferences each (%(default)s)")
+    parser.add_argument("--target-ms", type=float, metavar="X", help="p95 that must be met")
+    parser.add_argument(
+        "--write", action="store_true", help="write the chosen setting into the package as advice"
+    )
+    parser.add_argument("--sign", type=Path, metavar="KEY", help="sign what --write wrote")
+    parser.add_argument(
+        "--without-app", action="store_true", help="do not run OpenVINO's benchmark_app"
+    )
+    parser.add_argument("--json", action="store_true", help="nothing on stdout but one JSON line")
+
+
 def _inspect_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder or .zip")
     parser.add_argument("--json", action="store_true", help="the manifest as JSON")
@@ -91,6 +213,36 @@ EVALUATE = Command(
     help="AUC, sensitivity and specificity of a package on labelled images",
     add_arguments=_evaluate_arguments,
     run="converters.evaluate_command:run",
+)
+CONVERT = Command(
+    name="convert",
+    help="from a trained model to static OpenVINO IR with the recipe's tail folded in",
+    add_arguments=_convert_arguments,
+    run="converters.convert_command:run_convert",
+)
+QUANTIZE = Command(
+    name="quantize",
+    help="from a trained model to INT8 IR, told layer by layer",
+    add_arguments=_quantize_arguments,
+    run="converters.convert_command:run_quantize",
+)
+BUILD = Command(
+    name="build",
+    help="from a trained model to a proved package: convert, quantise, verify, package",
+    add_arguments=_build_arguments,
+    run="converters.build_command:run",
+)
+VERIFY = Command(
+    name="verify",
+    help="source model against every precision of its package, on labelled images",
+    add_arguments=_verify_arguments,
+    run="converters.verify_command:run",
+)
+BENCHMARK = Command(
+    name="benchmark",
+    help="latency and throughput of a package here, beside OpenVINO's benchmark_app",
+    add_arguments=_benchmark_arguments,
+    run="converters.benchmark_command:run",
 )
 INSPECT = Command(
     name="inspect",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from converters.errors import BenchFaultError
 from converters.evaluation import Evaluation, EvaluationOptions, evaluate
 from converters.labels import Labels
+from converters.progress import progress_bar
 from models.errors import PackageRefusedError
 from models.package import load_package
 from runtime.devices import EngineFaultError, NoUsableDeviceError
@@ -18,7 +19,6 @@ from runtime.engine import open_engine
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable
 
     from converters.discrimination import Auc
     from models.package import Package
@@ -60,7 +60,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
         regions=arguments.regions, pixel_spacing_mm=arguments.pixel_spacing_mm
     )
     evaluation = evaluate(
-        package.manifest, engine, labels, options, progress=_progress(len(labels))
+        package.manifest, engine, labels, options, progress=progress_bar("evaluate", len(labels))
     )
     passed = _passes(evaluation.auc(), arguments.min_auc)
     verdict = "pass" if passed else "fail"
@@ -80,19 +80,6 @@ def default_precision(package: Package) -> str:
 
 def _passes(auc: Auc, minimum: float | None) -> bool:
     return minimum is None or (auc.auc is not None and auc.auc >= minimum)
-
-
-def _progress(total: int) -> Callable[[int], None]:
-    """Says on stderr how far it is: in place on a terminal, every hundred images elsewhere."""
-    in_place = sys.stderr.isatty()
-
-    def say(done: int) -> None:
-        if in_place:
-            print(f"\r{done}/{total} images", end="" if done < total else "\n", file=sys.stderr)
-        elif done % 100 == 0 or done == total:
-            print(f"{done}/{total} images", file=sys.stderr, flush=True)
-
-    return say
 
 
 def _report(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runtime.mammogram import Mammogram
     from runtime.prediction import Engine
 
+MAX_PIXELS = 64_000_000
 REGION_SPACING_MM = 0.05
 """Of a piece of a view that says nothing about itself: scanned film (CBIS-DDSM)."""
 MAXIMUM_SUBGROUPS = 64
@@ -107,24 +108,25 @@ def evaluate(
     evaluation = Evaluation()
     for number, image in enumerate(images, start=1):
         try:
-            mammogram = read_image(image.path, _notes(image, options))
+            mammogram = read_image(image.path, notes_of(image, options))
         except ImageRefusedError as refused:
             evaluation.add(image, None, refused.reason)
         else:
-            score, reason = _score(manifest, engine, mammogram, regions=options.regions)
+            score, reason = score_of_image(manifest, engine, mammogram, regions=options.regions)
             evaluation.add(image, score, reason)
         progress(number)
     return evaluation
 
 
-def _notes(image: LabelledImage, options: EvaluationOptions) -> SideNotes:
+def notes_of(image: LabelledImage, options: EvaluationOptions) -> SideNotes:
+    """What is known of an image from outside its file."""
     spacing = image.pixel_spacing_mm or options.pixel_spacing_mm
     if spacing is None and options.regions:
         spacing = REGION_SPACING_MM
     return SideNotes.of(image.laterality, image.view, spacing)
 
 
-def _score(
+def score_of_image(
     manifest: Manifest, engine: Engine, mammogram: Mammogram, *, regions: bool
 ) -> tuple[float | None, str]:
     """The suspicion, or None and the reason's code."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from converters.calibration import read_calibration
 from converters.errors import BenchFaultError
 from converters.golden_sources import phantom_cases
-from converters.importing import import_onnx
+from converters.importing import import_model
 from converters.packaging import Order, package
 from converters.recipe import read_recipe
 from models.errors import PackageRefusedError
@@ -48,7 +48,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
     if missing:
         raise BenchFaultError([f"--calibration {folder}: no such folder" for folder in missing])
     _say(f"reading {arguments.source.name}")
-    model = import_onnx(arguments.source, recipe)
+    model = import_model(arguments.source, recipe)
     _say("preparing calibration images")
     calibration = read_calibration(
         arguments.calibration,

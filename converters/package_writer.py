@@ -14,6 +14,8 @@ from models.golden import GoldenCase, write_golden_case
 from models.manifest import Manifest, PackageFile
 from models.package import CARD, GOLDEN, MANIFEST, REFERENCE, SIGNATURE, sha256_of
 
+REPORT = "report.html"
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,13 +23,17 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def staged(out: Path) -> Iterator[Path]:
+def staged(out: Path, *, marked_by: str = MANIFEST) -> Iterator[Path]:
     """A folder beside `out` that takes its name when the block ends well, and vanishes otherwise.
 
+    Args:
+        out: the folder to be.
+        marked_by: the file that says that an existing `out` is one of ours, to be replaced.
+
     Raises:
-        BenchFaultError: `out` is there and is no package, or the disk would not take it.
+        BenchFaultError: `out` is there and is none of ours, or the disk would not take it.
     """
-    if out.exists() and not (out / MANIFEST).is_file():
+    if out.exists() and not (out / marked_by).is_file():
         raise BenchFaultError([f"{out.name}: is there already and is no package"])
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -55,6 +61,7 @@ def write_package_files(
     golden: list[GoldenCase],
     histogram: ScoreHistogram,
     card: str,
+    report: str = "",
     signing_key: Path | None = None,
 ) -> Manifest:
     """Complete a staged `folder` that already holds the IR files of `manifest`.
@@ -67,6 +74,8 @@ def write_package_files(
         write_golden_case(folder / GOLDEN / f"{case.name}.npz", case)
     (folder / REFERENCE).write_text(histogram.model_dump_json(indent=1) + "\n", encoding="utf-8")
     (folder / CARD).write_text(card, encoding="utf-8")
+    if report:
+        (folder / REPORT).write_text(report, encoding="utf-8")
     written = manifest.model_copy(update={"files": _files(folder)})
     content = (written.model_dump_json(indent=1, exclude_none=True) + "\n").encode()
     (folder / MANIFEST).write_bytes(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,12 +14,15 @@ from converters.errors import BenchFaultError
 from converters.graph_run import compile_on_cpu, score_with
 from converters.package_writer import staged, write_package_files
 from converters.quantization import TargetCpu, overflow_fix_for, processor_flags, quantize_int8
+from converters.report import Reported, report_html
+from converters.verification import Verification, verify
 from models.golden import GoldenCase, GoldenImage, GoldenRecord, sample_input
 from models.histogram import ScoreHistogram
 from models.manifest import Manifest, Parity, Precision, Recipe, Source
 from models.package import load_package
-from runtime.engine import scores_of
+from runtime.engine import PackageEngine, scores_of
 from runtime.golden import golden_input, golden_mammogram
+from runtime.outcome import Execution
 from runtime.preparation_reference import prepare_by_reference
 
 if TYPE_CHECKING:
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from converters.importing import ImportedModel
+    from converters.latency import Latency
+    from converters.proof import Proof
     from converters.recipe import PackageRecipe
     from models.golden import GoldenFacts
     from models.package import Package
@@ -65,6 +71,14 @@ class Order:
     target_cpu: TargetCpu = "any"
     signing_key: Path | None = None
     card: str = ""
+    proof: Proof | None = None
+    """Labelled images on which every precision must hold, or no package is made."""
+    latencies: Sequence[Latency] = ()
+    """Of earlier measurements, for the report."""
+    advice: Mapping[str, str | int | float] = field(default_factory=dict)
+    """Beside the default precision: what `benchmark` chose."""
+    ready: Mapping[str, Path] = field(default_factory=dict)
+    """Precision -> IR file that was made earlier from this model."""
     say: Callable[[str], None] = field(default=lambda _: None)
 
 
@@ -80,13 +94,23 @@ def package(order: Order, out: Path) -> Package:
         graphs: dict[str, Graph] = {}
         for name in recipe.precisions:
             order.say(f"{name}: making the graph")
-            save_ir(_graph_for(order, name), folder, name)
+            if name in order.ready:
+                for suffix in (".xml", ".bin"):
+                    shutil.copyfile(
+                        order.ready[name].with_suffix(suffix), folder / f"{name}{suffix}"
+                    )
+            else:
+                save_ir(_graph_for(order, name), folder, name)
             asked = manifest.precisions[name].inference_precision
             graphs[name] = compile_on_cpu(folder / f"{name}.xml", asked)
         order.say("fp32: what the others are compared with")
         plain = _exact_scores(order, manifest)
         histogram, parity = _compare(order, manifest, graphs, plain)
         manifest = manifest.model_copy(update={"parity": parity})
+        verification = _prove(order, manifest, graphs)
+        if verification is not None and order.proof is not None:
+            parity = _with_auc(parity, verification, order.proof)
+            manifest = manifest.model_copy(update={"parity": parity})
         order.say("golden cases")
         golden = [_golden_case(manifest, graphs, source) for source in order.golden]
         written = write_package_files(
@@ -95,6 +119,14 @@ def package(order: Order, out: Path) -> Package:
             golden=golden,
             histogram=histogram,
             card=order.card or write_card(manifest, histogram),
+            report=report_html(
+                Reported(
+                    manifest=manifest,
+                    verification=verification,
+                    margin=order.proof.margin if order.proof else None,
+                    latencies=order.latencies,
+                )
+            ),
             signing_key=order.signing_key,
         )
         if model.source_sha256 != written.source.sha256:
@@ -161,7 +193,7 @@ def _manifest(order: Order) -> Manifest:
         precisions=precisions,
         exam_rule=recipe.exam_rule,
         operating_points=recipe.operating_points,
-        advice={"default_precision": recipe.default_precision},
+        advice={"default_precision": recipe.default_precision, **order.advice},
     )
 
 
@@ -225,6 +257,52 @@ def _compare(
             shown = [score[suspicion] for score in scores]
     histogram = ScoreHistogram.of(suspicion, shown, measured_on=order.calibration_label)
     return histogram, tuple(parity)
+
+
+def _prove(order: Order, manifest: Manifest, graphs: dict[str, Graph]) -> Verification | None:
+    """Source against every precision on the labelled images.
+
+    Raises:
+        BenchFaultError: a precision may lose more than the margin.
+    """
+    if order.proof is None:
+        return None
+    order.say("verify: the source model against every precision")
+    engines = {
+        name: PackageEngine(
+            manifest,
+            graph,
+            Execution(
+                requested_device="CPU",
+                actual_device=graph.device,
+                executed_precision=graph.precision,
+            ),
+        )
+        for name, graph in graphs.items()
+    }
+    proof = order.proof
+    verification = verify(
+        manifest,
+        order.model.run_source,
+        engines,
+        proof.images,
+        proof.options,
+        memory=proof.memory,
+        progress=proof.progress,
+    )
+    proof.require(verification)
+    return verification
+
+
+def _with_auc(
+    parity: tuple[Parity, ...], verification: Verification, proof: Proof
+) -> tuple[Parity, ...]:
+    """Parity on the labelled images takes the place of that on the calibration images."""
+    shown = {
+        agreement.precision: proof.margin.parity(agreement, "CPU")
+        for agreement in verification.agreements
+    }
+    return tuple(shown.get(part.precision, part) for part in parity)
 
 
 def _golden_case(manifest: Manifest, graphs: dict[str, Graph], source: GoldenSource) -> GoldenCase:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from converters.errors import BenchFaultError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -63,26 +63,78 @@ def quantize_int8(
         BenchFaultError: no samples.
     """
     import nncf
-    from nncf.quantization.advanced_parameters import OverflowFix, QuantizationParameters
 
     if not samples:
         raise BenchFaultError(["calibration: not one image could be used"])
     nncf.set_log_level(logging.ERROR)
-    ignored = pooling_head(graph)
     return nncf.quantize(
         graph.clone(),
         nncf.Dataset(samples, dict),
-        preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(samples),
-        fast_bias_correction=True,
-        model_type=nncf.ModelType.TRANSFORMER if architecture == "transformer" else None,
-        ignored_scope=nncf.IgnoredScope(names=ignored, validate=False) if ignored else None,
-        advanced_parameters=nncf.AdvancedQuantizationParameters(
-            overflow_fix=OverflowFix[overflow_fix.upper()],
-            # NNCF's default for depthwise convolutions, one scale for each channel, is executed
-            # by slower kernels on the CPU; ReLU6 bounds the channels alike anyway.
-            activations_quantization_params=QuantizationParameters(per_channel=False),
-        ),
+        **quantization_options(graph, architecture),
+        advanced_parameters=_advanced(overflow_fix),
+    )
+
+
+def quantize_int8_by_auc(
+    graph: Any,
+    samples: Sequence[Mapping[str, NDArray[np.generic]]],
+    labelled: Sequence[tuple[Mapping[str, NDArray[np.generic]], bool]],
+    measure: Callable[[Any, Iterable[Any]], tuple[float, None]],
+    *,
+    architecture: Literal["cnn", "transformer"],
+    overflow_fix: Literal["enable", "disable"],
+    max_drop: float,
+) -> Any:
+    """The same, but layers go back to floating point until `measure` has lost at most `max_drop`.
+
+    Args:
+        graph: static-shape model.
+        samples: calibration inputs.
+        labelled: inputs and whether they are positive.
+        measure: of a compiled graph, on some of `labelled`: the higher the better.
+        architecture: as for `quantize_int8`.
+        overflow_fix: as for `quantize_int8`.
+        max_drop: absolute.
+    """
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    return nncf.quantize_with_accuracy_control(
+        graph.clone(),
+        nncf.Dataset(samples, dict),
+        nncf.Dataset(labelled, lambda item: dict(item[0])),
+        measure,
+        max_drop=max_drop,
+        drop_type=nncf.DropType.ABSOLUTE,
+        subset_size=len(samples),
+        **quantization_options(graph, architecture),
+        advanced_quantization_parameters=_advanced(overflow_fix),
+    )
+
+
+def quantization_options(graph: Any, architecture: Literal["cnn", "transformer"]) -> dict[str, Any]:
+    """NNCF's arguments for the kind of network; for transformers its own scheme."""
+    import nncf
+
+    ignored = pooling_head(graph)
+    return {
+        "preset": nncf.QuantizationPreset.MIXED,
+        "fast_bias_correction": True,
+        "model_type": nncf.ModelType.TRANSFORMER if architecture == "transformer" else None,
+        "ignored_scope": nncf.IgnoredScope(names=ignored, validate=False) if ignored else None,
+    }
+
+
+def _advanced(overflow_fix: Literal["enable", "disable"]) -> Any:
+    import nncf
+    from nncf.quantization.advanced_parameters import OverflowFix, QuantizationParameters
+
+    return nncf.AdvancedQuantizationParameters(
+        overflow_fix=OverflowFix[overflow_fix.upper()],
+        # NNCF's default for depthwise convolutions, one scale for each channel, is executed
+        # by slower kernels on the CPU; ReLU6 bounds the channels alike anyway.
+        activations_quantization_params=QuantizationParameters(per_channel=False),
     )
 
 

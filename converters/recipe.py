@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError
@@ -13,12 +14,15 @@ from models.manifest import (
     EvidencePort,
     Frozen,
     InputPort,
+    Manifest,
     Name,
     OperatingPoint,
     OutputPort,
+    Precision,
     Probability,
     Recipe,
     Scope,
+    Source,
     Step,
 )
 
@@ -75,7 +79,8 @@ def read_recipe(path: Path) -> PackageRecipe:
         if path.stat().st_size > MAXIMUM_RECIPE_BYTES:
             raise BenchFaultError([f"{path.name}: larger than {MAXIMUM_RECIPE_BYTES} bytes"])
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-        return PackageRecipe.model_validate(content)
+        recipe = PackageRecipe.model_validate(content)
+        _refuse_what_no_manifest_holds(recipe)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
         raise BenchFaultError([f"{path.name}: {fault}"]) from fault
     except ValidationError as fault:
@@ -85,3 +90,25 @@ def read_recipe(path: Path) -> PackageRecipe:
                 for error in fault.errors()
             ]
         ) from fault
+    return recipe
+
+
+def _refuse_what_no_manifest_holds(recipe: PackageRecipe) -> None:
+    """Two suspicion outputs, inputs that are not the scope's: before anything is converted.
+
+    Raises:
+        ValidationError: as the manifest itself would.
+    """
+    shared = set(PackageRecipe.model_fields) & set(Manifest.model_fields) - {"precisions"}
+    Manifest.model_validate(
+        {name: getattr(recipe, name) for name in shared}
+        | {
+            "created_at": datetime.now(UTC),
+            "preparation": Recipe(steps=recipe.preparation),
+            "precisions": {
+                name: Precision(xml=f"{name}.xml", bin=f"{name}.bin", golden_tolerance={})
+                for name in recipe.precisions
+            },
+            "source": Source(file="", sha256="0" * 64, framework="", licence=recipe.licence),
+        }
+    )

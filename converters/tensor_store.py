@@ -22,6 +22,13 @@ class TensorStore(Sequence[Tensors]):
         self._folder = folder
         self._names: list[tuple[str, ...]] = []
 
+    @classmethod
+    def reopened(cls, folder: Path, names: tuple[str, ...], sets: int) -> TensorStore:
+        """What an earlier process wrote: `sets` sets of tensors of these names."""
+        store = cls(folder)
+        store._names = [names] * sets
+        return store
+
     def append(self, tensors: Tensors) -> None:
         """Write one set."""
         for place, tensor in enumerate(tensors.values()):

@@ -297,6 +297,8 @@ class Parity(Frozen):
     auc_difference: float | None = None
     auc_difference_ci95: tuple[float, float] | None = None
     images: int
+    accepted_auc_loss: Probability | None = None
+    """The figure by which an engineer accepted more loss than the margin; None if he did not."""
 
 
 class PackageFile(Frozen):

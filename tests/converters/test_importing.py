@@ -9,7 +9,7 @@ import pytest
 
 from converters.errors import BenchFaultError
 from converters.folding import linear_tail_start, numpy_tail
-from converters.importing import import_onnx
+from converters.importing import import_model
 from converters.recipe import PackageRecipe
 from models.manifest import Recipe
 from tests.packages import recipe_of
@@ -75,7 +75,7 @@ def test_a_linear_tail_is_folded_and_gives_the_same(
     channels = {"step": "channels", "count": 3, "layout": layout}
     recipe = recipe_with(*tail, channels, shape=shape)
     source = save_network(tmp_path / "a.onnx", shape=list(shape))
-    model = import_onnx(source, recipe)
+    model = import_model(source, recipe)
     (port,) = model.inputs
     assert port.shape == (8, 6)
     assert port.preparation is not None
@@ -115,7 +115,7 @@ def test_only_what_is_linear_is_folded(tail: list[dict[str, object]], start: int
 def test_a_dynamic_source_becomes_static(tmp_path: Path) -> None:
     """An NPU takes static shapes only: the recipe's are set."""
     source = save_network(tmp_path / "a.onnx", shape=["n", 1, "h", "w"])
-    model = import_onnx(source, recipe_with({"step": "channels"}, shape=(1, 1, 8, 6)))
+    model = import_model(source, recipe_with({"step": "channels"}, shape=(1, 1, 8, 6)))
     assert list(model.graph.inputs[0].shape) == [1, 1, 8, 6]
 
 
@@ -127,7 +127,7 @@ def test_a_recipe_that_does_not_fit_the_source_is_refused(tmp_path: Path) -> Non
         update={"inputs": (recipe.inputs[0].model_copy(update={"tensor": "image"}),)}
     )
     with pytest.raises(BenchFaultError, match="'image' of the recipe is none of view"):
-        import_onnx(source, wrong)
+        import_model(source, wrong)
 
 
 def test_a_pickled_checkpoint_is_refused_with_the_way_out(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_pickled_checkpoint_is_refused_with_the_way_out(tmp_path: Path) -> Non
     source = tmp_path / "model.pth"
     source.write_bytes(b"\x80\x02")
     with pytest.raises(BenchFaultError, match=r"torch\.onnx\.export"):
-        import_onnx(source, recipe_of())
+        import_model(source, recipe_of())
 
 
 @pytest.mark.parametrize("content", [b"", b"not onnx at all", None])
@@ -145,7 +145,7 @@ def test_a_broken_file_is_refused(tmp_path: Path, content: bytes | None) -> None
     whole = source.read_bytes()
     source.write_bytes(whole[: len(whole) // 2] if content is None else content)
     with pytest.raises(BenchFaultError, match=r"a\.onnx"):
-        import_onnx(source, recipe_of())
+        import_model(source, recipe_of())
 
 
 def test_weights_outside_the_folder_are_refused(tmp_path: Path) -> None:
@@ -161,11 +161,11 @@ def test_weights_outside_the_folder_are_refused(tmp_path: Path) -> None:
     model.graph.initializer.append(tensor)
     source.write_bytes(model.SerializeToString())
     with pytest.raises(BenchFaultError, match="outside its folder"):
-        import_onnx(source, recipe_of())
+        import_model(source, recipe_of())
 
 
 def test_an_unknown_operation_is_named(tmp_path: Path) -> None:
     """With the node that has it, if OpenVINO says so."""
     source = save_network(tmp_path / "a.onnx", shape=[1, 1, 8, 6], operation="Frobnicate")
     with pytest.raises(BenchFaultError, match="Frobnicate"):
-        import_onnx(source, recipe_with({"step": "channels"}, shape=(1, 1, 8, 6)))
+        import_model(source, recipe_with({"step": "channels"}, shape=(1, 1, 8, 6)))

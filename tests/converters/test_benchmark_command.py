@@ -1,0 +1,93 @@
+"""`mammoedge benchmark`: what it measures, what it compares with, what it writes down."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from converters.benchmark import advice_of, chosen
+from converters.latency import Latency
+from models.package import load_package
+from runtime.cli import main
+from runtime.engine import open_engine
+from tests.packages import build_package
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """Small enough that a hundred inferences take no time."""
+    return build_package(tmp_path, precisions=("fp32",))
+
+
+def latency(threads: int, median_ms: float, p95_ms: float) -> Latency:
+    """A measurement."""
+    return Latency(
+        precision="int8",
+        device="CPU",
+        hint="LATENCY",
+        streams=1,
+        threads=threads,
+        median_ms=median_ms,
+        p95_ms=p95_ms,
+        per_second=1000 / median_ms,
+        compile_ms=1,
+        cached_ms=1,
+        memory_mb=1,
+    )
+
+
+def test_the_fewest_threads_that_meet_the_target_are_chosen() -> None:
+    """The rest of the processor belongs to decoding; a slow tail does not meet it."""
+    slow, tailed, lean, fast = (
+        latency(1, 90, 95),
+        latency(1, 40, 120),
+        latency(2, 50, 60),
+        latency(4, 30, 35),
+    )
+    assert chosen([slow, tailed, fast, lean], 80) is lean
+    assert chosen([slow, tailed, fast, lean], 20) is None
+    assert advice_of(lean, 80)["threads"] == 2
+
+
+def test_every_setting_is_measured_beside_benchmark_app(
+    package: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both hints; a ratio for the latency hint."""
+    words = ["benchmark", str(package), "--threads", "1", "--runs", "20", "--json"]
+    assert main(words) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    told = json.loads(line)
+    assert [one["hint"] for one in told["measured"]] == ["LATENCY", "THROUGHPUT"]
+    for one in told["measured"]:
+        assert 0 < one["median_ms"] <= one["p95_ms"]
+        assert one["compile_ms"] > 0
+        assert one["per_second"] > 0
+    (ratio,) = told["ratio_to_benchmark_app"].values()
+    assert ratio > 0
+
+
+def test_the_choice_is_written_and_the_package_still_opens(
+    package: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As advice; everything else stays."""
+    before = load_package(package, allow_unsigned=True)
+    words = ["benchmark", str(package), "--threads", "1", "--runs", "5", "--without-app"]
+    assert main([*words, "--target-ms", "10000", "--write"]) == 0
+    after = load_package(package, allow_unsigned=True)
+    assert after.manifest.advice["target_ms"] == 10000
+    assert after.manifest.advice["threads"] == 1
+    assert after.manifest.files == before.manifest.files
+    open_engine(after, "fp32", ("CPU",), None, threads=1)
+
+
+def test_a_target_that_nothing_meets_is_told_by_exit_code(package: Path) -> None:
+    """And nothing is written."""
+    before = load_package(package, allow_unsigned=True).sha256
+    words = ["benchmark", str(package), "--runs", "5", "--without-app", "--target-ms", "0.0001"]
+    assert main([*words, "--write"]) == 1
+    assert load_package(package, allow_unsigned=True).sha256 == before
