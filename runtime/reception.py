@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.exam_desk import SpooledObject
+from runtime.exam_identity import ExamIdentity
 from runtime.header_reading import read_image_header
 from runtime.image_header import HeaderRefusedError
 from runtime.intake import OutOfRoomError, Receipt, Received, ReceptionRefusedError
@@ -56,6 +57,7 @@ class Reception:
         anticipate: Callable[[str], None],
         event: Callable[[EventKind, str], None],
         reached: Callable[[str], None],
+        identify: Callable[[Path], ExamIdentity] = lambda _path: ExamIdentity(),
     ) -> None:
         self._incoming = folder / "incoming"
         self._spool = folder / "spool"
@@ -66,6 +68,7 @@ class Reception:
         self._anticipate = anticipate
         self._event = event
         self._reached = reached
+        self._identify = identify
         self._fsync = ThreadPoolExecutor(max_workers=FSYNC_THREADS, thread_name_prefix="fsync")
         for place in (self._incoming, self._spool):
             place.mkdir(parents=True, exist_ok=True)
@@ -137,6 +140,7 @@ class Reception:
                     size_bytes=size_bytes,
                     source=source,
                     peer=peer,
+                    identity=self._identify(spooled),
                 )
             )
         except (OSError, LedgerError) as error:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from runtime.broker_settings import BrokerSettings
+from runtime.console.settings import ConsoleSettings
 from runtime.topics import SiteName, UnitName
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ class FileSettings(Section):
     worker: WorkerSettings = WorkerSettings()
     exam: ExamSettings = ExamSettings()
     expiry: ExpirySettings = ExpirySettings()
+    console: ConsoleSettings = ConsoleSettings()
     intake: dict[str, dict[str, Any]] = Field(min_length=1)
 
 
@@ -153,6 +155,7 @@ class Settings:
     worker: WorkerSettings
     exam: ExamSettings
     expiry: ExpirySettings
+    console: ConsoleSettings
     intakes: tuple[IntakePlan, ...]
 
 
@@ -227,6 +230,8 @@ def parse_settings(
         plans.append(
             IntakePlan(name=name, intake_type=intake_type, settings=_resolved(settings, folder))
         )
+    if checked is not None and checked.console.evidence_page and not checked.worker.evidence_maps:
+        faults.append("console.evidence_page: needs worker.evidence_maps = true")
     if faults or checked is None:
         raise SettingsError(file, faults)
     return Settings(
@@ -239,6 +244,7 @@ def parse_settings(
         worker=checked.worker,
         exam=checked.exam,
         expiry=checked.expiry,
+        console=_resolved(checked.console, folder),
         intakes=tuple(plans),
     )
 
