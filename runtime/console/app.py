@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-import numpy as np
 from pydantic import TypeAdapter
 from starlette.applications import Starlette
 from starlette.responses import (
@@ -22,6 +20,7 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from runtime.console.catalogue import LANGUAGES, chosen_language
+from runtime.console.evidence import evidence_rows
 from runtime.console.gate import COOKIE, Gate
 from runtime.console.story import Story
 from runtime.exam_index import ExamQuery, PastExam
@@ -198,10 +197,9 @@ class ConsoleApp:
         """The map's values, 0 to 1, row by row: the page paints them."""
         image_id = min(request.path_params["image_id"], LARGEST)
         content = await asyncio.to_thread(self._parts.reader.evidence, image_id)
-        if content is None:
+        rows = None if content is None else evidence_rows(content)
+        if rows is None:
             return PlainTextResponse("not found", 404)
-        values = np.load(io.BytesIO(content), allow_pickle=False)
-        rows = np.round(values.astype(np.float64), 3).reshape(values.shape[-2:]).tolist()
         return JSONResponse({"rows": rows})
 
 

@@ -107,7 +107,7 @@ def test_the_page_is_right_while_the_broker_is_away(story, page):
     exam = write_exam(story.folder / "exam", 33, light=BRIGHT)
     dcmtk_send(STORESCU, unit, list(exam.files.values()))
     says(page, "#exam .flag .word", EN["flag.priority"])
-    says(page, "#box", "messages waiting since")
+    says(page, "#box", "messages waiting:")
     says(page, "#troubles", EN["trouble.B1.what"])
     story.broker.start()
     says(page, "#box", EN["box.broker.connected"])

@@ -90,6 +90,8 @@ function show() {
   const exam = exams.find((one) => one.key === chosen) ?? exams[0];
   byId("current-heading").textContent = t(exam && exam !== exams[0] ? "chosen.heading" : "current.heading");
   put(byId("exam"), [exam, exam === exams[0]], () => (exam ? examParts(exam, exam === exams[0]) : [el("p", { class: "empty" }, t("today.none"))]));
+  const spoken = exam ? `${exam.accession_number} ${exam.initials}: ${t(`flag.${flagOf(exam)}`)}` : "";
+  if (byId("spoken").textContent !== spoken) byId("spoken").textContent = spoken; // for screen readers
   put(byId("exams"), [exams, exam?.key], () => exams.map((one) => listItem(one, one === exam)));
   put(byId("troubles"), board.box.large, () => board.box.large.map(troubleParts));
   put(byId("box"), board.box, () => boxParts(board.box));

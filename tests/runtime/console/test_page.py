@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from runtime.console.box import Link
 from runtime.console.catalogue import LANGUAGES, load_catalogues
+from runtime.console.evidence import evidence_rows
+from runtime.pipeline import write_evidence
 from runtime.reasons import Reason
 from tests.browser import violations
 from tests.builders import result, unassessed
@@ -164,7 +168,7 @@ def test_the_box_is_small_when_well_and_large_when_not(bench, page):
     bench.exam(FIRST, score=0.9)
     says(page.locator("#troubles"), EN["trouble.B1.do"])
     says(page.locator("#troubles"), "Code W1")
-    says(page.locator("#box"), "8 messages waiting since")
+    says(page.locator("#box"), "messages waiting: 8, since")
     says(flag(page), EN["flag.priority"])
     bench.link = Link(connected=True, away_since_ms=None)
     bench.status = bench.status.model_copy(update={"reasons": ()})
@@ -246,10 +250,10 @@ def test_history_finds_by_accession_and_tells_the_story(bench, page):
     bench.exam(FIRST, score=0.9, accession="A26-0001")
     bench.exam(SECOND, score=0.1, accession="B26-0002")
     page.goto(bench.url + "history")
-    says(page.locator("#count"), "2 exams")
+    says(page.locator("#count"), "Exams found: 2")
     page.get_by_label(EN["history.accession"]).fill("b26")
     page.keyboard.press("Enter")
-    says(page.locator("#count"), "1 exams")
+    says(page.locator("#count"), "Exams found: 1")
     page.locator("#past button").click()
     told = page.locator("#told tbody tr")
     says(told.first, "Image received: R CC")
@@ -285,12 +289,13 @@ def test_the_page_asks_nobody_else_and_is_small(bench, page):
 
 def test_five_hundred_exams_of_history_come_at_once(bench, page):
     """From the click to the last row without a delay that one sees; the time-out is generous."""
-    for number in range(500):
-        bench.exam(f"1.2.9.{number}", score=0.9 if number % 9 == 0 else 0.1, accession=f"H{number}")
+    for number in range(499):
+        bench.exam(f"1.2.9.{number}", views=("RCC",), accession=f"H{number}")
+    bench.exam(FIRST, accession="H500")
     page.goto(bench.url)
     says(flag(page), EN["flag.none"])
     page.goto(bench.url + "history")
-    says(page.locator("#count"), "500 exams")
+    says(page.locator("#count"), "Exams found: 500")
     took_ms = page.evaluate(
         "async () => { const start = performance.now();"
         " document.querySelector('#search button').click();"
@@ -312,3 +317,50 @@ def test_views_stand_as_radiographers_lay_them_out(bench, page):
     assert places["RCC"]["y"] < places["RMLO"]["y"]
     assert places["RMLO"]["x"] < places["LMLO"]["x"]
     assert places["LCC"]["x"] == places["LMLO"]["x"]
+
+
+def test_sound_is_offered_only_where_the_site_wants_it(make_bench, page, bench):
+    """A button, because browsers give sound only to a page that somebody touched."""
+    page.goto(bench.url)
+    says(page.locator("#live"), "Live")
+    assert not page.locator("#sound").is_visible()
+    loud = make_bench(sound=True)
+    loud.console.start()
+    page.goto(loud.url)
+    page.get_by_role("button", name=EN["sound.on"]).click()
+    says(page.locator("#sound"), EN["sound.is_on"])
+    loud.exam(FIRST, score=0.9)
+    says(flag(page), EN["flag.priority"])
+
+
+def test_the_board_marks_no_place_and_the_readers_page_warns(make_bench, page):
+    """Evidence is on a page of its own, which says what the product becomes by it."""
+    bench = make_bench(
+        evidence_page="detection aid, 21 CFR 892.2070; no longer triage, 21 CFR 892.2080"
+    )
+    bench.console.start()
+    bench.receive(FIRST, "RCC")
+    values = np.linspace(0, 1, 12, dtype=np.float32).reshape(4, 3)
+    artefact = write_evidence(bench.folder / "1.evidence.npy", values)
+    bench.judge(replace(result(0.9), artefacts=(artefact,)))
+    page.goto(bench.url)
+    says(flag(page), EN["flag.priority"])
+    assert page.locator("canvas").count() == 0
+    assert "evidence" not in page.content()
+    page.goto(bench.url + "history")
+    page.locator("#past button").click()
+    page.get_by_role("link", name=EN["history.evidence"]).click()
+    says(page.locator(".alarm"), "892.2070")
+    page.locator("canvas").wait_for()
+    assert page.locator("canvas").get_attribute("width") == "3"
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no map", b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f8', 'fortran_order': False, 'shape': "
+     b"(99999999, 99999999), }" + b" " * 40 + b"\n", b"\x93NUMPY\x09\x00"],
+)  # fmt: skip
+def test_an_evidence_map_that_is_none_is_refused(content):
+    """Cut off, of absurd size or of another kind: no map, no exception, no memory."""
+    assert evidence_rows(content) is None
