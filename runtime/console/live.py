@@ -61,6 +61,7 @@ class LiveBoard:
         self._news = asyncio.Event()
         self._turn = asyncio.Condition()
         self._frame: Frame | None = None
+        self._number = 0
         self._pages = 0
         self._ended = False
 
@@ -88,8 +89,11 @@ class LiveBoard:
             try:
                 board = await asyncio.to_thread(self._read)
             except LedgerError as error:
-                # No frame: the pages say by themselves that they are no longer live.
-                LOG.error("the page cannot be brought up to date: %s", error)  # noqa: TRY400 - no defect of ours
+                # No frame, not even the last one for a page that comes now: the pages say by
+                # themselves that they are not live.
+                if self._frame is not None:
+                    LOG.error("the page cannot be brought up to date: %s", error)  # noqa: TRY400 - no defect of ours
+                self._frame = None
             else:
                 await self._hand_out(as_of_ms, BOARD.dump_json(board))
             await asyncio.sleep(PAUSE_S)
@@ -99,10 +103,10 @@ class LiveBoard:
                 continue
 
     async def _hand_out(self, as_of_ms: int, board: bytes) -> None:
-        before = self._frame
-        number = 1 if before is None else before.number + (before.board != board)
+        if self._frame is None or self._frame.board != board:
+            self._number += 1
         async with self._turn:
-            self._frame = Frame(number=number, as_of_ms=as_of_ms, board=board)
+            self._frame = Frame(number=self._number, as_of_ms=as_of_ms, board=board)
             self._turn.notify_all()
 
     async def end(self) -> None:
@@ -118,14 +122,18 @@ class LiveBoard:
         try:
             yield RETRY
             sent: Frame | None = None
-            while not self._ended:
-                async with self._turn:
-                    await self._turn.wait_for(lambda: self._ended or self._frame is not sent)  # noqa: B023 - awaited at once
-                    frame = self._frame
-                if frame is None or self._ended:
-                    continue
+            while True:
+                frame = await self._after(sent)
+                if frame is None:
+                    break
                 changed = sent is None or frame.number != sent.number
                 yield frame.whole() if changed else frame.pulse()
                 sent = frame
         finally:
             self._pages -= 1
+
+    async def _after(self, sent: Frame | None) -> Frame | None:
+        """The next frame, or the present one if it is another; None at the end."""
+        async with self._turn:
+            await self._turn.wait_for(lambda: self._ended or self._frame not in (None, sent))
+            return None if self._ended else self._frame

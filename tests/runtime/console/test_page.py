@@ -156,6 +156,12 @@ def test_a_ledger_that_cannot_be_read_is_no_contact(make_bench, page):
     says(page.locator("#live"), "Live")
     broken.append(True)
     says(page.locator("#lost h2"), "NOT LIVE since")
+    # A page that comes now is not shown what was true before.
+    page.reload()
+    says(page.locator("#lost h2"), EN["live.never"])
+    assert not page.locator("#exam").is_visible()
+    broken.clear()
+    says(page.locator("#live"), "Live")
 
 
 def test_the_box_is_small_when_well_and_large_when_not(bench, page):
