@@ -13,6 +13,7 @@ import pytest
 from runtime.console.gate import TokenRefusedError, read_token
 from runtime.console.settings import ConsoleSettings
 from runtime.settings import SettingsError, load_settings
+from tests.brokers import wait_until
 from tests.conftest import skip_or_fail
 from tests.runtime.console.bench import picture
 from tests.units import UnitProcess
@@ -221,3 +222,21 @@ def test_the_readers_page_must_be_accepted_in_words(tmp_path):
     with pytest.raises(SettingsError) as caught:
         load_settings(unit.config, {})
     assert "console.evidence_page: needs worker.evidence_maps = true" in caught.value.faults
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_defect_ends_the_page_whole_and_it_can_be_started_again(make_bench):
+    """No server that serves without news: the thread ends, the service sees it and starts it."""
+    bench = make_bench()
+
+    def read():
+        raise RuntimeError("a defect of ours")
+
+    whole, bench.reader.board = bench.reader.board, read
+    bench.console.start()
+    wait_until(lambda: not bench.console.alive, 30, "the thread ended")
+    with pytest.raises(OSError):  # noqa: PT011 - refused: nobody listens
+        ask(bench, "/")
+    bench.reader.board = whole
+    bench.console.start()
+    assert ask(bench, "/history.json")[0] == 200
