@@ -2,14 +2,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SYSTEM_PACKAGES := mosquitto dcmtk dicom3tools gcc libc6-dev
+SYSTEM_PACKAGES := mosquitto dcmtk dicom3tools gcc libc6-dev chromium fonts-dejavu-core
 
 .PHONY: demo test check bench clean system-packages
 
 demo: $(VENV)/.demo
 	$(BIN)/mammoedge demo
 
-test: $(VENV)/.test system-packages
+test: $(VENV)/.test system-packages build/axe
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.test
@@ -30,6 +30,17 @@ system-packages:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	    rc=$$?; [ $$rc = 0 ] || echo "could not install$$missing: tests that need them are skipped"; fi; \
 	else echo "not root on Debian: tests that need $(SYSTEM_PACKAGES) are skipped where they are missing"; fi
+
+# The accessibility engine, for tests of the console; they are skipped (and named) without it.
+build/axe: | system-packages
+	@mkdir -p build
+	@# Where Node comes from elsewhere, npm is part of it, and Debian's npm would conflict with it.
+	@command -v npm >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm >/dev/null; } || true
+	@if command -v npm >/dev/null; then \
+	  npm install --silent --no-audit --no-fund --ignore-scripts --prefix build/axe axe-core@4 \
+	    || { rm -rf build/axe; echo "could not install axe-core: tests that need it are skipped"; }; \
+	else echo "npm is missing: tests that need axe-core are skipped"; fi
 
 $(VENV)/.python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mammoedge needs Python 3.11 or later")'

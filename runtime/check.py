@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from models.errors import PackageRefusedError
 from runtime.broker_connection import BrokerConnection, CannotConnectError, Connected, Lost
+from runtime.console.catalogue import CatalogueError, load_catalogues
+from runtime.console.gate import TokenRefusedError, read_token
 from runtime.devices import NoUsableDeviceError
 from runtime.publication import Announcement
 from runtime.service import intake_types, model_ref, open_package
@@ -180,6 +182,27 @@ def check_intakes(settings: Settings) -> Iterator[Verdict]:
         )
 
 
+def check_console(settings: Settings) -> Iterator[Verdict]:
+    """The page can be served: its words, its token, its port."""
+    console = settings.console
+    if not console.enabled:
+        return
+    try:
+        load_catalogues()
+        if console.token_file is not None:
+            read_token(console.token_file)
+    except (CatalogueError, TokenRefusedError) as error:
+        yield Verdict(name="console", grade=Grade.BAD, found=str(error))
+        return
+    free = _port_is_free(console.host, console.port)
+    yield Verdict(
+        name="console",
+        grade=Grade.GOOD if free else Grade.WARNING,
+        found=f"{console.host}:{console.port} is {'free' if free else 'taken'}",
+        advice="" if free else "fine if the service runs; else choose another console.port",
+    )
+
+
 def _port_is_free(host: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -248,6 +271,7 @@ def verdicts(arguments: Namespace) -> Iterator[Verdict]:
     if package is not None:
         yield check_engine(settings, package)
     yield from check_intakes(settings)
+    yield from check_console(settings)
     yield check_broker(settings)
 
 

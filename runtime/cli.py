@@ -136,6 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def expected_fault(error: Exception) -> list[str] | None:
     """The lines for a fault that a person can mend; None for a defect of ours."""
     from models.errors import PackageRefusedError
+    from runtime.console.gate import TokenRefusedError
     from runtime.ledger import LedgerError
     from runtime.settings import SettingsError
     from runtime.site_key import SiteKeyError
@@ -143,7 +144,7 @@ def expected_fault(error: Exception) -> list[str] | None:
     if isinstance(error, SettingsError | PackageRefusedError):
         source = error.file if isinstance(error, SettingsError) else error.package
         return [f"{source}: {fault}" for fault in error.faults]
-    if isinstance(error, LedgerError | SiteKeyError | OSError):
+    if isinstance(error, LedgerError | SiteKeyError | TokenRefusedError | OSError):
         return [str(error)]
     return None
 

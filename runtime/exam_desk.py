@@ -6,7 +6,7 @@ Nothing here decides; nothing here blocks on anything but the ledger.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from runtime.exam import (
     timeout_due_ms,
 )
 from runtime.exam_flag import Completion, ExamFlag, Role
+from runtime.exam_identity import ExamIdentity
 from runtime.intake import FRAMES, Receipt, Received
 from runtime.job_planning import CHECK_ONLY, plan_jobs
 from runtime.ledger_rows import NewObject
@@ -69,6 +70,7 @@ class SpooledObject:
     size_bytes: int
     source: str
     peer: str
+    identity: ExamIdentity = field(default_factory=ExamIdentity)
 
 
 class ExamDesk:
@@ -149,6 +151,8 @@ class ExamDesk:
         tx.save_exam(image_received(exam, now_ms))
         superseded = self.word.supersede(tx, study_uid)
         self._say_views(tx, study_uid, tx.exam_images(study_uid), superseded, now_ms=now_ms)
+        exam_key = self._voice.exam_key(study_uid)
+        tx.chronicle.identify(study_uid, exam_key, spooled.identity, now_ms)
         jobs = plan_jobs(
             self._active.manifest.scope,
             tx.object(image_id),
@@ -236,7 +240,8 @@ class ExamDesk:
         self._say_views(tx, study_uid, images, judged, stage_ms=stage_ms, now_ms=now_ms)
         revised, flag = revise(exam, images, self._rules, now_ms)
         tx.save_exam(revised, flag)
-        tx.enqueue(self._voice.exam(flag, at_ms=now_ms), now_ms)
+        seq = tx.enqueue(self._voice.exam(flag, at_ms=now_ms), now_ms)
+        tx.chronicle.revised(flag, seq)
         return flag
 
     def _say_views(

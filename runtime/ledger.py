@@ -13,6 +13,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from runtime.chronicle import CHRONICLE_SCHEMA
 from runtime.ledger_rows import LedgerTransaction
 from runtime.outbox import Backlog, OutboxRow
 from runtime.unit_word_rows import SCHEMA as UNIT_WORD_SCHEMA
@@ -89,6 +90,7 @@ class Ledger:
         self._path = path
         self._rows_version = 0
         self._rows_changed = threading.Condition()
+        self._listeners: tuple[Callable[[], None], ...] = ()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         try:
             self._connection = self._thread.submit(self._open).result()
@@ -110,7 +112,7 @@ class Ledger:
                 raise LedgerError(
                     self._path, f"has version {version}, this software writes {LEDGER_VERSION}"
                 )
-            connection.executescript(SCHEMA + UNIT_WORD_SCHEMA)
+            connection.executescript(SCHEMA + UNIT_WORD_SCHEMA + CHRONICLE_SCHEMA)
             connection.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
         except sqlite3.Error as error:
             raise LedgerError(self._path, str(error)) from error
@@ -127,6 +129,13 @@ class Ledger:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` after each commit that changed something.
+
+        On the ledger's thread: it must return at once, must not raise, must not use the ledger.
+        """
+        self._listeners += (listener,)
+
     def transact(self, work: Callable[[LedgerTransaction], T]) -> T:
         """Runs `work` in one transaction on the ledger's thread; commits, or undoes all of it.
 
@@ -137,6 +146,7 @@ class Ledger:
     def _transact(self, work: Callable[[LedgerTransaction], T]) -> T:
         transaction = LedgerTransaction(self._connection)
         committed = False
+        changes = self._connection.total_changes
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             result = work(transaction)
@@ -151,6 +161,9 @@ class Ledger:
             with self._rows_changed:
                 self._rows_version += 1
                 self._rows_changed.notify_all()
+        if self._connection.total_changes != changes:
+            for listener in self._listeners:
+                listener()
         return result
 
     # --- the outbox, as the publisher sees it ----------------------------------------------------
@@ -173,7 +186,12 @@ class Ledger:
 
     def delivered(self, seqs: Sequence[int], at_ms: int) -> None:
         """The broker acknowledged these rows with a reason below 0x80."""
-        self.transact(lambda tx: tx.outbox.delivered(seqs, at_ms))
+
+        def work(tx: LedgerTransaction) -> None:
+            tx.outbox.delivered(seqs, at_ms)
+            tx.chronicle.published(seqs, at_ms)
+
+        self.transact(work)
 
     def refused(self, seq: int, reason_code: int, at_ms: int) -> int:
         """The broker refused the row; how often by now."""

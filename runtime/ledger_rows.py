@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
+from runtime.chronicle import CHRONICLE_TABLES, Chronicle
 from runtime.exam import Exam, Phase
 from runtime.exam_flag import Completion, ExamFlag, ExamImage, Role
+from runtime.exam_index import ExamIndex
 from runtime.image_header import ImageHeader
 from runtime.outbox import Outbox
 from runtime.outcome import Flag, Job, JobImage, JobOutcome, ViewOutcome
@@ -39,6 +41,11 @@ FORGET_EXAMS = (
     (
         "DELETE FROM objects WHERE study_uid IN"
         " (SELECT study_uid FROM exams WHERE phase = ? AND last_activity_ms < ?)"
+    ),
+    *(
+        f"DELETE FROM {table} WHERE study_uid IN"  # noqa: S608 - our own tables' names
+        " (SELECT study_uid FROM exams WHERE phase = ? AND last_activity_ms < ?)"
+        for table in CHRONICLE_TABLES
     ),
     "DELETE FROM exams WHERE phase = ? AND last_activity_ms < ?",
 )
@@ -80,6 +87,16 @@ class OpenJob:
     worker_deaths: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class FinishedJob:
+    """A job with its (image_id, outcome) pairs."""
+
+    job_id: int
+    done_at_ms: int
+    stage_ms: dict[str, float]
+    outcomes: tuple[tuple[int, ViewOutcome], ...]
+
+
 class LedgerTransaction:
     """Row operations. Only `Ledger.transact` makes one."""
 
@@ -87,6 +104,8 @@ class LedgerTransaction:
         self._connection = connection
         self.outbox = Outbox(connection)
         self.word = UnitWordRows(connection)
+        self.chronicle = Chronicle(connection)
+        self.exam_index = ExamIndex(connection)
         self.enqueued = 0
 
     def enqueue(self, publication: Publication, at_ms: int) -> int:
@@ -397,6 +416,29 @@ class LedgerTransaction:
         )
         for (outcome,) in rows:
             yield OUTCOME.validate_json(outcome)
+
+    def finished_jobs(self, study_uid: str) -> list[FinishedJob]:
+        """The jobs of an exam that are done, oldest first."""
+        jobs = self._connection.execute(
+            "SELECT job_id, done_at_ms, stage_ms FROM jobs WHERE study_uid = ? AND done = 1"
+            " ORDER BY job_id",
+            (study_uid,),
+        ).fetchall()
+        return [
+            FinishedJob(
+                job_id=job_id,
+                done_at_ms=done_at_ms,
+                stage_ms=json.loads(stage_ms),
+                outcomes=tuple(
+                    (image_id, OUTCOME.validate_json(outcome))
+                    for image_id, outcome in self._connection.execute(
+                        "SELECT image_id, outcome FROM outcomes WHERE job_id = ? ORDER BY image_id",
+                        (job_id,),
+                    )
+                ),
+            )
+            for job_id, done_at_ms, stage_ms in jobs
+        ]
 
     def worker_died_of(self, job_id: int) -> int:
         """Counts a worker's death against the job; how many by now."""

@@ -7,6 +7,7 @@ there is one path from a file to a score.
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from runtime.mammogram import load_mammogram
 from runtime.outcome import Artefact, ImageOutcome, JobOutcome, NotAssessed, ViewResult
 from runtime.pixel_format import PixelLimits, PixelsRefusedError
 from runtime.preparation import prepare
+from runtime.preview import write_preview
 from runtime.reasons import Reason
 from runtime.stored_image import open_image
 from runtime.suitability import assess_header, assess_pixels
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from runtime.outcome import Execution, Job, ModelRef, ViewOutcome
     from runtime.prediction import Engine, Prediction
     from runtime.reasons import Remark
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -82,6 +86,7 @@ class Pipeline:
         engine: Engine,
         max_pixels: int,
         evidence_maps: bool = False,
+        previews: bool = False,
     ) -> None:
         register_decoders()
         self._manifest = manifest
@@ -89,6 +94,7 @@ class Pipeline:
         self._engine = engine
         self._limits = PixelLimits(pixels=max_pixels)
         self._evidence_maps = evidence_maps and manifest.evidence is not None
+        self._previews = previews
         self._ports = {port.view: port for port in manifest.inputs}
 
     @property
@@ -113,11 +119,10 @@ class Pipeline:
             return JobOutcome(job_id=job.job_id, images=(outcome,), stage_ms=stage_ms)
         watch = Stopwatch()
         with watch.stage("total"):
-            assessed = {
-                image.image_id: self._assess(Path(image.path), watch) for image in job.images
-            }
+            paths = {image.image_id: Path(image.path) for image in job.images}
+            assessed = {image_id: self._assess(path, watch) for image_id, path in paths.items()}
             slots = {image.image_id: image.slot for image in job.images}
-            outcomes = self._judge_group(assessed, slots, watch)
+            outcomes = self._judge_group(assessed, slots, paths, watch)
         images = tuple(
             ImageOutcome(image_id=image_id, outcome=outcome, header=assessed[image_id].header)
             for image_id, outcome in outcomes.items()
@@ -216,14 +221,30 @@ class Pipeline:
             mammogram.header.laterality,
             tuple(dict.fromkeys((*assessed.remarks, *model_input.remarks))),
         )
-        if not self._evidence_maps or prediction.evidence is None:
-            return result
+        artefacts: list[Artefact] = []
         with watch.stage("artefacts"):
-            artefact = write_evidence(path.with_suffix(".evidence.npy"), prediction.evidence)
-        return replace(result, artefacts=(artefact,))
+            artefacts += self._preview(path, mammogram)
+            if self._evidence_maps and prediction.evidence is not None:
+                evidence = path.with_suffix(".evidence.npy")
+                artefacts.append(write_evidence(evidence, prediction.evidence))
+        return replace(result, artefacts=tuple(artefacts))
+
+    def _preview(self, path: Path, mammogram: Mammogram) -> list[Artefact]:
+        if not self._previews:
+            return []
+        try:
+            return [write_preview(path, mammogram)]
+        except OSError as error:
+            # A full disk, say. The picture is a convenience; the judgement stands without it.
+            LOG.warning("no preview: %s", error.strerror)
+            return []
 
     def _judge_group(
-        self, assessed: dict[int, Assessed], slots: dict[int, str], watch: Stopwatch
+        self,
+        assessed: dict[int, Assessed],
+        slots: dict[int, str],
+        paths: dict[int, Path],
+        watch: Stopwatch,
     ) -> dict[int, ViewOutcome]:
         """The views of a breast or an exam at once; one unsuitable view leaves none judged."""
         suitable = {
@@ -250,16 +271,18 @@ class Pipeline:
                 dict.fromkeys((*assessed[image_id].remarks, *model_input.remarks))
             )
         prediction = self._infer(tensors, watch)
-        return {
-            image_id: judge(
+        results: dict[int, ViewOutcome] = {}
+        for image_id, mammogram in suitable.items():
+            result = judge(
                 prediction,
                 self._manifest,
                 self._model,
                 mammogram.header.laterality,
                 remarks[image_id],
             )
-            for image_id, mammogram in suitable.items()
-        }
+            artefacts = tuple(self._preview(paths[image_id], mammogram))
+            results[image_id] = replace(result, artefacts=artefacts)
+        return results
 
 
 def _why_not(assessed: Assessed) -> NotAssessed:

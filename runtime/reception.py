@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from runtime.dicom_file import data_set_offset
 from runtime.exam_desk import SpooledObject
+from runtime.exam_identity import ExamIdentity
 from runtime.header_reading import read_image_header
 from runtime.image_header import HeaderRefusedError
 from runtime.intake import OutOfRoomError, Receipt, Received, ReceptionRefusedError
@@ -66,6 +67,7 @@ class Reception:
         anticipate: Callable[[str], None],
         event: Callable[[EventKind, str], None],
         reached: Callable[[str], None],
+        identify: Callable[[Path], ExamIdentity] = lambda _path: ExamIdentity(),
     ) -> None:
         self._incoming = folder / "incoming"
         self._spool = folder / "spool"
@@ -84,6 +86,7 @@ class Reception:
         self._events_lock = threading.Lock()
         self.backlog_is_full = False
         self._count_again_s = 0.0
+        self._identify = identify
         self._fsync = ThreadPoolExecutor(max_workers=FSYNC_THREADS, thread_name_prefix="fsync")
         for place in (self._incoming, self._spool):
             place.mkdir(parents=True, exist_ok=True)
@@ -202,6 +205,7 @@ class Reception:
                     size_bytes=size_bytes,
                     source=source,
                     peer=peer,
+                    identity=self._identify(spooled),
                 )
             )
         except (OSError, LedgerError) as error:

@@ -12,12 +12,18 @@ import time
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points, version
 from typing import TYPE_CHECKING
 
 from models.package import load_package
+from runtime.acknowledgement import AcknowledgementDesk
+from runtime.console.box import Box, Link, box_of
+from runtime.console.console import Console
+from runtime.console.reader import ConsoleReader
 from runtime.exam import ExamRules
 from runtime.exam_desk import ActivePackage, ExamDesk
+from runtime.exam_identity import read_exam_identity
 from runtime.latency import LatencyBook
 from runtime.ledger import Ledger, LedgerError
 from runtime.messages import EventKind, HealthFacts, ModelPart, OperatingPointPart, StatusFacts
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
     from models.histogram import ScoreHistogram
     from models.package import Package
     from runtime.intake import Intake
+    from runtime.outbox import Backlog
     from runtime.outcome import JobOutcome
 
 LOG = logging.getLogger(__name__)
@@ -96,6 +103,7 @@ def worker_start(settings: Settings, package: Package, model: ModelRef) -> Start
         evidence_maps=settings.worker.evidence_maps,
         allow_unsigned=settings.model.allow_unsigned,
         trusted_keys=settings.model.trusted_keys,
+        previews=settings.console.enabled and settings.console.previews,
     )
 
 
@@ -112,6 +120,8 @@ class Machinery:
     package: Package
     model: ModelRef
     reference: ScoreHistogram
+    acknowledgement: AcknowledgementDesk
+    console: Console | None
 
 
 class ThreadLostError(RuntimeError):
@@ -141,6 +151,7 @@ class Service:
         self._latency = LatencyBook()
         self._started_at = time.monotonic()
         self._disk_low = False
+        self._broker_away_since_ms: int | None = None
         self._boot_id = secrets.token_hex(8)
         self._closing = ExitStack()
         self._listening: list[Intake] = []
@@ -224,6 +235,7 @@ class Service:
             anticipate=supervisor.anticipate,
             event=event,
             reached=self._reached,
+            identify=partial(read_exam_identity, shown=settings.console.shown_identity),
         )
         publisher = Publisher(
             ledger=ledger,
@@ -235,6 +247,12 @@ class Service:
             health_provider=self._health,
             reached=self._reached,
         )
+        acknowledgement = AcknowledgementDesk(
+            ledger=ledger,
+            voice=voice,
+            overdue_after_ms=int(settings.console.unacknowledged_after_s * 1000),
+            clock_ms=clock_ms,
+        )
         return Machinery(
             ledger=ledger,
             desk=desk,
@@ -245,11 +263,30 @@ class Service:
             package=package,
             model=model,
             reference=package.score_histogram(),
+            acknowledgement=acknowledgement,
+            console=self._console(ledger, acknowledgement) if settings.console.enabled else None,
         )
+
+    def _console(self, ledger: Ledger, acknowledgement: AcknowledgementDesk) -> Console:
+        settings = self._settings
+        console = Console(
+            settings.console,
+            reader=ConsoleReader(
+                ledger=ledger,
+                box=self._box,
+                clock_ms=clock_ms,
+                expected_views=settings.exam.expected_views,
+                unacknowledged_after_s=settings.console.unacknowledged_after_s,
+            ),
+            desk=acknowledgement,
+            clock_ms=clock_ms,
+        )
+        ledger.on_commit(console.poke)
+        return console
 
     # --- what the publisher says of us -----------------------------------------------------------
 
-    def _degraded(self) -> tuple[str, ...]:
+    def _degraded(self, backlog: Backlog) -> tuple[str, ...]:
         parts = self._parts
         reasons = []
         if parts.supervisor.state.ready is None:
@@ -258,16 +295,17 @@ class Service:
             reasons.append("disk_low")
         if parts.reception.backlog_is_full:
             reasons.append("backlog_full")
-        if parts.ledger.backlog().parked:
+        if backlog.parked:
             reasons.append("rows_parked")
         return tuple(reasons)
 
-    def _status(self) -> StatusFacts:
+    def _status(self, backlog: Backlog | None = None) -> StatusFacts:
         parts = self._parts
+        backlog = backlog or parts.ledger.backlog()
         ready = parts.supervisor.state.ready
         execution = ready.execution if ready else None
         return StatusFacts(
-            reasons=self._degraded(),
+            reasons=self._degraded(backlog),
             versions={"mammoedge": version("mammoedge"), **(ready.versions if ready else {})},
             model=ModelPart(name=parts.model.name, version=parts.model.version),
             operating_point=OperatingPointPart(
@@ -294,8 +332,24 @@ class Service:
             uptime_s=time.monotonic() - self._started_at,
         )
 
+    def _box(self, backlog: Backlog) -> Box:
+        """What the console says of us; called by one thread."""
+        parts, now_ms = self._parts, clock_ms()
+        connected = parts.publisher.connected
+        self._broker_away_since_ms = None if connected else self._broker_away_since_ms or now_ms
+        return box_of(
+            self._status(backlog),
+            link=Link(connected=connected, away_since_ms=self._broker_away_since_ms),
+            backlog=backlog,
+            disk_free_mb=max(0.0, parts.reception.free_bytes() / MEGABYTE),
+            worker_restarts=max(0, parts.supervisor.state.starts - 1),
+            now_ms=now_ms,
+        )
+
     def _announce(self) -> None:
         self._parts.publisher.announce()
+        if self._parts.console is not None:
+            self._parts.console.poke()
 
     def _judged(self, outcome: JobOutcome) -> None:
         self._latency.add(outcome.stage_ms)
@@ -332,6 +386,8 @@ class Service:
         now_ms = clock_ms()
         self._check_room()
         parts.supervisor.start()
+        if parts.console is not None:
+            parts.console.start()  # before images can come: she sees the first of them
         for intake in parts.intakes:
             intake.start(parts.reception)
             self._listening.append(intake)
@@ -355,6 +411,7 @@ class Service:
             try:
                 self._check_room()
                 parts.desk.time_out_idle()
+                self._attend_console()
                 if time.monotonic() >= next_housekeeping:
                     self._keep_house()
                     next_housekeeping = time.monotonic() + HOUSEKEEPING_S
@@ -376,6 +433,16 @@ class Service:
         lost = [name for name, alive in threads.items() if not alive]
         if lost:
             raise ThreadLostError(f"ended by itself: {', '.join(lost)}")
+
+    def _attend_console(self) -> None:
+        console = self._parts.console
+        if console is None:
+            return
+        self._parts.acknowledgement.report_overdue()
+        if not console.alive:
+            # A defect of ours, but flags do not depend on the page: it alone is started anew.
+            LOG.error("the console ended by itself; it is started again")
+            console.start()
 
     def _check_room(self) -> None:
         parts = self._parts
@@ -414,6 +481,8 @@ class Service:
             intake.stop()
         parts.supervisor.stop(DRAIN_S)
         parts.publisher.stop()
+        if parts.console is not None:
+            parts.console.stop()
         parts.reception.close()
 
 

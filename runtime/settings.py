@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from runtime.broker_settings import BrokerSettings
+from runtime.console.settings import ConsoleSettings
 from runtime.topics import SiteName, UnitName
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ class FileSettings(Section):
     worker: WorkerSettings = WorkerSettings()
     exam: ExamSettings = ExamSettings()
     expiry: ExpirySettings = ExpirySettings()
+    console: ConsoleSettings = ConsoleSettings()
     intake: dict[str, dict[str, Any]] = Field(min_length=1)
 
 
@@ -167,6 +169,7 @@ class Settings:
     worker: WorkerSettings
     exam: ExamSettings
     expiry: ExpirySettings
+    console: ConsoleSettings
     intakes: tuple[IntakePlan, ...]
 
 
@@ -246,6 +249,8 @@ def parse_settings(
             watched = watched.resolve()
             if watched.is_relative_to(spool) or spool.is_relative_to(watched):
                 faults.append(f"intake.{name}.folder: must lie outside storage.folder")
+    if checked is not None and checked.console.evidence_page and not checked.worker.evidence_maps:
+        faults.append("console.evidence_page: needs worker.evidence_maps = true")
     if faults or checked is None:
         raise SettingsError(file, faults)
     return Settings(
@@ -258,6 +263,7 @@ def parse_settings(
         worker=checked.worker,
         exam=checked.exam,
         expiry=checked.expiry,
+        console=_resolved(checked.console, folder),
         intakes=tuple(plans),
     )
 

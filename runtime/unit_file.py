@@ -59,6 +59,19 @@ exam_hours = 24          # how long a flag stays true
 event_days = 7
 replay_days = 7          # how long a site may ask for what it missed
 
+[console]                # the technologist's page, on the unit's own screen
+enabled = true
+host = "127.0.0.1"       # beyond this machine only with the three files below
+port = 8080
+language = "en"          # en, de, es, fr; a person at the screen may choose another
+identity = ["accession_number", "initials", "study_time"]   # shown, never sent or logged
+previews = true          # small pictures, "not for diagnostic use" burnt in
+unacknowledged_after_s = 600   # a priority flag that nobody saw by then is published as such
+sound = false
+# certificate_file = "console.pem"
+# key_file = "console.key"
+# token_file = "console.token"   # at least 32 characters; asked for once per browser
+
 [intake.dicom]           # DICOM Storage, Verification, MPPS, Storage Commitment SCP
 ae_title = "MAMMOEDGE"
 host = "0.0.0.0"

@@ -86,6 +86,7 @@ def open_pipeline(start: Start) -> Pipeline:
         engine=engine,
         max_pixels=int(start.max_megapixels * 1_000_000),
         evidence_maps=start.evidence_maps,
+        previews=start.previews,
     )
 
 

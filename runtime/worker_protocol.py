@@ -36,6 +36,7 @@ class Start:
     evidence_maps: bool
     allow_unsigned: bool
     trusted_keys: tuple[str, ...]
+    previews: bool = False
     say: Literal["start"] = "start"
 
 

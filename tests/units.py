@@ -66,12 +66,15 @@ class UnitProcess:
         idle_timeout_s: float = 30,
         job_timeout_s: float = 20,
         reserve_mb: int = 0,
+        console: str | None = None,
         command: tuple[str, ...] = ("-m", "runtime.cli", "run"),
         more_toml: str = "",
     ) -> None:
         self.folder = folder
         self.dicom_port = free_port()
+        self.console_port = free_port()
         self.starts = 0
+        self._console = console
         self._command = command
         self._more_toml = more_toml
         self._process: subprocess.Popen | None = None
@@ -93,7 +96,15 @@ class UnitProcess:
     def write_config(self, **values: object) -> None:
         """Writes unit.toml anew."""
         text = UNIT_TOML.format(site=SITE, unit=UNIT, dicom_port=self.dicom_port, **values)
-        self.config.write_text(text + self._more_toml)
+        text += self._more_toml
+        if self._console is not None:
+            text += f"[console]\nenabled = true\nport = {self.console_port}\n{self._console}\n"
+        self.config.write_text(text)
+
+    @property
+    def console_url(self) -> str:
+        """The technologist's page (units that were given `console`, more lines of its section)."""
+        return f"http://127.0.0.1:{self.console_port}/"
 
     @property
     def address(self) -> str:

@@ -1,0 +1,218 @@
+"""The page's routes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from pydantic import TypeAdapter
+from starlette.applications import Starlette
+from starlette.responses import (
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
+from starlette.routing import Route
+
+from runtime.console.catalogue import LANGUAGES, chosen_language
+from runtime.console.evidence import evidence_rows
+from runtime.console.gate import COOKIE, Gate
+from runtime.console.story import Story
+from runtime.exam_index import ExamQuery, PastExam
+from runtime.ledger import LedgerError
+from runtime.token_bucket import TokenBucket
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import ASGIApp
+
+    from runtime.acknowledgement import AcknowledgementDesk
+    from runtime.console.gate import Token
+    from runtime.console.live import LiveBoard
+    from runtime.console.pages import Pages
+    from runtime.console.reader import ConsoleReader
+    from runtime.console.settings import ConsoleSettings
+
+HISTORY: TypeAdapter[list[PastExam]] = TypeAdapter(list[PastExam])
+STORY: TypeAdapter[Story] = TypeAdapter(Story)
+LANGUAGE_COOKIE = "mammoedge_language"
+YEAR_S = 365 * 24 * 3600
+SIGN_IN_LIMIT_BYTES = 4096
+LARGEST = 2**53
+"""Beyond it JavaScript has no whole numbers, and soon SQLite none either."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsoleParts:
+    """What the routes stand on."""
+
+    settings: ConsoleSettings
+    pages: Pages
+    reader: ConsoleReader
+    live: LiveBoard
+    desk: AcknowledgementDesk
+    token: Token | None
+
+
+class ConsoleApp:
+    """Answers requests; what blocks on the ledger runs in a thread."""
+
+    def __init__(self, parts: ConsoleParts) -> None:
+        self._parts = parts
+        self._sign_ins = TokenBucket(capacity=5, per_s=0.2, monotonic=time.monotonic)
+
+    def asgi(self) -> ASGIApp:
+        """The application with its gate."""
+        get = [
+            ("/", self._page("board.html")),
+            ("/history", self._page("history.html")),
+            ("/text/{language}.json", self._texts),
+            ("/language/{language}", self._choose_language),
+            ("/static/{name}", self._static),
+            ("/live", self._live),
+            ("/history.json", self._history),
+            ("/exams/{key}.json", self._story),
+            ("/previews/{image_id:int}.jpg", self._preview),
+        ]
+        if self._parts.settings.evidence_page:
+            get.append(("/evidence", self._page("evidence.html")))
+            get.append(("/evidence/{image_id:int}.json", self._evidence))
+        routes = [Route(path, endpoint) for path, endpoint in get]
+        routes.append(Route("/exams/{key}/seen", self._seen, methods=["POST"]))
+        if self._parts.token is not None:
+            routes.append(Route("/sign-in", self._sign_in, methods=["GET", "POST"]))
+        app = Starlette(
+            routes=routes,
+            exception_handlers={LedgerError: _ledger_failed},
+        )
+        return Gate(app, token=self._parts.token)
+
+    # --- pages -----------------------------------------------------------------------------------
+
+    def _language(self, request: Request) -> str:
+        cookie = request.cookies.get(LANGUAGE_COOKIE)
+        return chosen_language(cookie, self._parts.settings.language)
+
+    def _page(self, name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 - an endpoint
+        settings = self._parts.settings
+
+        async def endpoint(request: Request) -> Response:
+            return self._parts.pages.render(
+                name,
+                self._language(request),
+                sound="on" if settings.sound else "off",
+                evidence="on" if settings.evidence_page else "off",
+            )
+
+        return endpoint
+
+    async def _texts(self, request: Request) -> Response:
+        catalogue = self._parts.pages.catalogues.get(request.path_params["language"])
+        if catalogue is None:
+            return PlainTextResponse("not found", 404)
+        return Response(catalogue.as_json(), media_type="application/json")
+
+    async def _choose_language(self, request: Request) -> Response:
+        language = request.path_params["language"]
+        answer = RedirectResponse("/", 303)
+        if language in LANGUAGES:
+            answer.set_cookie(LANGUAGE_COOKIE, language, max_age=YEAR_S, samesite="strict")
+        return answer
+
+    async def _static(self, request: Request) -> Response:
+        return self._parts.pages.file(request.path_params["name"])
+
+    async def _sign_in(self, request: Request) -> Response:
+        token = self._parts.token
+        language = self._language(request)
+        if request.method == "GET" or token is None:
+            return self._parts.pages.render("sign_in.html", language, problem="")
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > SIGN_IN_LIMIT_BYTES:
+                return PlainTextResponse("too large", 413)
+        word = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0]
+        # A limit on attempts, right or wrong: a token of 32 characters cannot be guessed then.
+        if not self._sign_ins.take() or not token.matches(word):
+            problem = self._parts.pages.catalogues[language].texts["sign_in.refused"]
+            return self._parts.pages.render("sign_in.html", language, status=403, problem=problem)
+        answer = RedirectResponse("/", 303)
+        answer.set_cookie(
+            COOKIE, token.cookie, max_age=YEAR_S, httponly=True, secure=True, samesite="strict"
+        )
+        return answer
+
+    # --- what is shown ---------------------------------------------------------------------------
+
+    async def _live(self, _request: Request) -> Response:
+        if self._parts.live.full:
+            return PlainTextResponse("too many pages", 503)
+        return StreamingResponse(self._parts.live.events(), media_type="text/event-stream")
+
+    async def _seen(self, request: Request) -> Response:
+        key = request.path_params["key"]
+        seen = await asyncio.to_thread(self._parts.desk.acknowledge, key)
+        return JSONResponse({"acknowledged": seen})
+
+    async def _history(self, request: Request) -> Response:
+        query = request.query_params
+        try:
+            asked = ExamQuery(
+                accession_number=query.get("accession", "")[:64],
+                since_ms=_milliseconds(query.get("since_ms", "")),
+                until_ms=_milliseconds(query.get("until_ms", "")),
+            )
+        except ValueError:
+            return PlainTextResponse("since_ms and until_ms are whole numbers", 400)
+        found = await asyncio.to_thread(self._parts.reader.history, asked)
+        return Response(HISTORY.dump_json(found), media_type="application/json")
+
+    async def _story(self, request: Request) -> Response:
+        key = request.path_params["key"]
+        story = await asyncio.to_thread(self._parts.reader.story, key)
+        if story is None:
+            return PlainTextResponse("not found", 404)
+        return Response(
+            STORY.dump_json(story, indent=2),
+            media_type="application/json",
+            headers={"content-disposition": f'attachment; filename="exam-{story.key[:12]}.json"'},
+        )
+
+    async def _preview(self, request: Request) -> Response:
+        if not self._parts.settings.previews:
+            return PlainTextResponse("not found", 404)
+        image_id = min(request.path_params["image_id"], LARGEST)
+        content = await asyncio.to_thread(self._parts.reader.preview, image_id)
+        if content is None:
+            return PlainTextResponse("not found", 404)
+        return Response(content, media_type="image/jpeg")
+
+    async def _evidence(self, request: Request) -> Response:
+        """The map's values, 0 to 1, row by row: the page paints them."""
+        image_id = min(request.path_params["image_id"], LARGEST)
+        content = await asyncio.to_thread(self._parts.reader.evidence, image_id)
+        rows = None if content is None else evidence_rows(content)
+        if rows is None:
+            return PlainTextResponse("not found", 404)
+        return JSONResponse({"rows": rows})
+
+
+def _milliseconds(text: str) -> int | None:
+    """A moment of a query; None for "". Raises ValueError."""
+    if not text:
+        return None
+    at_ms = int(text)
+    if not 0 <= at_ms <= LARGEST:
+        raise ValueError("out of range")
+    return at_ms
+
+
+async def _ledger_failed(_request: Request, error: Exception) -> Response:
+    detail = error.detail if isinstance(error, LedgerError) else ""
+    return PlainTextResponse(f"the ledger failed: {detail}", 503)

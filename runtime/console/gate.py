@@ -1,0 +1,131 @@
+"""Who may look: in front of every route. Pure ASGI."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, RedirectResponse
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+TOKEN_LEAST = 32
+COOKIE = "mammoedge_console"
+OWN_HEADER = "x-mammoedge"
+"""Asked of everything that changes something: another site's page cannot send it without a CORS
+preflight, which nothing here answers."""
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+OPEN_PATHS = frozenset({"/sign-in", "/static/console.css", "/static/icons.svg"})
+# No inline script or style, nothing from any other host, in nobody's frame.
+SECURITY_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+        " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    # It shows whom an exam belongs to, and a state that is true only now.
+    "cache-control": "no-store",
+}
+
+
+class TokenRefusedError(Exception):
+    """The token file cannot be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token:
+    """What a browser has to know once. A cookie carries what is derived from it, not itself."""
+
+    secret: bytes = field(repr=False)
+
+    @property
+    def cookie(self) -> str:
+        """The cookie's value; it changes with the token."""
+        return hmac.new(self.secret, b"mammoedge console cookie 1", hashlib.sha256).hexdigest()
+
+    def is_known_by(self, headers: Headers) -> bool:
+        """Whether a request carries the cookie, or the token as an engineer's tool sends it."""
+        given = headers.get("authorization", "")
+        if given.startswith("Bearer ") and self.matches(given.removeprefix("Bearer ")):
+            return True
+        value = cookie_of(headers, COOKIE)
+        return value is not None and hmac.compare_digest(value.encode(), self.cookie.encode())
+
+    def matches(self, word: str) -> bool:
+        """Compares in constant time."""
+        return hmac.compare_digest(word.strip().encode(), self.secret)
+
+
+def read_token(path: Path) -> Token:
+    """The one line of the file. Raises TokenRefusedError: unreadable, too short."""
+    try:
+        word = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TokenRefusedError(f"console.token_file: {path.name} cannot be read") from error
+    if len(word) < TOKEN_LEAST or "\n" in word:
+        raise TokenRefusedError(
+            f"console.token_file: {path.name} must hold one line, {TOKEN_LEAST} characters at least"
+        )
+    return Token(secret=word.encode())
+
+
+def cookie_of(headers: Headers, name: str) -> str | None:
+    """A cookie's value."""
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(name)
+    except CookieError:
+        return None
+    return found.value if found is not None else None
+
+
+class Gate:
+    """Lets through what may pass, and puts the security headers on every answer."""
+
+    def __init__(self, app: ASGIApp, *, token: Token | None) -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        refusal = self._refusal(scope)
+        await (refusal or self._app)(scope, receive, send_with_headers)
+
+    def _refusal(self, scope: Scope) -> ASGIApp | None:
+        headers, path = Headers(scope=scope), scope["path"]
+        if self._token is None:
+            # Without a token the page trusts this machine; a foreign name that resolves to the
+            # loopback address (DNS rebinding) is not this machine.
+            if urlsplit(f"//{headers.get('host', '')}").hostname not in LOOPBACK_NAMES:
+                return PlainTextResponse("unknown host", 421)
+        elif path not in OPEN_PATHS and not self._token.is_known_by(headers):
+            wants_page = "text/html" in headers.get("accept", "")
+            if scope["method"] == "GET" and wants_page:
+                return RedirectResponse("/sign-in", 303)
+            return PlainTextResponse("sign in first", 401)
+        if scope["method"] not in ("GET", "HEAD"):
+            foreign = headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
+            own = path == "/sign-in" or headers.get(OWN_HEADER) is not None
+            if foreign or not own:
+                return PlainTextResponse("not from this page", 403)
+        return None

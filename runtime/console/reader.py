@@ -1,0 +1,132 @@
+"""From the ledger to the page: every read is one transaction on the ledger's own thread."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.console.board import Board, ExamCard, card_of
+from runtime.console.story import Story, story_of
+from runtime.outcome import ViewResult
+from runtime.preview import PREVIEW_SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from runtime.console.box import Box
+    from runtime.exam_index import ExamEntry, ExamQuery, PastExam
+    from runtime.ledger import Ledger
+    from runtime.ledger_rows import LedgerTransaction
+    from runtime.outbox import Backlog
+    from runtime.outcome import Artefact
+
+EVIDENCE_SUFFIX = ".evidence.npy"
+
+
+class ConsoleReader:
+    """What the page shows. Thread-safe but for `board`, which one thread calls.
+
+    Args:
+        box: the state of the box now, given the outbox's; must not use the ledger.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        box: Callable[[Backlog], Box],
+        clock_ms: Callable[[], int],
+        expected_views: Sequence[str],
+        unacknowledged_after_s: float,
+    ) -> None:
+        self._ledger = ledger
+        self._box = box
+        self._clock_ms = clock_ms
+        self._expected_views = tuple(expected_views)
+        self._unacknowledged_after_s = unacknowledged_after_s
+        self._cards: dict[ExamEntry, ExamCard] = {}
+
+    def board(self) -> Board:
+        """Today's exams, by the unit's own midnight, and the box. Raises LedgerError."""
+        since_ms = _midnight_ms(self._clock_ms())
+        # One transaction: each waits its turn behind the fsyncs of what is being recorded.
+        cards, backlog = self._ledger.transact(
+            lambda tx: (self._read_cards(tx, since_ms), tx.outbox.backlog())
+        )
+        self._cards = cards
+        return Board(
+            exams=tuple(cards.values()),
+            box=self._box(backlog),
+            unacknowledged_after_s=self._unacknowledged_after_s,
+        )
+
+    def _read_cards(self, tx: LedgerTransaction, since_ms: int) -> dict[ExamEntry, ExamCard]:
+        """Only exams that changed are read; the ledger's thread has images to record."""
+        entries = tx.exam_index.recent(since_ms)
+        return {entry: self._cards.get(entry) or self._card(tx, entry) for entry in entries}
+
+    def _card(self, tx: LedgerTransaction, entry: ExamEntry) -> ExamCard:
+        return card_of(
+            key=entry.key,
+            first_received_ms=entry.first_received_ms,
+            flag=tx.exam_flag(entry.study_uid),
+            revision=entry.revision,
+            open_again=entry.collecting,
+            images=tx.exam_images(entry.study_uid),
+            expected_views=self._expected_views,
+            identity=tx.chronicle.identity(entry.study_uid),
+            attention=tx.chronicle.attention(entry.study_uid),
+        )
+
+    # --- the past --------------------------------------------------------------------------------
+
+    def history(self, query: ExamQuery) -> list[PastExam]:
+        """Exams of the past. Raises LedgerError."""
+        return self._ledger.transact(lambda tx: tx.exam_index.search(query))
+
+    def story(self, exam_key: str) -> Story | None:
+        """Everything that happened to an exam; None if it is not here."""
+        return self._ledger.transact(lambda tx: story_of(tx, exam_key))
+
+    # --- files beside the spool ------------------------------------------------------------------
+
+    def preview(self, image_id: int) -> bytes | None:
+        """The small picture (JPEG); None if there is none, or it is not what the worker wrote."""
+        return self._artefact(image_id, "preview", PREVIEW_SUFFIX)
+
+    def evidence(self, image_id: int) -> bytes | None:
+        """The evidence map as the worker wrote it (.npy), under the same conditions."""
+        return self._artefact(image_id, "evidence", EVIDENCE_SUFFIX)
+
+    def _artefact(self, image_id: int, kind: str, suffix: str) -> bytes | None:
+        found = self._ledger.transact(lambda tx: _find(tx, image_id, kind))
+        if found is None:
+            return None
+        path, artefact = found
+        try:
+            # The place is the spool's own: what a worker says of paths is not followed.
+            content = Path(path).with_suffix(suffix).read_bytes()
+        except OSError:
+            return None  # retention took it away
+        return content if hashlib.sha256(content).hexdigest() == artefact.sha256 else None
+
+
+def _find(tx: LedgerTransaction, image_id: int, kind: str) -> tuple[str, Artefact] | None:
+    try:
+        stored = tx.object(image_id)
+    except KeyError:
+        return None
+    for image in tx.exam_images(stored.study_uid):
+        if image.image_id == image_id and isinstance(image.outcome, ViewResult) and stored.path:
+            for artefact in image.outcome.artefacts:
+                if artefact.kind == kind:
+                    return stored.path, artefact
+    return None
+
+
+def _midnight_ms(now_ms: int) -> int:
+    """When this day began by the unit's own clock and time zone."""
+    now = datetime.fromtimestamp(now_ms / 1000).astimezone()
+    return int(now.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
