@@ -245,7 +245,7 @@ def _normalise(state: _State, step: Step) -> None:
 
 
 def _normalised_locally(state: _State, step: NormaliseStep) -> Array:
-    """Pixel by pixel: the counted pixels of the box, their mean, their deviation."""
+    """The counted pixels of the box around each: their mean, their deviation."""
     if step.box_mm is None or state.canvas_spacing_mm is None:
         raise ValueError("normalise local needs box_mm and a resize to spacing_mm before it")
     side = max(1, round(step.box_mm / state.canvas_spacing_mm))
@@ -255,13 +255,24 @@ def _normalised_locally(state: _State, step: NormaliseStep) -> Array:
     counted[at.top : at.top + at.rows, at.left : at.left + at.columns] = True
     if step.floor is not None:
         counted &= state.x > step.floor
-    out = np.zeros_like(state.x)
-    for row, column in np.argwhere(counted):
-        rows = slice(max(0, row - half), row + half + 1)
-        columns = slice(max(0, column - half), column + half + 1)
-        seen = state.x[rows, columns][counted[rows, columns]]
-        out[row, column] = (state.x[row, column] - seen.mean()) / max(seen.std(), step.epsilon)
-    return out
+    seen = np.where(counted, state.x, 0.0)
+    n = np.maximum(_box_sums(counted.astype(np.float64), half), 1.0)
+    mean = _box_sums(seen, half) / n
+    # About the image's own mean, so that the difference of squares loses nothing.
+    shift = seen.sum() / max(counted.sum(), 1)
+    square = _box_sums(np.where(counted, (state.x - shift) ** 2, 0.0), half) / n
+    deviation = np.sqrt(np.maximum(square - (mean - shift) ** 2, 0.0))
+    return np.where(counted, (state.x - mean) / np.maximum(deviation, step.epsilon), 0.0)
+
+
+def _box_sums(x: Array, half: int) -> Array:
+    """Sum of the 2*half+1 rows and columns around each place, nothing beyond the borders."""
+    side = 2 * half + 1
+    sums = np.pad(x, ((half + 1, half), (half + 1, half))).cumsum(axis=0).cumsum(axis=1)
+    lower, upper = sums[side:], sums[:-side]
+    return np.asarray(
+        lower[:, side:] - upper[:, side:] - lower[:, :-side] + upper[:, :-side], np.float64
+    )
 
 
 def _channels(state: _State, step: Step) -> None:

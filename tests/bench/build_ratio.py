@@ -65,7 +65,7 @@ def run(source: Path, recipe: Path, folders: list[Path], images: int) -> None:
             "--recipe",
             recipe,
             "--limit",
-            IMAGES,
+            images,
             "-o",
             Path(scratch) / "out",
         ]
