@@ -152,13 +152,24 @@ class FrameConnection:
             case Heartbeat():
                 answer = BridgeHeartbeat(id=message.id)
             case ExamOpened():
+                if message.expected_views:
+                    self._receiver.narrow_views(message.study_instance_uid, message.expected_views)
                 answer = Accepted(id=message.id)
             case ExamClosed():
                 # The frames before it belong to the exam: it is closed behind them.
                 self._wait_for_frames()
                 self._receiver.close_exam(message.study_instance_uid, Completion.EXAM_CLOSED)
                 answer = Accepted(id=message.id)
-            case Exposure() | Repeat() | Fault() | Detector():
+            case Repeat():
+                # Says the event itself, once, however often the firmware says it.
+                self._receiver.reject_image(
+                    message.study_instance_uid,
+                    message.sop_instance_uid,
+                    retake_uid=message.retake_uid,
+                    detail=message.reason,
+                )
+                answer = Accepted(id=message.id)
+            case Exposure() | Fault() | Detector():
                 self._receiver.unit_desk.tell(event_of(message))
                 answer = Accepted(id=message.id)
         return answer

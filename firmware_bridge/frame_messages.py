@@ -108,6 +108,9 @@ class ExamOpened(FirmwareMessage):
     patient_birth_date: Annotated[str, Field(pattern=r"^([0-9]{8})?$"), AfterValidator(_date)] = ""
     patient_sex: Literal["", "F", "M", "O"] = ""
     accession_number: ShortText = ""
+    expected_views: Annotated[
+        tuple[Literal["RCC", "LCC", "RMLO", "LMLO"], ...], Field(strict=False, max_length=4)
+    ] = Field(default=(), description="the only views that will be taken (mastectomy, one side)")
 
 
 class Technique(Part):
@@ -230,6 +233,9 @@ class Repeat(FirmwareMessage):
     study_instance_uid: Uid
     sop_instance_uid: Uid = Field(description="of the rejected image")
     reason: Slug = Field(examples=["motion"])
+    retake_uid: Uid | None = Field(
+        default=None, description="SOP Instance UID of the retake; else the next of the same view"
+    )
 
 
 class ExamClosed(FirmwareMessage):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from firmware_bridge.frame_messages import Detector, Exposure, Fault, Repeat
+from firmware_bridge.frame_messages import Detector, Exposure, Fault
 from runtime.messages import EventKind
 from runtime.unit_desk import UnitEvent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Telling: TypeAlias = Exposure | Repeat | Fault | Detector
+Telling: TypeAlias = Exposure | Fault | Detector
 
 
 def event_of(message: Telling) -> UnitEvent:
@@ -30,13 +30,6 @@ def event_of(message: Telling) -> UnitEvent:
                         "detector_temperature_c": message.detector_temperature_c,
                     }
                 ),
-            )
-        case Repeat():
-            return UnitEvent(
-                kind=EventKind.REPEAT,
-                study_instance_uid=message.study_instance_uid,
-                sop_instance_uid=message.sop_instance_uid,
-                data={"reason": message.reason},
             )
         case Fault():
             return UnitEvent(

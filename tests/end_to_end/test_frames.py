@@ -174,3 +174,31 @@ def test_a_firmware_that_dies_with_frames_on_their_way_loses_none(example, playi
     assert len(final["views"]) == 4
     assert run_example(example, unit, f"{STUDY}.5", 1000)[-1].startswith("flag")
     assert unit.stop() == 0
+
+
+def test_a_rejected_frame_is_superseded_by_its_retake(playing):
+    """A bright image is rejected and taken again, dark: the exam's flag rests on the retake."""
+    unit, subscriber = playing
+    with Firmware(unit.folder / "frames.sock", timeout_s=60) as firmware:
+        firmware.begin("frames", study=STUDY)
+
+        def shoot(number, view, light):
+            pixels = breast_pixels(
+                rows=512, columns=416, laterality=view[0], view=view[1:], seed=number
+            )
+            where = {"laterality": view[0], "view": view[1:], "sop": f"{STUDY}.{number}"}
+            return firmware.send_frame((pixels * light).astype(np.uint16), study=STUDY, **where)
+
+        assert shoot(0, "RCC", 1.0)["type"] == "accepted"
+        rejected = {"sop_instance_uid": f"{STUDY}.0", "reason": "motion"}
+        firmware.ask("repeat", study_instance_uid=STUDY, **rejected)
+        for number, view in enumerate(VIEWS, start=1):
+            assert shoot(number, view, 0.5)["type"] == "accepted"
+        firmware.ask("exam_closed", study_instance_uid=STUDY)
+    final = wait_for_final(subscriber, STUDY, unit)
+    assert (final["flag"], final["completed_by"]) == ("none", "exam_closed")
+    roles = {view["image_key"]: view["role"] for view in final["views"]}
+    assert len(roles) == 5
+    assert roles[unit.voice().image_key(f"{STUDY}.0")] == "superseded"
+    assert len(events(subscriber, "repeat")) == 1
+    assert unit.stop() == 0

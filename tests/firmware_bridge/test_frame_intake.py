@@ -453,25 +453,32 @@ def test_a_dead_socket_is_taken_over(open_socket, tmp_path):
 
 
 def test_unit_events_go_to_the_ledger(door):
-    """Exposure, repeat, fault and detector are accepted once they are rows of the outbox."""
+    """Exposure, fault and detector are accepted once they are rows of the outbox."""
     exam = {"study_instance_uid": STUDY}
     with Firmware(door.path) as firmware:
         firmware.begin()
         technique = {"kvp": 28.0, "mas": 63.0, "target": "TUNGSTEN", "thickness_mm": 51.0}
         said = [
             firmware.ask("exposure", **exam, laterality="R", view="CC", technique=technique),
-            firmware.ask("repeat", **exam, sop_instance_uid=f"{STUDY}.1", reason="motion"),
             firmware.ask("fault", code="generator_overheated"),
             firmware.ask("detector", temperature_c=31.5),
         ]
     assert {answer["type"] for answer in said} == {"accepted"}
     rows = [row for row in door.ledger.waiting(100) if row.kind == "event"]
     events = [json.loads(row.payload) for row in rows]
-    assert [event["event"] for event in events] == ["exposure", "repeat", "fault", "detector"]
+    assert [event["event"] for event in events] == ["exposure", "fault", "detector"]
     assert events[0]["data"]["kvp"] == 28.0
     assert events[0]["exam_key"] == VOICE.exam_key(STUDY)
-    assert events[1]["image_key"] == VOICE.image_key(f"{STUDY}.1")
-    assert events[3]["data"] == {"temperature_c": 31.5}
+    assert events[2]["data"] == {"temperature_c": 31.5}
+
+
+def test_a_repeat_rejects_the_image(door):
+    """With the reason; the receiver says the event, and lets the retake supersede the image."""
+    with Firmware(door.path) as firmware:
+        firmware.begin()
+        said = {"study_instance_uid": STUDY, "sop_instance_uid": f"{STUDY}.1", "reason": "motion"}
+        assert firmware.ask("repeat", **said)["type"] == "accepted"
+    assert door.receiver.rejected == [(STUDY, f"{STUDY}.1", "motion")]
 
 
 def say_flag(ledger, study=STUDY, revision=1):
