@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SYSTEM_PACKAGES := mosquitto dcmtk dicom3tools gcc libc6-dev chromium fonts-dejavu-core
 
-.PHONY: demo test check bench clean system-packages
+.PHONY: demo test check bench soak clean system-packages
 
 demo: $(VENV)/.demo
 	$(BIN)/mammoedge demo
@@ -20,6 +20,9 @@ check: $(VENV)/.test
 
 bench: $(VENV)/.test system-packages
 	$(BIN)/python -m tests.bench
+
+soak: $(VENV)/.test system-packages
+	$(BIN)/python -m tests.bench.soak --exams 1000 --units 10
 
 # What the tests need besides Python: installed where we may, skipped (and named) where not.
 system-packages:

@@ -43,10 +43,10 @@ def run(arguments: Namespace) -> int:
         signal.signal(number, lambda _number, _frame: stop.set())
     with tempfile.TemporaryDirectory(prefix="mammoedge-unit-") as folder:
         try:
-            templates = _templates(arguments, Path(folder))
+            destination = Destination.parse(arguments.to)
             around = Surroundings(
-                destination=Destination.parse(arguments.to),
-                templates=templates,
+                destination=destination,
+                templates=_templates(arguments, Path(folder)),
                 folder=Path(folder),
                 procedure_steps=not arguments.no_mpps,
                 tls=_tls(arguments),
@@ -102,6 +102,7 @@ def _templates(arguments: Namespace, folder: Path) -> list[Template]:
     unknown = [name for name in names if name not in VENDOR_SHAPES]
     if unknown:
         raise ValueError(f"no such vendor shape: {', '.join(unknown)}")
+    print(f"drawing phantoms: {', '.join(names)}", file=sys.stderr)
     return phantom_templates(
         folder,
         [VENDOR_SHAPES[name] for name in names],

