@@ -11,9 +11,8 @@ import signal
 import time
 import warnings
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import entry_points, version
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from models.package import load_package
@@ -24,17 +23,19 @@ from runtime.console.reader import ConsoleReader
 from runtime.exam import ExamRules
 from runtime.exam_desk import ActivePackage, ExamDesk
 from runtime.exam_identity import read_exam_identity
+from runtime.housekeeping import keep_house
 from runtime.latency import LatencyBook
 from runtime.ledger import Ledger, LedgerError
-from runtime.messages import EventKind, HealthFacts, ModelPart, OperatingPointPart, StatusFacts
+from runtime.machinery import Machinery
+from runtime.messages import EventKind, HealthFacts, StatusFacts
 from runtime.outcome import ModelRef
 from runtime.publisher import Publisher
 from runtime.reception import Reception, RoomLimits
-from runtime.resident_memory import peak_resident_mb
 from runtime.settings import Settings, SettingsError, load_settings
 from runtime.site_key import read_site_key
 from runtime.supervisor import WORKER_COMMAND, Supervisor, WorkerLimits
 from runtime.unit_desk import UnitDesk
+from runtime.unit_state import MEGABYTE, degraded_reasons, free_mb, health_facts, status_facts
 from runtime.voice import IdentityPolicy, Voice
 from runtime.worker_protocol import Start
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable
 
-    from models.histogram import ScoreHistogram
     from models.package import Package
     from runtime.intake import Intake
     from runtime.outbox import Backlog
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-MEGABYTE = 1 << 20
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
 ROOM_CHECK_S = 5.0
@@ -105,23 +104,6 @@ def worker_start(settings: Settings, package: Package, model: ModelRef) -> Start
         trusted_keys=settings.model.trusted_keys,
         previews=settings.console.enabled and settings.console.previews,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machinery:
-    """What the wiring made, in the order in which it is started."""
-
-    ledger: Ledger
-    desk: ExamDesk
-    supervisor: Supervisor
-    reception: Reception
-    publisher: Publisher
-    intakes: tuple[Intake, ...]
-    package: Package
-    model: ModelRef
-    reference: ScoreHistogram
-    acknowledgement: AcknowledgementDesk
-    console: Console | None
 
 
 class ThreadLostError(RuntimeError):
@@ -286,51 +268,15 @@ class Service:
 
     # --- what the publisher says of us -----------------------------------------------------------
 
-    def _degraded(self, backlog: Backlog) -> tuple[str, ...]:
-        parts = self._parts
-        reasons = []
-        if parts.supervisor.state.ready is None:
-            reasons.append("worker_not_ready" if parts.supervisor.state.faults else "starting")
-        if self._disk_low:
-            reasons.append("disk_low")
-        if parts.reception.backlog_is_full:
-            reasons.append("backlog_full")
-        if backlog.parked:
-            reasons.append("rows_parked")
-        return tuple(reasons)
-
     def _status(self, backlog: Backlog | None = None) -> StatusFacts:
         parts = self._parts
-        backlog = backlog or parts.ledger.backlog()
-        ready = parts.supervisor.state.ready
-        execution = ready.execution if ready else None
-        return StatusFacts(
-            reasons=self._degraded(backlog),
-            versions={"mammoedge": version("mammoedge"), **(ready.versions if ready else {})},
-            model=ModelPart(name=parts.model.name, version=parts.model.version),
-            operating_point=OperatingPointPart(
-                name=parts.model.operating_point, threshold=parts.model.threshold
-            ),
-            precision=parts.model.precision,
-            executed_precision=execution.executed_precision if execution else None,
-            requested_device=",".join(self._settings.model.devices),
-            actual_device=execution.actual_device if execution else None,
-            unsigned_package=not parts.package.signed,
-            fallback_reason=execution.fallback_reason[:512] if execution else "",
-            intakes=tuple(intake.address for intake in parts.intakes),
+        reasons = degraded_reasons(
+            parts, backlog or parts.ledger.backlog(), disk_low=self._disk_low
         )
+        return status_facts(parts, reasons, self._settings.model.devices)
 
     def _health(self) -> HealthFacts:
-        parts = self._parts
-        worker = parts.supervisor.state
-        return HealthFacts(
-            stages=self._latency.summary(),
-            queue_depth=parts.ledger.transact(lambda tx: tx.jobs_open()),
-            memory_mb={"control": peak_resident_mb(), "worker": worker.memory_mb},
-            disk_free_mb=max(0.0, parts.reception.free_bytes() / MEGABYTE),
-            worker_restarts=max(0, worker.starts - 1),
-            uptime_s=time.monotonic() - self._started_at,
-        )
+        return health_facts(self._parts, self._latency, time.monotonic() - self._started_at)
 
     def _box(self, backlog: Backlog) -> Box:
         """What the console says of us; called by one thread."""
@@ -341,7 +287,7 @@ class Service:
             self._status(backlog),
             link=Link(connected=connected, away_since_ms=self._broker_away_since_ms),
             backlog=backlog,
-            disk_free_mb=max(0.0, parts.reception.free_bytes() / MEGABYTE),
+            disk_free_mb=free_mb(parts),
             worker_restarts=max(0, parts.supervisor.state.starts - 1),
             now_ms=now_ms,
         )
@@ -413,7 +359,7 @@ class Service:
                 parts.desk.time_out_idle()
                 self._attend_console()
                 if time.monotonic() >= next_housekeeping:
-                    self._keep_house()
+                    keep_house(parts, self._settings, clock_ms())
                     next_housekeeping = time.monotonic() + HOUSEKEEPING_S
                 timeout_ms = parts.desk.next_timeout_ms()
             except (LedgerError, OSError) as error:
@@ -458,20 +404,6 @@ class Service:
                 source="disk",
             )
             parts.publisher.announce()
-
-    def _keep_house(self) -> None:
-        """What is due once a day: drift; and retention of images, exams, delivered messages."""
-        parts, storage = self._parts, self._settings.storage
-        parts.desk.publish_drift(parts.reference)
-        now_ms = clock_ms()
-        replay_ms = int(self._settings.expiry.replay_days * DAY_S * 1000)
-        parts.ledger.transact(lambda tx: tx.outbox.forget_before(now_ms - replay_ms))
-        image_ms = now_ms - storage.keep_images_days * DAY_S * 1000
-        for image_id, path in parts.ledger.transact(lambda tx: tx.spooled_before(image_ms)):
-            parts.reception.remove(path)
-            parts.ledger.transact(lambda tx, image_id=image_id: tx.file_removed(image_id))  # type: ignore[misc]
-        record_ms = now_ms - storage.keep_records_days * DAY_S * 1000
-        parts.ledger.transact(lambda tx: tx.forget_exams_before(record_ms))
 
     def _shut_down(self) -> None:
         """Stop taking images, finish the running job, say goodbye."""

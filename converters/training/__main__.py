@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 
 from converters.training.annotations import ATTRIBUTES
+from converters.training.averaging import average_weights
 from converters.training.cells import map_cells, pooled_logits
 from converters.training.dataset import Sample, load_lesions, load_views
 from converters.training.export import export_onnx
@@ -91,33 +93,46 @@ def record_split(parts: Parts, path: Path) -> None:
 
 
 def learn(parts: Parts, settings: Settings, folder: Path) -> LesionNetwork:
-    """First the lesions alone; then also views, at the places where the first network is drawn."""
+    """First the lesions alone; then views too, from the places where that network is drawn.
+
+    The result is the mean of the first network and of the runs on views; each is kept in `folder`.
+    """
     network = LesionNetwork(classes=1 + len(ATTRIBUTES), **asdict(settings.network))
     load_imagenet(network)
 
-    def stage(name: str, start: LesionNetwork, pool: Pool, schedule: Schedule) -> LesionNetwork:
+    def run(name: str, start: LesionNetwork, pool: Pool, schedule: Schedule) -> LesionNetwork:
         def keep(_: int, averaged: LesionNetwork) -> None:
             torch.save(averaged.state_dict(), folder / f"{name}.pt")
 
-        print(f"{name}: {len(pool.lesions)} lesions, {len(pool.tissue)} views, "
-              f"{len(pool.pieces)} pieces", flush=True)  # fmt: skip
+        counts = f"{len(pool.lesions)} lesions, {len(pool.tissue)} views, {len(pool.pieces)} pieces"
+        print(f"{name}: {counts}", flush=True)
         return train(
             start, pool, schedule, settings.augmentation, settings.recipe, after_epoch=keep
         )
 
     tissue = [view for view in parts.views if not view.is_malignant]
     pool = Pool(lesions=parts.lesions, tissue=tissue)
-    network = stage("lesions", network, pool, settings.lesion_schedule)
+    first = run("lesions", network, pool, settings.lesion_schedule)
+    pool = Pool(lesions=parts.lesions, tissue=tissue, pieces=_pieces(first, parts, settings))
+    runs = [first]
+    for number in range(settings.peaks.runs):
+        schedule = replace(settings.view_schedule, seed=settings.view_schedule.seed + number)
+        runs.append(run(f"views{number + 1}", copy.deepcopy(first), pool, schedule))
+    mean = average_weights(runs)
+    torch.save(mean.state_dict(), folder / "reference.pt")
+    return mean
+
+
+def _pieces(network: LesionNetwork, parts: Parts, settings: Settings) -> list[Sample]:
     peaks = settings.peaks
-    malignant = [view for view in parts.views if view.is_malignant]
     side_px = round(peaks.side_mm / settings.recipe.spacing_mm)
-    positive = cut_peaks(
-        network, malignant, settings.recipe, count=peaks.of_malignant, side_px=side_px
-    )
-    negative = cut_peaks(network, tissue, settings.recipe, count=peaks.of_others, side_px=side_px)
-    pieces = [*positive * peaks.malignant_repeats, *negative]
-    pool = Pool(lesions=parts.lesions, tissue=tissue, pieces=pieces)
-    return stage("views", network, pool, settings.view_schedule)
+
+    def cut(views: list[Sample], count: int) -> list[Sample]:
+        return cut_peaks(network, views, settings.recipe, count=count, side_px=side_px)
+
+    malignant = cut([view for view in parts.views if view.is_malignant], peaks.of_malignant)
+    others = cut([view for view in parts.views if not view.is_malignant], peaks.of_others)
+    return malignant * peaks.malignant_repeats + others
 
 
 def calibrate(network: LesionNetwork, parts: Parts, settings: Settings) -> Calibration:
@@ -186,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with the data sets")
     parser.add_argument("--out", type=Path, required=True, help="ONNX file to write")
     parser.add_argument("--settings", type=Path, default=HERE / "settings.toml")
-    parser.add_argument("--weights", type=Path, help="skip training: a checkpoint of `views`")
+    parser.add_argument("--weights", type=Path, help="skip training: an earlier reference.pt")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)

@@ -47,6 +47,8 @@ class PeakSettings:
     of_malignant: int
     of_others: int
     malignant_repeats: int
+    runs: int
+    """On views, each with a seed of its own; their weights are averaged with the first network's."""
 
 
 @dataclass(frozen=True, kw_only=True)
