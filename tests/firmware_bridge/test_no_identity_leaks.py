@@ -125,6 +125,7 @@ def reception(tmp_path, heard, caplog):
         folder=tmp_path / "unit",
         limits=RoomLimits(reserve_bytes=0, max_waiting_images=10, max_object_bytes=1 << 30),
         desk=Desk(),
+        unit_desk=None,
         waiting_images=lambda: 0,
         arrived=lambda: None,
         anticipate=lambda _: None,
