@@ -96,6 +96,13 @@ class Chronicle:
             ),
         )
 
+    def accession_number(self, study_uid: str) -> str:
+        """The exam's accession number, "" if none was kept."""
+        row = self._connection.execute(
+            "SELECT accession_number FROM exam_identities WHERE study_uid = ?", (study_uid,)
+        ).fetchone()
+        return str(row[0]) if row else ""
+
     def revised(self, flag: ExamFlag, seq: int) -> None:
         """A revision of a flag was queued as `seq`. Priority asks for a person's attention."""
         study_uid = flag.study_instance_uid

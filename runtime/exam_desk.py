@@ -240,7 +240,10 @@ class ExamDesk:
         self._say_views(tx, study_uid, images, judged, stage_ms=stage_ms, now_ms=now_ms)
         revised, flag = revise(exam, images, self._rules, now_ms)
         tx.save_exam(revised, flag)
-        seq = tx.enqueue(self._voice.exam(flag, at_ms=now_ms), now_ms)
+        # The voice says it only where the site has switched that on.
+        accession_number = tx.chronicle.accession_number(study_uid)
+        message = self._voice.exam(flag, at_ms=now_ms, accession_number=accession_number)
+        seq = tx.enqueue(message, now_ms)
         tx.chronicle.revised(flag, seq)
         return flag
 

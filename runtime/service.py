@@ -22,7 +22,7 @@ from runtime.console.console import Console
 from runtime.console.reader import ConsoleReader
 from runtime.exam import ExamRules
 from runtime.exam_desk import ActivePackage, ExamDesk
-from runtime.exam_identity import read_exam_identity
+from runtime.exam_identity import IdentityField, read_exam_identity
 from runtime.housekeeping import keep_house
 from runtime.latency import LatencyBook
 from runtime.ledger import Ledger, LedgerError
@@ -78,6 +78,14 @@ def model_ref(package: Package, *, precision: str, operating_point: str) -> Mode
         threshold=point.threshold,
         precision=precision,
     )
+
+
+def kept_identity(settings: Settings) -> frozenset[IdentityField]:
+    """What is read of an identity at all: what the console shows, and what the site publishes."""
+    published = {IdentityField.ACCESSION_NUMBER}
+    if not settings.identity.publish_accession_number:
+        published = set()
+    return settings.console.shown_identity | published
 
 
 def open_package(settings: Settings) -> Package:
@@ -217,7 +225,7 @@ class Service:
             anticipate=supervisor.anticipate,
             event=event,
             reached=self._reached,
-            identify=partial(read_exam_identity, shown=settings.console.shown_identity),
+            identify=partial(read_exam_identity, shown=kept_identity(settings)),
         )
         publisher = Publisher(
             ledger=ledger,

@@ -48,7 +48,7 @@ class PeakSettings:
     of_others: int
     malignant_repeats: int
     runs: int
-    """On views, each with a seed of its own; their weights are averaged with the first network's."""
+    """On views, each with a seed of its own, before the weights of all are averaged."""
 
 
 @dataclass(frozen=True, kw_only=True)

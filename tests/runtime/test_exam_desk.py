@@ -11,11 +11,12 @@ from models.histogram import ScoreHistogram
 from runtime.exam import ExamRules
 from runtime.exam_desk import ActivePackage, ExamDesk, SpooledObject
 from runtime.exam_flag import Completion
+from runtime.exam_identity import ExamIdentity
 from runtime.intake import Receipt
 from runtime.ledger import Ledger
 from runtime.outcome import Flag, ImageOutcome, JobOutcome
 from runtime.reasons import Reason
-from runtime.voice import Voice
+from runtime.voice import IdentityPolicy, Voice
 from tests.builders import MODEL, header, manifest, result, unassessed
 
 DAY_MS = 86_400_000
@@ -25,18 +26,34 @@ ALL = ("RCC", "LCC", "RMLO", "LMLO")
 class Bench:
     """A desk, its ledger, and a clock that is set by hand."""
 
-    def __init__(self, folder, scope="view", rule="max_view", model=MODEL):
+    def __init__(self, folder, scope="view", rule="max_view", model=MODEL, policy=None):
         self.now_ms = 1_000_000
         self.ledger = Ledger(folder / "ledger.db")
         self.desk = ExamDesk(
             ledger=self.ledger,
-            voice=Voice(site="s", unit="u", boot_id="b", site_key=b"k" * 32),
+            voice=Voice(
+                site="s",
+                unit="u",
+                boot_id="b",
+                site_key=b"k" * 32,
+                identity=policy or IdentityPolicy(),
+            ),
             rules=ExamRules(expected_views=ALL, idle_timeout_ms=60_000, exam_rule=rule),
             active=ActivePackage(manifest=manifest(scope, rule), model=model),
             clock_ms=lambda: self.now_ms,
         )
 
-    def receive(self, view="RCC", *, sop=None, sha="1", study="1.2.3", source="test", **changes):
+    def receive(
+        self,
+        view="RCC",
+        *,
+        sop=None,
+        sha="1",
+        study="1.2.3",
+        source="test",
+        identity=None,
+        **changes,
+    ):
         sop = sop or f"1.2.3.{view.encode().hex(chr(46), 1).replace(chr(46), '')}"
         digits = "".join(c for c in sop if c.isdigit() or c == ".")
         return self.desk.receive(
@@ -47,6 +64,7 @@ class Bench:
                 size_bytes=1,
                 source=source,
                 peer="UNIT",
+                identity=identity or ExamIdentity(),
             )
         )
 
@@ -326,3 +344,16 @@ def test_retention_forgets_old_final_exams_and_nothing_else(bench):
     assert bench.ledger.transact(lambda tx: tx.forget_exams_before(bench.now_ms)) == 1
     assert bench.ledger.transact(lambda tx: tx.exam_images("1.2.3")) == []
     assert len(bench.ledger.transact(lambda tx: tx.exam_images("7.7"))) == 1
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_the_accession_number_leaves_only_where_the_site_says_so(tmp_path, published):
+    """By default no message carries it; switched on, the exam's flag does, and nothing else."""
+    policy = IdentityPolicy(accession_number=published)
+    bench = Bench(tmp_path, policy=policy)
+    bench.receive("RCC", identity=ExamIdentity(accession_number="ACC-1"))
+    bench.judge_next(result(0.1))
+    (exam,) = bench.said("exam")
+    assert exam.get("accession_number") == ("ACC-1" if published else None)
+    assert all("ACC-1" not in json.dumps(m) for m in bench.said() if "revision" not in m)
+    bench.ledger.close()

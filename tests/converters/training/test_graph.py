@@ -9,13 +9,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra [train])")
 
-from converters.training.export import export_onnx  # noqa: E402  (needs torch)
+from converters.training.averaging import average_weights  # noqa: E402  (needs torch)
+from converters.training.export import export_onnx  # noqa: E402
 from converters.training.graph import (  # noqa: E402
     Calibration,
     Pooling,
     SuspicionGraph,
     content_cells,
     pool_logits,
+    view_extent,
 )
 from converters.training.network import LesionNetwork  # noqa: E402
 
@@ -75,3 +77,23 @@ def test_the_onnx_file_gives_what_torch_gives(graph: SuspicionGraph, tmp_path: P
         suspicion, evidence = graph(torch.from_numpy(view))
     np.testing.assert_allclose(found["suspicion"], suspicion.numpy(), atol=1e-4)
     np.testing.assert_allclose(found["evidence"], evidence.numpy(), atol=1e-4)
+
+
+def test_averaged_weights_are_the_mean() -> None:
+    """Of two networks, every weight and batch statistic lies half way."""
+    torch.manual_seed(1)
+    one, other = LesionNetwork(), LesionNetwork()
+    mean = average_weights([one, other])
+    for name, value in mean.state_dict().items():
+        if value.dtype.is_floating_point:
+            expected = (one.state_dict()[name] + other.state_dict()[name]) / 2
+            torch.testing.assert_close(value, expected)
+
+
+def test_a_whole_view_is_told_from_a_piece() -> None:
+    """20 cells of 4.8 mm are a piece (0), 800 a view (1), 228 (52.5 cm2) half way."""
+    content = torch.zeros(3, 1, 48, 32)
+    for row, count in enumerate((20, 800, 228)):
+        content[row].view(-1)[:count] = 1.0
+    extent = view_extent(content, 4.8)[:, 0].tolist()
+    assert extent == pytest.approx([0.0, 1.0, 0.5], abs=0.01)
