@@ -124,7 +124,7 @@ def verify(
     cases = []
     for number, image in enumerate(images, start=1):
         key = _key(image.path)
-        answer = memory.recall(key) if memory else None
+        answer = memory.recall(key) if memory is not None else None
         if answer is None:
             panel.answers = {}
             laterality, reason = _ask(pipeline, panel, manifest, image, options)
@@ -133,7 +133,7 @@ def verify(
                 for name, prediction in panel.answers.items()
             }
             answer = Answer(scores=scores, reason=reason)
-            if memory:
+            if memory is not None:
                 memory.remember(key, answer)
         cases.append(
             Case(

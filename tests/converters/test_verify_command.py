@@ -144,6 +144,8 @@ def test_below_its_margin_no_package_is_made(
     assert "--accept-loss" in said
     assert "verdict: fail; no package was written" in said
     assert not (tmp_path / "out").exists()
+    (remembered,) = (tmp_path / ".out.build").glob("cases-*.jsonl")
+    assert len(remembered.read_text().split()) > IMAGES  # a second try asks no image again
 
 
 def test_the_accepted_loss_and_the_interval_stand_in_the_manifest(package: Path) -> None:
