@@ -21,7 +21,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition, timeout_s: float = 10.0, what: str = "") -> None:
+def wait_until(condition, timeout_s: float = 30.0, what: str = "") -> None:
     """Waits for a condition; AssertionError with `what` if it does not come."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -180,11 +180,11 @@ class RawPeer:
         """Closes the connection without a word."""
         self.assoc.dul.socket._shutdown_socket()
 
-    def wait_until_aborted(self, timeout_s: float = 5.0) -> bool:
+    def wait_until_aborted(self, timeout_s: float = 30.0) -> bool:
         return wait_until(lambda: self.assoc.is_aborted, timeout_s)
 
 
-def wait_until(holds: Callable[[], bool], timeout_s: float = 5.0) -> bool:
+def wait_until(holds: Callable[[], bool], timeout_s: float = 30.0) -> bool:
     """Whether it came to hold in that time."""
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
