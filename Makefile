@@ -53,12 +53,12 @@ $(VENV)/.python:
 
 $(VENV)/.demo: $(VENV)/.python pyproject.toml
 	@echo "installing mammoedge and what the demo needs into $(VENV) (a minute or two the first time)"
-	$(BIN)/pip install --quiet --editable '.[demo]'
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable '.[demo]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.python pyproject.toml
 	@echo "installing mammoedge and what tests and checks need into $(VENV)"
-	$(BIN)/pip install --quiet --editable '.[test,check]'
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable '.[test,check]'
 	@touch $@ $(VENV)/.demo
 
 clean:
