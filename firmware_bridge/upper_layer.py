@@ -19,6 +19,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from pynetdicom.dul import DULServiceProvider
+from pynetdicom.fsm import InvalidEventError
 
 from firmware_bridge.association_limits import (
     MAX_NEGOTIATION_BYTES,
@@ -76,6 +77,11 @@ class SpoolingUpperLayer(DULServiceProvider):  # type: ignore[misc] # pynetdicom
         """Runs until the connection is gone, then removes what was left half received."""
         try:
             super().run_reactor()
+        except InvalidEventError:
+            # Our abort met the peer's, or its hanging up: PS3.8 table 9-10 has no transition for
+            # that, and nothing is left to be said on this connection.
+            if self.socket is not None:
+                self.socket.close()
         finally:
             self.assoc.dimse.discard()
             if not self.assoc.is_established:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -12,6 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from types import ModuleType
 
+OUR_PACKAGES = ("models", "runtime", "firmware_bridge", "converters")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -59,3 +61,15 @@ def browser():
 
     with chromium() as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _our_loggers_speak() -> None:
+    """Libraries of the bench configure logging when they are imported, and silence what is there.
+
+    `logging.config.dictConfig` disables existing loggers by default.
+    """
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.split(".")[0] in OUR_PACKAGES and isinstance(logger, logging.Logger):
+            logger.disabled = False
+    logging.disable(logging.NOTSET)
