@@ -179,7 +179,8 @@ def test_nothing_is_lost_and_nothing_is_doubled(victim, tmp_path, capsys):
             print(
                 f"\n{victim}: {sum(points.values())} kills {dict(points)}, {unit.starts} lives of"
                 f" the unit, {len(finals)} exams, {len(views)} views, {len(seqs)} numbers,"
-                f" {len(subscriber.numbered()) - len(seqs)} delivered twice, lost 0"
+                f" {len(subscriber.numbered()) - len(seqs)} delivered twice,"
+                f" lost {len(keys - set(finals))}"
             )
         assert sum(points.values()) >= KILLS
         assert finals == Counter(dict.fromkeys(keys, 1))
