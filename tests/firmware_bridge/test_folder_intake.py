@@ -143,7 +143,8 @@ def test_two_refused_files_of_one_name_are_both_kept(watch, inbox):
     for _ in range(2):
         (inbox / "a.txt").write_text("no DICOM")
         assert wait_until(lambda: not (inbox / "a.txt").exists(), 10.0)
-    assert len(list((inbox / "refused").glob("a*.txt"))) == 4  # two files, two reasons
+    # Two files, two reasons; the reason is written when its file has arrived there.
+    assert wait_until(lambda: len(list((inbox / "refused").glob("a*.txt"))) == 4, 10.0)
 
 
 def test_without_room_files_wait_where_they_are(watch, receiver, inbox, view_file):
