@@ -49,9 +49,9 @@ build/axe: | system-packages
 build/node: | system-packages build/axe
 	@mkdir -p build
 	@if command -v npm >/dev/null; then \
-	  npm install --silent --no-audit --no-fund --ignore-scripts --prefix build/node @asyncapi/parser@3 mqtt@5 \
-	    || { rm -rf build/node; echo "could not install @asyncapi/parser and mqtt: tests that need them are skipped"; }; \
-	else echo "npm is missing: tests that need @asyncapi/parser and mqtt are skipped"; fi
+	  npm install --silent --no-audit --no-fund --ignore-scripts --prefix build/node @asyncapi/parser@3 ajv@8 mqtt@5 \
+	    || { rm -rf build/node; echo "could not install @asyncapi/parser, ajv and mqtt: tests that need them are skipped"; }; \
+	else echo "npm is missing: tests that need @asyncapi/parser, ajv and mqtt are skipped"; fi
 
 $(VENV)/.python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mammoedge needs Python 3.11 or later")'
