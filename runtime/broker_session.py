@@ -28,6 +28,7 @@ LOG = logging.getLogger(__name__)
 
 STATUS_LOOK_S = 5.0
 CLEARING_S = 60.0
+NOT_AUTHORIZED = 0x87
 PACKET_OVERHEAD_BYTES = 64
 """Fixed header, lengths and properties of our PUBLISH: 40 bytes, rounded up."""
 
@@ -141,6 +142,7 @@ class BrokerSession:
         self._more = True
         self._version = 0
         self.lost: str | None = None
+        self.refusal = ""
         self.born = False
 
     def announce(self) -> None:
@@ -230,7 +232,12 @@ class BrokerSession:
         if flown.what is Cargo.STATUS:
             self.born = self.born or not failed
             if failed:
-                LOG.error("the broker refuses our status: 0x%02x", signal.reason_code)
+                self.refusal = (
+                    f"the broker refuses our status: 0x{signal.reason_code:02x}"
+                    f"{' (not authorized)' if signal.reason_code == NOT_AUTHORIZED else ''};"
+                    " do its access rules and our certificate name this unit?"
+                )
+                LOG.error("%s", self.refusal)
                 self._agenda.said = None
         elif flown.what is Cargo.CLEARING:
             self._agenda.clearing.discard(flown.seq)

@@ -113,6 +113,9 @@ class Ledger:
                     self._path, f"has version {version}, this software writes {LEDGER_VERSION}"
                 )
             connection.executescript(SCHEMA + UNIT_WORD_SCHEMA + CHRONICLE_SCHEMA)
+            connection.execute(
+                "INSERT OR IGNORE INTO meta VALUES ('ledger_id', lower(hex(randomblob(8))))"
+            )
             connection.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
         except sqlite3.Error as error:
             raise LedgerError(self._path, str(error)) from error
@@ -224,6 +227,11 @@ class Ledger:
     def add_event(self, publication: Publication, at_ms: int) -> int:
         """Queues one event by itself; its `seq`."""
         return self.transact(lambda tx: tx.enqueue(publication, at_ms))
+
+    @property
+    def ledger_id(self) -> str:
+        """Made with the file; a ledger that was lost and begun again has another."""
+        return self.transact(lambda tx: tx.meta("ledger_id")) or ""
 
     def last_seq(self) -> int:
         """The highest `seq` ever given, 0 before the first."""

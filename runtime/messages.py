@@ -268,6 +268,9 @@ class EventKind(StrEnum):
     WORKER_RESTARTED = "worker_restarted"
     DISK_LOW = "disk_low"
     DISK_RECOVERED = "disk_recovered"
+    CLOCK_JUMPED = "clock_jumped"
+    NAME_TAKEN = "name_taken"
+    """Another client connected to the broker under this unit's name."""
 
 
 class EventMessage(NumberedMessage):
@@ -327,8 +330,14 @@ class StatusFacts(JudgedBy):
 class StatusMessage(StatusFacts, StandingMessage):
     """Birth, change of state, clean stop, and the will."""
 
+    omitted_when_none: ClassVar[frozenset[str]] = frozenset({"ledger_id"})
     schema_id: Literal["mammoedge.status/1"] = Field(default="mammoedge.status/1", alias="schema")
     state: UnitState
+    ledger_id: Word | None = Field(
+        default=None,
+        description="one ledger's life; `seq` counts within it, and another one begins again at 1",
+        examples=["5f1d3c0a9b7e2468"],
+    )
 
 
 class Latency(Part):

@@ -209,6 +209,7 @@ class Publisher:
                     LOG.info("connected: %s:%d", self._settings.host, self._settings.port)
                     self._backoff.reset()
                     self._connected.set()
+                self._problem = session.refusal or self._problem
                 session.wait()
             if session.lost is None:
                 clean = session.farewell()

@@ -168,6 +168,7 @@ class Service:
             site=settings.unit.site,
             unit=settings.unit.unit,
             boot_id=self._boot_id,
+            ledger_id=ledger.ledger_id,
             site_key=read_site_key(settings.identity.site_key_file),
             identity=IdentityPolicy(
                 accession_number=settings.identity.publish_accession_number,

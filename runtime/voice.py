@@ -77,6 +77,7 @@ class Voice:
     unit: str
     boot_id: str
     site_key: bytes = field(repr=False)
+    ledger_id: str | None = None
     identity: IdentityPolicy = IdentityPolicy()
     exam_expiry_s: int = DAY_S
     event_expiry_s: int = 7 * DAY_S
@@ -297,6 +298,7 @@ class Voice:
             **self._envelope(at_ms),
             **dict(facts),
             last_seq=last_seq,
+            ledger_id=self.ledger_id,
             state=UnitState.OFFLINE if offline else state,
         )
         return Announcement(self.topics.status, message.encode())
