@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.command import Command
+from runtime.contract.commands import ASYNCAPI
 from runtime.site_trust.arguments import add_site_arguments
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ OWN_COMMANDS = (
         add_arguments=_judge_arguments,
         run="runtime.judge_files:judge_command",
     ),
+    ASYNCAPI,
 )
 
 
