@@ -16,6 +16,7 @@ from runtime.broker_connection import BrokerConnection, CannotConnectError, Conn
 from runtime.broker_session import BrokerSession, CommandGate, Providers
 from runtime.delivery import Delivery
 from runtime.ledger import LedgerError
+from runtime.messages import EventKind
 from runtime.site_command import COMMAND_LIMIT_BYTES
 from runtime.token_bucket import TokenBucket
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
+NAME_TAKEN_S = 600.0
+"""So long after somebody else connected under our name the unit says so."""
 COMMANDS_AT_ONCE = 5
 COMMANDS_PER_S = 0.1
 
@@ -65,6 +68,7 @@ class Publisher:
             monotonic=monotonic,
         )
         self._reached = reached
+        self._randomness = randomness
         self._backoff = Backoff(
             first_s=settings.backoff_first_s,
             longest_s=settings.backoff_longest_s,
@@ -87,6 +91,8 @@ class Publisher:
         self._look = threading.Event()
         self._connected = threading.Event()
         self._problem = "not started"
+        self._name_taken_s: float | None = None
+        self._name_lost = False
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def start(self) -> None:
@@ -123,6 +129,12 @@ class Publisher:
         """Why there is no connection, for people; "" while there is one."""
         return "" if self.connected else self._problem
 
+    @property
+    def name_taken(self) -> bool:
+        """Whether another client of late connected to the broker under this unit's name."""
+        taken_s = self._name_taken_s
+        return taken_s is not None and self._providers.monotonic() - taken_s < NAME_TAKEN_S
+
     def wait_connected(self, timeout_s: float) -> bool:
         """Blocks until `connected`, or the time-out; whether it is."""
         return self._connected.wait(timeout_s)
@@ -137,11 +149,32 @@ class Publisher:
                 problem = f"the ledger failed: {error.detail}"
             if self._stop.is_set():
                 break
-            pause_s = self._backoff.next_s()
+            pause_s = self._pause_s()
             if problem != self._problem:
                 LOG.warning("no broker: %s", problem)
             self._problem = problem
             self._stop.wait(pause_s)
+
+    def _pause_s(self) -> float:
+        if not self._name_lost:
+            return self._backoff.next_s()
+        # Two that take the name from each other at once would leave the site with neither.
+        self._name_lost = False
+        return self._randomness.uniform(0.5, 1.0) * self._settings.backoff_longest_s
+
+    def _somebody_has_our_name(self) -> None:
+        if not self.name_taken:
+            now_ms = self._providers.clock_ms()
+            event = self._voice.event(
+                EventKind.NAME_TAKEN,
+                at_ms=now_ms,
+                detail="another client connected to the broker under this unit's name; two units"
+                " with the same settings, or a copy of this one?",
+            )
+            LOG.error("the broker gave this unit's name to another connection")
+            self._ledger.add_event(event, now_ms)
+        self._name_taken_s = self._providers.monotonic()
+        self._name_lost = True
 
     def _one_connection(self) -> str:
         """From connect to the end of the connection; why it ended."""
@@ -217,4 +250,6 @@ class Publisher:
         finally:
             self._connected.clear()
             self._delivery.connection_lost()
+            if session.name_taken:
+                self._somebody_has_our_name()
         return session.lost or "stopped"

@@ -49,10 +49,14 @@ class Unit:
             settings=self._settings,
             clock_ms=now_ms,
             randomness=random.Random(1),
-            status_provider=lambda: StatusFacts(reasons=self.reasons),
+            status_provider=self._status,
             health_provider=HealthFacts,
             reached=self._reached,
         )
+
+    def _status(self) -> StatusFacts:
+        taken = ("name_taken",) if self.publisher.name_taken else ()
+        return StatusFacts(reasons=self.reasons + taken)
 
     def succeed(self) -> Publisher:
         """The next publisher on the same ledger, as after a restart; it is connected."""
