@@ -33,6 +33,8 @@ LOG = logging.getLogger(__name__)
 
 NAME_TAKEN_S = 600.0
 """So long after somebody else connected under our name the unit says so."""
+UNSTABLE_LOSSES, UNSTABLE_S = 3, 300.0
+"""So many connections that the broker closed in that time are no accident."""
 COMMANDS_AT_ONCE = 5
 COMMANDS_PER_S = 0.1
 
@@ -92,7 +94,7 @@ class Publisher:
         self._connected = threading.Event()
         self._problem = "not started"
         self._name_taken_s: float | None = None
-        self._name_lost = False
+        self._losses_s: tuple[float, ...] = ()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def start(self) -> None:
@@ -131,9 +133,25 @@ class Publisher:
 
     @property
     def name_taken(self) -> bool:
-        """Whether another client of late connected to the broker under this unit's name."""
+        """Whether the broker of late gave this unit's name to another client, and said so."""
         taken_s = self._name_taken_s
         return taken_s is not None and self._providers.monotonic() - taken_s < NAME_TAKEN_S
+
+    @property
+    def unstable(self) -> bool:
+        """Whether connections that stood were closed again and again.
+
+        A broker that restarts, or another unit under this name: not every broker says which
+        (Mosquitto 2.0.11 closes without the DISCONNECT of MQTT 5, 3.1.4).
+        """
+        now_s = self._providers.monotonic()
+        return len([s for s in self._losses_s if now_s - s < UNSTABLE_S]) >= UNSTABLE_LOSSES
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Why the site cannot wholly rely on this connection, as reasons of `status`."""
+        faults = (("name_taken", self.name_taken), ("connection_unstable", self.unstable))
+        return tuple(reason for reason, holds in faults if holds)
 
     def wait_connected(self, timeout_s: float) -> bool:
         """Blocks until `connected`, or the time-out; whether it is."""
@@ -156,10 +174,9 @@ class Publisher:
             self._stop.wait(pause_s)
 
     def _pause_s(self) -> float:
-        if not self._name_lost:
+        if not self.faults:
             return self._backoff.next_s()
         # Two that take the name from each other at once would leave the site with neither.
-        self._name_lost = False
         return self._randomness.uniform(0.5, 1.0) * self._settings.backoff_longest_s
 
     def _somebody_has_our_name(self) -> None:
@@ -174,7 +191,6 @@ class Publisher:
             LOG.error("the broker gave this unit's name to another connection")
             self._ledger.add_event(event, now_ms)
         self._name_taken_s = self._providers.monotonic()
-        self._name_lost = True
 
     def _one_connection(self) -> str:
         """From connect to the end of the connection; why it ended."""
@@ -252,4 +268,7 @@ class Publisher:
             self._delivery.connection_lost()
             if session.name_taken:
                 self._somebody_has_our_name()
+            elif session.born and session.lost is not None:
+                losses_s = (*self._losses_s, self._providers.monotonic())
+                self._losses_s = losses_s[-UNSTABLE_LOSSES:]
         return session.lost or "stopped"

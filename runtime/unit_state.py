@@ -28,9 +28,8 @@ def degraded_reasons(parts: Machinery, backlog: Backlog, *, disk_low: bool) -> t
         ("backlog_full", parts.reception.backlog_is_full),
         ("rows_parked", bool(backlog.parked)),
         ("clock_jumped", parts.clock_desk.unsettled),
-        ("name_taken", parts.publisher.name_taken),
     )
-    return tuple(reason for reason, holds in reasons if holds)
+    return tuple(reason for reason, holds in reasons if holds) + parts.publisher.faults
 
 
 def status_facts(
