@@ -143,6 +143,7 @@ class BrokerSession:
         self._version = 0
         self.lost: str | None = None
         self.refusal = ""
+        self.name_taken = False
         self.born = False
 
     def announce(self) -> None:
@@ -220,6 +221,7 @@ class BrokerSession:
                 self._command(signal)
             elif isinstance(signal, Lost):
                 self.lost = signal.reason
+                self.name_taken = signal.name_taken
         oldest = next(iter(self._in_flight.values()), None)
         if oldest and self._providers.monotonic() - oldest.sent_at_s > self._patience_s:
             self.lost = "the broker acknowledges nothing"
@@ -352,7 +354,10 @@ class BrokerSession:
         """
         if now_s < self._agenda.clearing_s or self._room < 1:
             return
-        expired = self._ledger.retained_topics_to_clear(self._providers.clock_ms())
+        now_ms = self._providers.clock_ms()
+        expired = self._ledger.retained_topics_to_clear(now_ms)
+        if self._providers.clock_ms() < now_ms:
+            return  # the clock was set back meanwhile: what is due is asked again
         due = [(topic, seq) for topic, seq in expired if seq not in self._agenda.clearing]
         for topic, seq in due[: self._room]:
             self._agenda.clearing.add(seq)

@@ -464,6 +464,26 @@ class LedgerTransaction:
             (package_sha256, precision, package_sha256, precision),
         ).rowcount
 
+    # --- the clock -------------------------------------------------------------------------------
+
+    def times_kept(self) -> list[str]:
+        """TABLE.COLUMN of every time in the ledger: by its schema, so that none is forgotten."""
+        return [
+            f"{table}.{column}"
+            for table, column in self._connection.execute(
+                "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c"
+                " WHERE t.type = 'table' AND c.type = 'INTEGER' AND c.name GLOB '*_ms'"
+            )
+        ]
+
+    def shift_times(self, by_ms: int) -> None:
+        """Every time that the ledger keeps is moved with a clock that was set; payloads stay."""
+        for table, column in (name.split(".") for name in self.times_kept()):
+            self._connection.execute(
+                f'UPDATE "{table}" SET "{column}" = "{column}" + ? WHERE "{column}" NOTNULL',  # noqa: S608 - our own schema's names
+                (by_ms,),
+            )
+
     # --- retention -------------------------------------------------------------------------------
 
     def spooled_before(self, at_ms: int, limit: int = 200) -> list[tuple[int, str]]:

@@ -30,28 +30,23 @@ def init(folder: Path, *arguments: str, check: bool = True) -> subprocess.Comple
 class SiteBroker(Mosquitto):
     """Debian's Mosquitto with the files of a site folder; it only logs more."""
 
-    def __init__(self, site: Path, *, port: int, prefix: tuple[str, ...] = ()) -> None:
+    def __init__(self, site: Path, *, port: int) -> None:
         self.port = port
         self.folder = site / "broker"
         self.process = None
-        self._prefix = prefix
+        self.prefix = ()
         self._configuration = self.folder / "test.conf"
         shipped = (self.folder / "mosquitto.conf").read_text()
         # Started as root it would change to the user mosquitto, who cannot read our folder.
         self._configuration.write_text(shipped + "\nuser root\nlog_type debug\n")
 
-    @property
-    def log(self) -> str:
-        """What the broker said."""
-        return (self.folder / "mosquitto.log").read_text()
-
     def wait_log(self, *texts: str) -> None:
         """Until one of its lines holds all of these."""
 
         def said() -> bool:
-            return any(all(text in line for text in texts) for line in self.log.splitlines())
+            return any(all(text in line for text in texts) for line in self.log().splitlines())
 
-        wait_until(said, 10, f"a line with {texts} in the broker's log:\n{self.log[-2000:]}")
+        wait_until(said, 10, f"a line with {texts} in the broker's log:\n{self.log()[-2000:]}")
 
 
 def secured_site(folder: Path, *units: str) -> SiteBroker:
