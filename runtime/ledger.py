@@ -112,7 +112,9 @@ class Ledger:
                 raise LedgerError(
                     self._path, f"has version {version}, this software writes {LEDGER_VERSION}"
                 )
-            connection.executescript(SCHEMA + UNIT_WORD_SCHEMA + CHRONICLE_SCHEMA)
+            # One transaction: else each statement is a commit, with an fsync of its own.
+            tables = SCHEMA + UNIT_WORD_SCHEMA + CHRONICLE_SCHEMA
+            connection.executescript(f"BEGIN; {tables} COMMIT")
             connection.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
         except sqlite3.Error as error:
             raise LedgerError(self._path, str(error)) from error
