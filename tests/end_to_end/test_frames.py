@@ -96,7 +96,7 @@ def test_a_c_firmware_sends_an_exam_and_hears_its_flag(example, playing, light, 
     said = f"flag {flag} revision {final['revision']} score {final['score']:.6f}"
     assert lines[-1] == said
     assert len(events(subscriber, "exposure")) == 4
-    assert events(subscriber, "detector")[0]["data"] == {"temperature_c": 31.5}
+    assert events(subscriber, "detector")[0]["data"] == {"temperature_c": 31.5, "state": "ready"}
     assert unit.stop() == 0
 
 

@@ -206,7 +206,7 @@ def test_many_exams_in_a_row_do_not_make_the_service_grow(tmp_path):
 
     The bench does the same with 1,000 (`python -m tests.bench.soak`).
     """
-    report = soak(tmp_path, exams=300, units=10)
+    report = soak(tmp_path, exams=300, units=10, warm_up=200)
     assert report["images_without_outcome"] == 0
     assert (report["total"]["lost"], report["total"]["refused"]) == (0, 0)
     assert len(report["units_done_s"]) == 10

@@ -70,10 +70,12 @@ def open_socket(receiver, ledger, tmp_path):
     )
 
     def start(**settings):
-        many = {"connects_at_once": 1000, "connects_per_s": 1000}
-        intake = FrameIntake(
-            FrameIntakeSettings(socket=tmp_path / "frames.sock", **(many | settings))
-        )
+        usual = {
+            "socket": tmp_path / "frames.sock",
+            "connects_at_once": 1000,
+            "connects_per_s": 1000,
+        }
+        intake = FrameIntake(FrameIntakeSettings(**(usual | settings)))
         intake.start(receiver)
         intakes.append(intake)
         return SimpleNamespace(
