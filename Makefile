@@ -2,7 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SYSTEM_PACKAGES := mosquitto dcmtk dicom3tools gcc libc6-dev chromium fonts-dejavu-core
+# Most tests wait for a peer more than they compute: three at once on two cores. One file stays in
+# one process, so that its peers are started once.
+TEST_PROCESSES ?= 3
+SYSTEM_PACKAGES := mosquitto faketime dcmtk dicom3tools gcc libc6-dev chromium fonts-dejavu-core
 
 .PHONY: demo test check bench soak clean system-packages
 
@@ -10,7 +13,7 @@ demo: $(VENV)/.demo
 	$(BIN)/mammoedge demo
 
 test: $(VENV)/.test system-packages build/axe build/node
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

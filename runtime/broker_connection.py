@@ -39,6 +39,7 @@ LOG = logging.getLogger(__name__)
 NO_LIMIT_RECEIVE_MAXIMUM = 65_535
 """What holds if the CONNACK names none (MQTT 5, 3.2.2.3.3)."""
 DISCONNECT_WITH_WILL = 0x04
+SESSION_TAKEN_OVER = 0x8E
 POLL_MS = 500
 # What paho's parser raises on bytes that are no MQTT; its own MalformedPacket it handles itself.
 PARSE_FAULTS = (
@@ -67,6 +68,8 @@ class Lost:
     """The connection is over, or never came about."""
 
     reason: str
+    name_taken: bool = False
+    """The broker gave our client id to another connection (MQTT 5, 3.1.4)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +150,7 @@ class BrokerConnection:
         self._accept = accept
         self._end_reason = "connection closed"
         self._abandoned = False
+        self._name_taken = False
         self._poke_in, self._poke_out = socket.socketpair()
         self._poke_in.settimeout(0)
         self._poke_out.settimeout(0)
@@ -261,7 +265,7 @@ class BrokerConnection:
             # However this thread ends, the publisher hears of it; a dead thread behind a live
             # socket would look like a broker that never answers.
             self._close_client_socket()
-            self._say(Lost(reason=self._end_reason))
+            self._say(Lost(reason=self._end_reason, name_taken=self._name_taken))
 
     def _turn(self) -> bool:
         """One round of the network; False when the connection is over."""
@@ -368,6 +372,7 @@ class BrokerConnection:
     ) -> None:
         if not self._abandoned:
             self._end_reason = f"connection lost: {reason}"
+            self._name_taken = reason.value == SESSION_TAKEN_OVER
 
     def _on_publish(
         self, _c: mqtt.Client, _u: Any, mid: int, reason: ReasonCode, _p: Properties

@@ -66,6 +66,10 @@ class OutboxLedger(Protocol):
         """Counts of waiting and parked rows."""
         ...
 
+    def add_event(self, publication: Publication, at_ms: int) -> int:
+        """Queues one event by itself; its number."""
+        ...
+
     def wait_for_rows(self, after_version: int, timeout_s: float) -> int:
         """Blocks until rows were added, or `wake`, after that version; the version then."""
         ...
@@ -118,8 +122,10 @@ class Delivery:
         now_s = self._monotonic()
         self._held = {seq: due_s for seq, due_s in self._held.items() if due_s > now_s}
         skip = {*self._in_flight, *self._settled, *self._held}
-        now_ms = self._clock_ms()
+        before_ms = self._clock_ms()
         rows = self._ledger.waiting(min(limit, READ_AHEAD), skip=skip)
+        # A clock that is set while we read must not make a row look older than it is.
+        now_ms = min(before_ms, self._clock_ms())
         return [self._outgoing(row, now_ms) for row in rows]
 
     def _outgoing(self, row: OutboxRow, now_ms: int) -> Outgoing:

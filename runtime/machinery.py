@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from models.histogram import ScoreHistogram
     from models.package import Package
     from runtime.acknowledgement import AcknowledgementDesk
+    from runtime.clock_desk import ClockDesk
     from runtime.console.console import Console
     from runtime.exam_desk import ExamDesk
     from runtime.intake import Intake
@@ -34,3 +35,4 @@ class Machinery:
     reference: ScoreHistogram
     acknowledgement: AcknowledgementDesk
     console: Console | None
+    clock_desk: ClockDesk

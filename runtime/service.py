@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from models.package import load_package
 from runtime.acknowledgement import AcknowledgementDesk
+from runtime.clock_desk import ClockDesk
 from runtime.console.box import Box, Link, box_of
 from runtime.console.console import Console
 from runtime.console.reader import ConsoleReader
@@ -34,6 +35,7 @@ from runtime.reception import Reception, RoomLimits
 from runtime.settings import Settings, SettingsError, load_settings
 from runtime.site_key import read_site_key
 from runtime.supervisor import WORKER_COMMAND, Supervisor, WorkerLimits
+from runtime.unit_clock import UnitClock
 from runtime.unit_desk import UnitDesk
 from runtime.unit_state import MEGABYTE, degraded_reasons, free_mb, health_facts, status_facts
 from runtime.voice import IdentityPolicy, Voice
@@ -60,11 +62,6 @@ DRAIN_S = 20.0
 def intake_types() -> dict[str, type[Intake]]:
     """The intakes that are installed, by name."""
     return {point.name: point.load() for point in entry_points(group="mammoedge.intakes")}
-
-
-def clock_ms() -> int:
-    """Milliseconds since the epoch, UTC."""
-    return time.time_ns() // 1_000_000
 
 
 def model_ref(package: Package, *, precision: str, operating_point: str) -> ModelRef:
@@ -143,6 +140,7 @@ class Service:
         self._disk_low = False
         self._broker_away_since_ms: int | None = None
         self._boot_id = secrets.token_hex(8)
+        self._clock = UnitClock()
         self._closing = ExitStack()
         self._listening: list[Intake] = []
         self._parts = self._build()
@@ -150,7 +148,7 @@ class Service:
     # --- wiring ----------------------------------------------------------------------------------
 
     def _build(self) -> Machinery:
-        settings = self._settings
+        settings, clock_ms = self._settings, self._clock.now_ms
         package = open_package(settings)
         package.precision(settings.model.precision)
         try:
@@ -168,6 +166,7 @@ class Service:
             site=settings.unit.site,
             unit=settings.unit.unit,
             boot_id=self._boot_id,
+            ledger_id=ledger.ledger_id,
             site_key=read_site_key(settings.identity.site_key_file),
             identity=IdentityPolicy(
                 accession_number=settings.identity.publish_accession_number,
@@ -255,10 +254,11 @@ class Service:
             reference=package.score_histogram(),
             acknowledgement=acknowledgement,
             console=self._console(ledger, acknowledgement) if settings.console.enabled else None,
+            clock_desk=ClockDesk(clock=self._clock, ledger=ledger, voice=voice),
         )
 
     def _console(self, ledger: Ledger, acknowledgement: AcknowledgementDesk) -> Console:
-        settings = self._settings
+        settings, clock_ms = self._settings, self._clock.now_ms
         console = Console(
             settings.console,
             reader=ConsoleReader(
@@ -288,7 +288,7 @@ class Service:
 
     def _box(self, backlog: Backlog) -> Box:
         """What the console says of us; called by one thread."""
-        parts, now_ms = self._parts, clock_ms()
+        parts, now_ms = self._parts, self._clock.now_ms()
         connected = parts.publisher.connected
         self._broker_away_since_ms = None if connected else self._broker_away_since_ms or now_ms
         return box_of(
@@ -323,6 +323,7 @@ class Service:
                 parts.ledger.transact(lambda tx: tx.spooled_paths()),
                 ledger_is_new=parts.ledger.last_seq() == 0,
             )
+            parts.clock_desk.open()
             open_jobs = parts.desk.adopt_open_work()
             LOG.info("ledger open: jobs=%d unanswered_files=%d", open_jobs, swept)
             try:
@@ -337,7 +338,7 @@ class Service:
 
     def _start(self) -> None:
         parts = self._parts
-        now_ms = clock_ms()
+        now_ms = self._clock.now_ms()
         self._check_room()
         parts.supervisor.start()
         if parts.console is not None:
@@ -363,11 +364,13 @@ class Service:
             self._look_after_threads()
             pause_s = min(ROOM_CHECK_S, self._settings.exam.idle_timeout_s)
             try:
+                if parts.clock_desk.look():
+                    parts.publisher.announce()
                 self._check_room()
                 parts.desk.time_out_idle()
                 self._attend_console()
-                if time.monotonic() >= next_housekeeping:
-                    keep_house(parts, self._settings, clock_ms())
+                if time.monotonic() >= next_housekeeping and not parts.clock_desk.unsettled:
+                    keep_house(parts, self._settings, self._clock.now_ms())
                     next_housekeeping = time.monotonic() + HOUSEKEEPING_S
                 timeout_ms = parts.desk.next_timeout_ms()
             except (LedgerError, OSError) as error:
@@ -375,7 +378,8 @@ class Service:
                 LOG.error("%s", error)  # noqa: TRY400 - no defect of ours
                 timeout_ms = None
             if timeout_ms is not None:
-                pause_s = min(pause_s, max(0.0, (timeout_ms - clock_ms()) / 1000) + 0.005)
+                left_ms = timeout_ms - self._clock.now_ms()
+                pause_s = min(pause_s, max(0.0, left_ms / 1000) + 0.005)
             if select.select([self._stopped], [], [], pause_s)[0]:
                 return
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.site_key import write_site_key
+from runtime.site_trust.arguments import is_about_a_site
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -72,6 +73,10 @@ sound = false
 # key_file = "console.key"
 # token_file = "console.token"   # at least 32 characters; asked for once per browser
 
+[drift]                  # what images look like, against the unit's own first ones
+baseline_images = 400    # where the package's reference.json has no descriptors
+# baseline_since = 2026-11-22   # begin anew with the images of that day: a scanner was changed
+
 [intake.dicom]           # DICOM Storage, Verification, MPPS, Storage Commitment SCP
 ae_title = "MAMMOEDGE"
 host = "0.0.0.0"
@@ -112,7 +117,14 @@ def unit_toml(*, site: str, unit: str, package: Path, allow_unsigned: bool) -> s
 
 
 def init_command(arguments: Namespace) -> int:
-    """Writes unit.toml and site.key; 1 if a unit.toml is there and must stay."""
+    """Writes unit.toml and site.key; 1 if a unit.toml is there and must stay.
+
+    With the options of a site it works on the site's folder instead.
+    """
+    if is_about_a_site(arguments):
+        from runtime.site_trust.command import site_command
+
+        return site_command(arguments)
     folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "unit.toml"
@@ -122,7 +134,10 @@ def init_command(arguments: Namespace) -> int:
     package = reference_package()
     signed = (package / "manifest.sig").exists()
     text = unit_toml(
-        site=arguments.site, unit=arguments.unit, package=package, allow_unsigned=not signed
+        site=arguments.site or "my-site",
+        unit=arguments.unit,
+        package=package,
+        allow_unsigned=not signed,
     )
     file.write_text(text, encoding="utf-8")
     print(f"{file}: written")

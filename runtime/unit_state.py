@@ -27,8 +27,9 @@ def degraded_reasons(parts: Machinery, backlog: Backlog, *, disk_low: bool) -> t
         ("disk_low", disk_low),
         ("backlog_full", parts.reception.backlog_is_full),
         ("rows_parked", bool(backlog.parked)),
+        ("clock_jumped", parts.clock_desk.unsettled),
     )
-    return tuple(reason for reason, holds in reasons if holds)
+    return tuple(reason for reason, holds in reasons if holds) + parts.publisher.faults
 
 
 def status_facts(

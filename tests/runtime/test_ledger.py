@@ -87,3 +87,15 @@ def test_wait_for_rows_sees_a_commit(ledger):
     version = ledger.wait_for_rows(-1, 0)
     ledger.add_event(event(), 1000)
     assert ledger.wait_for_rows(version, 5) > version
+
+
+def test_a_ledger_that_was_lost_begins_another_life(tmp_path):
+    """The same file keeps its id over restarts; a new file under the same unit has another."""
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        first = ledger.ledger_id
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        assert ledger.ledger_id == first
+    (tmp_path / "ledger.db").unlink()
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        assert first != ledger.ledger_id
+        assert len(ledger.ledger_id) == 16
