@@ -62,7 +62,8 @@ CREATE TABLE IF NOT EXISTS outbox (
     expires_at_ms INTEGER NOT NULL, refusals INTEGER NOT NULL DEFAULT 0,
     delivered_at_ms INTEGER, parked_at_ms INTEGER, superseded INTEGER NOT NULL DEFAULT 0,
     replayed INTEGER NOT NULL DEFAULT 0, cleared INTEGER NOT NULL DEFAULT 0) STRICT;
-CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox (seq)
+DROP INDEX IF EXISTS outbox_waiting;
+CREATE INDEX IF NOT EXISTS outbox_turn ON outbox (replayed, seq)
     WHERE delivered_at_ms IS NULL AND parked_at_ms IS NULL;
 CREATE INDEX IF NOT EXISTS outbox_parked ON outbox (parked_at_ms) WHERE parked_at_ms NOTNULL;
 CREATE INDEX IF NOT EXISTS outbox_retained ON outbox (topic, seq) WHERE retained = 1;
