@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.command import Command
+from runtime.contract.commands import ASYNCAPI
+from runtime.site.commands import TAIL, WATCH
 from runtime.site_trust.arguments import add_site_arguments
 
 if TYPE_CHECKING:
@@ -85,6 +87,9 @@ OWN_COMMANDS = (
         add_arguments=_judge_arguments,
         run="runtime.judge_files:judge_command",
     ),
+    ASYNCAPI,
+    WATCH,
+    TAIL,
 )
 
 
