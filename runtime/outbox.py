@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -83,8 +84,9 @@ class Outbox:
         rows = self._connection.execute(
             "SELECT seq, kind, topic, payload, retained, at_ms, expires_at_ms, refusals,"
             " superseded, replayed FROM outbox"
-            " WHERE delivered_at_ms IS NULL AND parked_at_ms IS NULL ORDER BY seq LIMIT ?",
-            (limit + len(skip),),
+            " WHERE delivered_at_ms IS NULL AND parked_at_ms IS NULL"
+            " AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT ?",
+            (json.dumps(list(skip)), limit),
         )
         return [
             OutboxRow(
@@ -111,8 +113,7 @@ class Outbox:
                 superseded,
                 replayed,
             ) in rows
-            if seq not in skip
-        ][:limit]
+        ]
 
     def current_after(
         self, seq: int, kinds: Sequence[Kind], now_ms: int, limit: int
