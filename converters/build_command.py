@@ -16,7 +16,8 @@ from converters.errors import BenchFaultError
 from converters.evaluation import EvaluationOptions
 from converters.golden_sources import phantom_cases
 from converters.importing import ImportedModel, import_model
-from converters.packaging import Order, package, save_ir
+from converters.ir_files import save_ir
+from converters.packaging import Order, package
 from converters.progress import progress_bar
 from converters.proof import Margin, Proof
 from converters.quantization import overflow_fix_for, processor_flags, quantize_int8

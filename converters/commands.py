@@ -189,6 +189,15 @@ def _benchmark_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="nothing on stdout but one JSON line")
 
 
+def _explain_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder or .zip")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the new package")
+    parser.add_argument("--version", help="of the new package (the old one's, and +evidence)")
+    parser.add_argument("--sign", type=Path, metavar="KEY", help="private key of `keygen`")
+    parser.add_argument("--threads", type=int, help="CPU threads (OpenVINO's choice)")
+    parser.add_argument("--json", action="store_true", help="nothing on stdout but one JSON line")
+
+
 def _inspect_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder or .zip")
     parser.add_argument("--json", action="store_true", help="the manifest as JSON")
@@ -243,6 +252,12 @@ BENCHMARK = Command(
     help="latency and throughput of a package here, beside OpenVINO's benchmark_app",
     add_arguments=_benchmark_arguments,
     run="converters.benchmark_command:run",
+)
+EXPLAIN = Command(
+    name="explain",
+    help="add an evidence map to a classifier, checked against occlusion",
+    add_arguments=_explain_arguments,
+    run="converters.explain_command:run",
 )
 INSPECT = Command(
     name="inspect",

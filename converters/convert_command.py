@@ -14,10 +14,10 @@ from converters.calibration import read_calibration
 from converters.errors import BenchFaultError
 from converters.evaluation import EvaluationOptions
 from converters.importing import import_model
+from converters.ir_files import save_ir
 from converters.labels import Labels
 from converters.layers import executed_layers
 from converters.package_writer import staged
-from converters.packaging import save_ir
 from converters.progress import progress_bar
 from converters.quantization import overflow_fix_for, processor_flags, quantize_int8
 from converters.recipe import read_recipe
