@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from converters.command_guard import DONE, FAIL, guarded
 from converters.explaining import AGREEMENT_BOUND, explain
 from converters.progress import progress_bar
-from models.package import MINIMUM_GOLDEN_CASES, load_package
+from models.package import MINIMUM_GOLDEN_CASES, SIGNATURE, load_package
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -23,6 +23,7 @@ def run(arguments: Namespace) -> int:
 
 def _run(arguments: Namespace, scratch: Path) -> int:
     package = load_package(arguments.package, allow_unsigned=True, store=scratch)
+    was_signed = (package.folder / SIGNATURE).is_file()
     pairs = len(package.manifest.precisions) * max(
         MINIMUM_GOLDEN_CASES, sum(1 for _ in package.golden_cases())
     )
@@ -37,7 +38,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
     verdict = "weak" if explanation.weak else "pass"
     if not arguments.json:
         print("\n".join([explanation.package.manifest.label, *explanation.lines()]))
-        if package.signed or (package.folder / "manifest.sig").is_file():
+        if was_signed:
             signed = (
                 "with the given key" if arguments.sign else "dropped: --sign KEY signs it again"
             )

@@ -16,6 +16,7 @@ from converters.ir_files import save_ir
 from converters.package_writer import staged, write_package_files
 from converters.quantization import TargetCpu, overflow_fix_for, processor_flags, quantize_int8
 from converters.report import Reported, report_html
+from converters.subjects import subjects_of
 from converters.verification import Verification, verify
 from models.golden import GoldenCase, GoldenImage, GoldenRecord, sample_input
 from models.histogram import ScoreHistogram
@@ -279,7 +280,7 @@ def _prove(order: Order, manifest: Manifest, graphs: dict[str, Graph]) -> Verifi
         manifest,
         order.model.run_source,
         engines,
-        proof.images,
+        subjects_of(manifest, proof.labels, proof.options),
         proof.options,
         memory=proof.memory,
         progress=proof.progress,

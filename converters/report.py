@@ -243,7 +243,8 @@ def _figure(case: Case, precision: str, point: str, threshold: float) -> str:
         f" {threshold:.3f}<br>source {case.scores[SOURCE]:.4f},"
         f" {escape(precision)} {case.scores[precision]:.4f}"
     )
-    return f"<figure>{_preview(case.path)}<figcaption>{caption}</figcaption></figure>"
+    pictures = "".join(_preview(path) for path in case.paths)
+    return f"<figure>{pictures}<figcaption>{caption}</figcaption></figure>"
 
 
 def _preview(path: Path) -> str:
