@@ -13,6 +13,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from runtime.arrival_rows import SCHEMA as ARRIVAL_SCHEMA
 from runtime.chronicle import CHRONICLE_SCHEMA
 from runtime.ledger_rows import LedgerTransaction
 from runtime.outbox import Backlog, OutboxRow
@@ -113,7 +114,7 @@ class Ledger:
                     self._path, f"has version {version}, this software writes {LEDGER_VERSION}"
                 )
             # One transaction: else each statement is a commit, with an fsync of its own.
-            tables = SCHEMA + UNIT_WORD_SCHEMA + CHRONICLE_SCHEMA
+            tables = SCHEMA + UNIT_WORD_SCHEMA + CHRONICLE_SCHEMA + ARRIVAL_SCHEMA
             connection.executescript(f"BEGIN; {tables} COMMIT")
             connection.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
         except sqlite3.Error as error:
