@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from converters.card import write_card
 from converters.errors import BenchFaultError
 from converters.graph_run import compile_on_cpu, score_with
+from converters.ir_files import save_ir
 from converters.package_writer import staged, write_package_files
 from converters.quantization import TargetCpu, overflow_fix_for, processor_flags, quantize_int8
 from converters.report import Reported, report_html
+from converters.subjects import subjects_of
 from converters.verification import Verification, verify
 from models.golden import GoldenCase, GoldenImage, GoldenRecord, sample_input
 from models.histogram import ScoreHistogram
@@ -132,13 +134,6 @@ def package(order: Order, out: Path) -> Package:
         if model.source_sha256 != written.source.sha256:
             raise BenchFaultError([f"{model.source.name}: changed while it was packaged"])
     return load_package(out, allow_unsigned=True)
-
-
-def save_ir(graph: Any, folder: Path, name: str) -> None:
-    """Write `NAME.xml` and `NAME.bin`; every precision but fp32 keeps its weights in 16 bits."""
-    import openvino
-
-    openvino.save_model(graph, str(folder / f"{name}.xml"), compress_to_fp16=name != "fp32")
 
 
 def _graph_for(order: Order, name: str) -> Any:
@@ -285,7 +280,7 @@ def _prove(order: Order, manifest: Manifest, graphs: dict[str, Graph]) -> Verifi
         manifest,
         order.model.run_source,
         engines,
-        proof.images,
+        subjects_of(manifest, proof.labels, proof.options),
         proof.options,
         memory=proof.memory,
         progress=proof.progress,

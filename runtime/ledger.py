@@ -13,6 +13,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from runtime.arrival_rows import SCHEMA as ARRIVAL_SCHEMA
 from runtime.chronicle import CHRONICLE_SCHEMA
 from runtime.descriptor_rows import DESCRIPTOR_SCHEMA
 from runtime.ledger_rows import LedgerTransaction
@@ -115,7 +116,9 @@ class Ledger:
                     self._path, f"has version {version}, this software writes {LEDGER_VERSION}"
                 )
             # One transaction: else each statement is a commit, with an fsync of its own.
-            tables = SCHEMA + UNIT_WORD_SCHEMA + CHRONICLE_SCHEMA + DESCRIPTOR_SCHEMA
+            tables = (
+                SCHEMA + UNIT_WORD_SCHEMA + CHRONICLE_SCHEMA + ARRIVAL_SCHEMA + DESCRIPTOR_SCHEMA
+            )
             name = "INSERT OR IGNORE INTO meta VALUES ('ledger_id', lower(hex(randomblob(8))));"
             connection.executescript(f"BEGIN; {tables} {name} COMMIT")
             connection.execute(f"PRAGMA user_version = {LEDGER_VERSION}")

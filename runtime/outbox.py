@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -87,8 +88,8 @@ class Outbox:
             "SELECT seq, kind, topic, payload, retained, at_ms, expires_at_ms, refusals,"
             " superseded, replayed FROM outbox"
             " WHERE delivered_at_ms IS NULL AND parked_at_ms IS NULL"
-            " ORDER BY replayed, seq LIMIT ?",
-            (limit + len(skip),),
+            " AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY replayed, seq LIMIT ?",
+            (json.dumps(list(skip)), limit),
         )
         return [
             OutboxRow(
@@ -115,8 +116,7 @@ class Outbox:
                 superseded,
                 replayed,
             ) in rows
-            if seq not in skip
-        ][:limit]
+        ]
 
     def current_after(
         self, seq: int, kinds: Sequence[Kind], now_ms: int, limit: int

@@ -23,6 +23,8 @@ use_identity_as_username true
 allow_anonymous false
 acl_file {folder}/acl
 set_tcp_nodelay true
+# Rows under way at once, to and from each client: a backlog drains as fast as it is answered.
+max_inflight_messages 100
 
 # Larger packets end the connection (MQTT 5, 3.1.2.11.4).
 max_packet_size {packet_limit}
