@@ -187,7 +187,7 @@ class UnitPicture:
         word = Word(
             boot_id=said.boot_id,
             at_ms=utc_ms(said.at),
-            ledger_id=said.ledger_id if isinstance(said, StatusMessage) else None,
+            ledger_id=self._ledger_of(said),
             offline=isinstance(said, StatusMessage) and said.state is UnitState.OFFLINE,
             retained=retained,
         )
@@ -196,8 +196,9 @@ class UnitPicture:
             self.counts["stale"] += 1
             return []
         changes = self._who_speaks(word, speaker, said.last_seq, at_ms)
-        self._heard(retained=retained, at_ms=at_ms)
         if not word.offline:
+            # `offline` may be the broker's word, not the unit's: the will.
+            self._heard(retained=retained, at_ms=at_ms)
             self._last_word(said, retained=retained, at_ms=at_ms)
         kind = ChangeKind.HEALTH
         if isinstance(said, StatusMessage):
@@ -309,6 +310,10 @@ class UnitPicture:
                 # Heard live, so everything after it is said to us.
                 self.book.claim(said.last_seq + 1)
 
+    def _ledger_of(self, said: StatusMessage | HealthMessage) -> str | None:
+        own = said.ledger_id if isinstance(said, StatusMessage) else None
+        return own or self._lives.ledger_of(said.boot_id)
+
     def _is_of_another_ledger(self, said: NumberedMessage) -> bool:
         own, its = self._now.ledger_id, self._lives.ledger_of(said.boot_id)
         return self._now.is_of_before(said) or (None not in (own, its) and own != its)
@@ -341,6 +346,7 @@ class UnitPicture:
         before = self._ledgers.get(word.ledger_id or "")
         if before is not None and not anew:
             self._now = before
+            self._ledgers.move_to_end(word.ledger_id or "")
         else:
             self._now = self._new_generation(word.ledger_id)
             self._now.begins_after, self._now.former_boots = last_seq, former
