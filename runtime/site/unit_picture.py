@@ -90,6 +90,8 @@ class UnitPicture:
         self.boots: OrderedDict[str, int] = OrderedDict()
         """Its starts, the current one last, and the newest `at` of each, ms."""
         self.generation = 1
+        self.ledger_id: str | None = None
+        """The ledger that `seq` counts in, as `status` names it."""
         self.book = _new_book(limits)
         self.exams: OrderedDict[str, ExamMessage] = OrderedDict()
         self.views: OrderedDict[tuple[str, str], ViewMessage] = OrderedDict()
@@ -372,14 +374,25 @@ class UnitPicture:
             self.counts["two_units"] += 1
             changes.append(self._change(ChangeKind.TWO_UNITS, at_ms, detail=f"boot_id {boot}"))
         first_word = newest_ms is None and current is not None
-        if (fresh or first_word) and not _is_offline(said) and said.last_seq < self.book.highest:
+        if (fresh or first_word) and not _is_offline(said):
+            other_ledger = self._other_ledger(said)
             # A unit counts before it speaks, and what it says stays in order on its way.
-            changes.append(self._restart(boot, said.last_seq, at_ms))
+            if other_ledger or said.last_seq < self.book.highest:
+                changes.append(self._restart(boot, said.last_seq, at_ms))
+            if other_ledger:
+                self.book.claim(1)  # nothing of it was heard, however far it has counted
         boots[boot] = max(said_ms, newest_ms or said_ms)
         boots.move_to_end(boot)
         while len(boots) > self._limits.boots:
             boots.popitem(last=False)
         return changes
+
+    def _other_ledger(self, said: StatusMessage | HealthMessage) -> bool:
+        """Whether a status names another ledger than the one before, and keeps its name."""
+        if not isinstance(said, StatusMessage) or said.ledger_id is None:
+            return False
+        before, self.ledger_id = self.ledger_id, said.ledger_id
+        return before not in (None, said.ledger_id)
 
     def _restart(self, boot: str, last_seq: int, at_ms: int) -> Change:
         detail = f"after {self.book.highest} the unit counts on from {last_seq}"
