@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from models.errors import PackageRefusedError
 from runtime.broker_connection import BrokerConnection, CannotConnectError, Connected, Lost
 from runtime.certificate_end import SOON_DAYS, days_left
-from runtime.console.catalogue import CatalogueError, load_catalogues
+from runtime.console.console import PACKAGE
 from runtime.console.gate import TokenRefusedError, read_token
 from runtime.devices import NoUsableDeviceError
 from runtime.publication import Announcement
@@ -26,6 +26,7 @@ from runtime.settings import SettingsError, load_settings
 from runtime.site_key import SiteKeyError, read_site_key
 from runtime.topics import Topics
 from runtime.unit_clock import wall_ms
+from runtime.web.catalogue import CatalogueError, load_catalogues
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -190,7 +191,7 @@ def check_console(settings: Settings) -> Iterator[Verdict]:
     if not console.enabled:
         return
     try:
-        load_catalogues()
+        load_catalogues(PACKAGE)
         if console.token_file is not None:
             read_token(console.token_file)
     except (CatalogueError, TokenRefusedError) as error:

@@ -24,6 +24,7 @@ from pydantic import (
 
 from runtime.broker_settings import BrokerSettings
 from runtime.console.settings import ConsoleSettings
+from runtime.drift_settings import DriftSettings
 from runtime.sparkplug.settings import SparkplugSettings
 from runtime.topics import SiteName, UnitName
 
@@ -146,6 +147,7 @@ class FileSettings(Section):
     expiry: ExpirySettings = ExpirySettings()
     console: ConsoleSettings = ConsoleSettings()
     sparkplug: SparkplugSettings = SparkplugSettings()
+    drift: DriftSettings = DriftSettings()
     intake: dict[str, dict[str, Any]] = Field(min_length=1)
 
 
@@ -173,6 +175,7 @@ class Settings:
     expiry: ExpirySettings
     console: ConsoleSettings
     sparkplug: SparkplugSettings
+    drift: DriftSettings
     intakes: tuple[IntakePlan, ...]
 
 
@@ -268,6 +271,7 @@ def parse_settings(
         expiry=checked.expiry,
         console=_resolved(checked.console, folder),
         sparkplug=checked.sparkplug,
+        drift=checked.drift,
         intakes=tuple(plans),
     )
 

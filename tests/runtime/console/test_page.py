@@ -10,18 +10,21 @@ import numpy as np
 import pytest
 
 from runtime.console.box import Link
-from runtime.console.catalogue import LANGUAGES, load_catalogues
+from runtime.console.console import PACKAGE
 from runtime.console.evidence import evidence_rows
 from runtime.pipeline import write_evidence
 from runtime.reasons import Reason
+from runtime.web.catalogue import load_catalogues
+from runtime.web.languages import LANGUAGES
 from tests.browser import violations
 from tests.builders import result, unassessed
 from tests.runtime.console.bench import ALL, now_ms
 
-TEXTS = {language: catalogue.texts for language, catalogue in load_catalogues().items()}
+TEXTS = {language: catalogue.texts for language, catalogue in load_catalogues(PACKAGE).items()}
 EN = TEXTS["en"]
 FIRST, SECOND = "1.2.3.1", "1.2.3.2"
 GENEROUS_MS = 30_000
+STATIC = ("web.css", "web.js", "console.css", "console.js", "icons.svg")
 
 
 def flag(page):
@@ -289,7 +292,7 @@ def test_the_page_asks_nobody_else_and_is_small(bench, page):
     page.goto(bench.url)
     says(flag(page), EN["flag.none"])
     assert {url.split("/")[2] for url in asked} == {bench.url.split("/")[2]}
-    files = ("", "static/console.css", "static/console.js", "static/icons.svg", "text/fr.json")
+    files = ("", *(f"static/{name}" for name in STATIC), "text/fr.json")
     assert sum(len(page.request.get(bench.url + file).body()) for file in files) < 60_000
 
 
