@@ -60,6 +60,10 @@ exam_hours = 24          # how long a flag stays true
 event_days = 7
 replay_days = 7          # how long a site may ask for what it missed
 
+[sparkplug]              # the same flags as a Sparkplug B edge node, by a second connection
+enabled = false
+# group = "{site}"       # group id; the broker's rules (init --sparkplug) are for the site's name
+
 [console]                # the technologist's page, on the unit's own screen
 enabled = true
 host = "127.0.0.1"       # beyond this machine only with the three files below
