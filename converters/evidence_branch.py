@@ -53,7 +53,7 @@ def add_evidence(graph: Any, output: OutputPort) -> AddedEvidence:
     rows, columns = (head.rows, head.columns) if head.pooling is not None else grid_of(head)
     cut = head.features if head.pooling is None else head.pooling
     asked = _head_for(graph, cut, output.tensor, rows * columns)
-    prove_head(asked, _head_for(graph, cut, output.tensor, 1))
+    prove_head(asked, _head_for(graph, cut, output.tensor, 1), cut)
     features = _named(graph, head.features).output(0)
     if head.pooling is None:
         cells = _masked(features, head, rows, columns)
@@ -141,15 +141,19 @@ def _keep_batch(reshape: Any) -> None:
     reshape.input(1).replace_source_output(pattern.output(0))
 
 
-def prove_head(asked: Any, single: Any) -> None:
+def prove_head(asked: Any, single: Any, cut: str) -> None:
     """Every cell by itself gives what it gives beside the others.
+
+    Args:
+        asked: what follows the operation `cut`, for all cells at once.
+        single: the same for one cell.
+        cut: for the error.
 
     Raises:
         BenchFaultError: it does not; the operations behind the map mix what they are given.
     """
     import openvino
 
-    name = "the map's pooling"
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     generator = np.random.default_rng(3)
     cells = generator.random(tuple(asked.inputs[0].shape), np.float32)
@@ -158,13 +162,13 @@ def prove_head(asked: Any, single: Any) -> None:
         alone = openvino.Core().compile_model(single, "CPU", exact)
         places = generator.choice(len(cells), min(4, len(cells)), replace=False)
         if together.shape[:1] != (len(cells),):
-            raise _cannot_be_asked(name, f"the score of {len(cells)} is {together.shape}")
+            raise _cannot_be_asked(cut, f"the score of {len(cells)} is {together.shape}")
         for place in places:
             apart = np.abs(alone(cells[place : place + 1])[0] - together[place]).max()
             if not apart <= HEAD_TOLERANCE:
-                raise _cannot_be_asked(name, f"a score depends on the others by {apart:.2g}")
+                raise _cannot_be_asked(cut, f"a score depends on the others by {apart:.2g}")
     except RuntimeError as fault:
-        raise _cannot_be_asked(name, str(fault).splitlines()[-1][:200]) from fault
+        raise _cannot_be_asked(cut, str(fault).splitlines()[-1][:200]) from fault
 
 
 def _cannot_be_asked(cut: str, why: str) -> BenchFaultError:
