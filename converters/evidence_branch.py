@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from converters.classifier_head import LAYOUT_CHANGES, ClassifierHead, find_head, is_live, result_of
+from converters.classifier_head import ClassifierHead, find_head, result_of
 from converters.errors import BenchFaultError
 from models.manifest import EvidencePort
 
@@ -109,23 +109,35 @@ def _head_for(graph: Any, cut: str, tensor: str, batch: int) -> Any:
     parameter.output(0).set_names({"cells"})
     for target in before.get_target_inputs():
         target.replace_source_output(parameter.output(0))
-    result = result_of(copy, tensor)
-    live: set[str] = set()
-    for operation in openvino.Model([result], [parameter], "head").get_ordered_ops():
-        if not is_live(operation, live):
-            continue
-        live.add(operation.get_friendly_name())
-        if operation.get_type_name() == "FakeQuantize":
+    behind: set[str] = set()
+    for operation in copy.get_ordered_ops():
+        kind, name = operation.get_type_name(), operation.get_friendly_name()
+        given = {value.get_node().get_friendly_name() for value in operation.input_values()}
+        if name == parameter.get_friendly_name() or given & behind:
+            behind.add(name)
+            _free(operation, kind)
+        elif kind == "ShapeOf":
+            # Of something before the map, which is not there any more; its shape is known.
+            kind_of_shape = operation.get_output_element_type(0).to_dtype()
+            known = opset13.constant(np.array(operation.get_input_shape(0), kind_of_shape))
             for target in operation.output(0).get_target_inputs():
-                target.replace_source_output(operation.input_value(0))
-        elif operation.get_type_name() in LAYOUT_CHANGES - {"Transpose"}:
-            _keep_batch(operation)
+                target.replace_source_output(known.output(0))
+    result = result_of(copy, tensor)
     try:
         head = openvino.Model([result], [parameter], "head")
         head.validate_nodes_and_infer_types()
     except RuntimeError as fault:
         raise _cannot_be_asked(cut, str(fault).splitlines()[-1][:200]) from fault
     return head
+
+
+def _free(operation: Any, kind: str) -> None:
+    """Take what ties an operation behind the map to its batch of one, or to eight bits."""
+    if kind == "FakeQuantize":
+        for target in operation.output(0).get_target_inputs():
+            target.replace_source_output(operation.input_value(0))
+    elif kind == "Reshape":
+        _keep_batch(operation)
 
 
 def _keep_batch(reshape: Any) -> None:
