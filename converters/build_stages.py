@@ -147,6 +147,7 @@ class Stages:
                     proof=proof,
                     ready=ready,
                     say=say,
+                    progress=progress_bar,
                 ),
                 folder / FOLDER,
             )
