@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from runtime.descriptor_drift import descriptor_drift
 from runtime.drift import day_before, drift_figures
 from runtime.exam import (
     Exam,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from models.histogram import ScoreHistogram
     from models.manifest import Manifest
+    from runtime.drift_settings import DriftSettings
     from runtime.exam_flag import ExamImage
     from runtime.image_header import ImageHeader
     from runtime.ledger import Ledger
@@ -346,11 +348,13 @@ class ExamDesk:
             settled.add(image.image_id)
         return settled
 
-    def publish_drift(self, reference: ScoreHistogram) -> bool:
+    def publish_drift(self, reference: ScoreHistogram, settings: DriftSettings) -> bool:
         """Compares the last whole day (UTC) with the reference, once; whether it was due."""
-        return self._ledger.transact(lambda tx: self._drift(tx, reference))
+        return self._ledger.transact(lambda tx: self._drift(tx, reference, settings))
 
-    def _drift(self, tx: LedgerTransaction, reference: ScoreHistogram) -> bool:
+    def _drift(
+        self, tx: LedgerTransaction, reference: ScoreHistogram, settings: DriftSettings
+    ) -> bool:
         now_ms, model = self._clock_ms(), self._active.model
         day = day_before(now_ms)
         if (tx.meta(DRIFT_NOTE) or "") >= day.name:
@@ -371,6 +375,9 @@ class ExamDesk:
             psi=figures.psi,
             priority_rate=figures.priority_rate,
             not_assessed_rate=figures.not_assessed_rate,
+            descriptors=descriptor_drift(
+                tx, reference.descriptors, settings, day.start_ms, day.end_ms
+            ),
         )
         tx.enqueue(publication, now_ms)
         return True

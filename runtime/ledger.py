@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from runtime.chronicle import CHRONICLE_SCHEMA
+from runtime.descriptor_rows import DESCRIPTOR_SCHEMA
 from runtime.ledger_rows import LedgerTransaction
 from runtime.outbox import Backlog, OutboxRow
 from runtime.unit_word_rows import SCHEMA as UNIT_WORD_SCHEMA
@@ -112,7 +113,9 @@ class Ledger:
                 raise LedgerError(
                     self._path, f"has version {version}, this software writes {LEDGER_VERSION}"
                 )
-            connection.executescript(SCHEMA + UNIT_WORD_SCHEMA + CHRONICLE_SCHEMA)
+            connection.executescript(
+                SCHEMA + UNIT_WORD_SCHEMA + CHRONICLE_SCHEMA + DESCRIPTOR_SCHEMA
+            )
             connection.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
         except sqlite3.Error as error:
             raise LedgerError(self._path, str(error)) from error

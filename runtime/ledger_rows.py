@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 
 from runtime.chronicle import CHRONICLE_TABLES, Chronicle
+from runtime.descriptor_rows import DescriptorRows
 from runtime.exam import Exam, Phase
 from runtime.exam_flag import Completion, ExamFlag, ExamImage, Role
 from runtime.exam_index import ExamIndex
@@ -28,7 +29,7 @@ OUTCOME: TypeAdapter[ViewOutcome] = TypeAdapter(ViewOutcome)
 FLAG = TypeAdapter(ExamFlag)
 
 
-# In this order: outcomes hang on jobs, jobs and objects on exams.
+# In this order: outcomes hang on jobs, descriptors on objects, jobs and objects on exams.
 FORGET_EXAMS = (
     (
         "DELETE FROM outcomes WHERE job_id IN (SELECT job_id FROM jobs WHERE study_uid IN"
@@ -37,6 +38,10 @@ FORGET_EXAMS = (
     (
         "DELETE FROM jobs WHERE study_uid IN"
         " (SELECT study_uid FROM exams WHERE phase = ? AND last_activity_ms < ?)"
+    ),
+    (
+        "DELETE FROM image_descriptors WHERE image_id IN (SELECT image_id FROM objects WHERE"
+        " study_uid IN (SELECT study_uid FROM exams WHERE phase = ? AND last_activity_ms < ?))"
     ),
     (
         "DELETE FROM objects WHERE study_uid IN"
@@ -106,6 +111,7 @@ class LedgerTransaction:
         self.word = UnitWordRows(connection)
         self.chronicle = Chronicle(connection)
         self.exam_index = ExamIndex(connection)
+        self.descriptors = DescriptorRows(connection)
         self.enqueued = 0
 
     def enqueue(self, publication: Publication, at_ms: int) -> int:
@@ -400,6 +406,7 @@ class LedgerTransaction:
                 for image in outcome.images
             ],
         )
+        self.descriptors.add(outcome.images, at_ms)
         self._connection.execute(
             "UPDATE jobs SET done = 1, done_at_ms = ?, stage_ms = ? WHERE job_id = ?",
             (at_ms, json.dumps(outcome.stage_ms), outcome.job_id),

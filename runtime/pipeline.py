@@ -17,6 +17,7 @@ import numpy as np
 
 from models.manifest import Scope
 from runtime.decoding import register_decoders
+from runtime.descriptor_measuring import describe
 from runtime.image_header import HeaderRefusedError
 from runtime.job_planning import CHECK_ONLY
 from runtime.judgement import judge
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from models.manifest import InputPort, Manifest
     from runtime.breast import Breast
+    from runtime.image_descriptors import ImageDescriptors
     from runtime.image_header import ImageHeader
     from runtime.mammogram import Mammogram
     from runtime.model_input import ModelInput
@@ -71,6 +73,7 @@ class Assessed:
     header: ImageHeader | None
     mammogram: Mammogram | None = None
     breast: Breast | None = None
+    descriptors: ImageDescriptors | None = None
     remarks: tuple[Remark, ...] = ()
     outcome: NotAssessed | None = None
 
@@ -124,7 +127,7 @@ class Pipeline:
             slots = {image.image_id: image.slot for image in job.images}
             outcomes = self._judge_group(assessed, slots, paths, watch)
         images = tuple(
-            ImageOutcome(image_id=image_id, outcome=outcome, header=assessed[image_id].header)
+            _image_outcome(image_id, assessed[image_id], outcome)
             for image_id, outcome in outcomes.items()
         )
         return JobOutcome(job_id=job.job_id, images=images, stage_ms=watch.stage_ms)
@@ -145,10 +148,7 @@ class Pipeline:
                 outcome = _why_not(assessed)
             else:
                 outcome = self._judge_single(assessed, assessed.mammogram, path, watch)
-        return (
-            ImageOutcome(image_id=image_id, outcome=outcome, header=assessed.header),
-            watch.stage_ms,
-        )
+        return _image_outcome(image_id, assessed, outcome), watch.stage_ms
 
     # --- stages ----------------------------------------------------------------------------------
 
@@ -173,12 +173,15 @@ class Pipeline:
         except FileNotFoundError:
             return self._refused(None, (Reason.UNREADABLE,), detail="the file is gone")
         remarks = (*mammogram.remarks, *suitability.remarks, *seen.remarks)
-        if seen.reasons:
+        if seen.reasons or seen.breast is None:
             return self._refused(header, seen.reasons, remarks)
+        with watch.stage("describe"):
+            descriptors = describe(mammogram, seen.breast)
         return Assessed(
             header=header,
             mammogram=mammogram,
             breast=seen.breast,
+            descriptors=descriptors,
             remarks=tuple(dict.fromkeys(remarks)),
         )
 
@@ -283,6 +286,15 @@ class Pipeline:
             artefacts = tuple(self._preview(paths[image_id], mammogram))
             results[image_id] = replace(result, artefacts=artefacts)
         return results
+
+
+def _image_outcome(image_id: int, assessed: Assessed, outcome: ViewOutcome) -> ImageOutcome:
+    return ImageOutcome(
+        image_id=image_id,
+        outcome=outcome,
+        header=assessed.header,
+        descriptors=assessed.descriptors,
+    )
 
 
 def _why_not(assessed: Assessed) -> NotAssessed:

@@ -24,6 +24,7 @@ from pydantic import (
 
 from runtime.broker_settings import BrokerSettings
 from runtime.console.settings import ConsoleSettings
+from runtime.drift_settings import DriftSettings
 from runtime.topics import SiteName, UnitName
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ class FileSettings(Section):
     exam: ExamSettings = ExamSettings()
     expiry: ExpirySettings = ExpirySettings()
     console: ConsoleSettings = ConsoleSettings()
+    drift: DriftSettings = DriftSettings()
     intake: dict[str, dict[str, Any]] = Field(min_length=1)
 
 
@@ -170,6 +172,7 @@ class Settings:
     exam: ExamSettings
     expiry: ExpirySettings
     console: ConsoleSettings
+    drift: DriftSettings
     intakes: tuple[IntakePlan, ...]
 
 
@@ -264,6 +267,7 @@ def parse_settings(
         exam=checked.exam,
         expiry=checked.expiry,
         console=_resolved(checked.console, folder),
+        drift=checked.drift,
         intakes=tuple(plans),
     )
 

@@ -72,6 +72,10 @@ sound = false
 # key_file = "console.key"
 # token_file = "console.token"   # at least 32 characters; asked for once per browser
 
+[drift]                  # what images look like, against the unit's own first ones
+baseline_images = 400    # where the package's reference.json has no descriptors
+# baseline_since = 2026-11-22   # begin anew with the images of that day: a scanner was changed
+
 [intake.dicom]           # DICOM Storage, Verification, MPPS, Storage Commitment SCP
 ae_title = "MAMMOEDGE"
 host = "0.0.0.0"

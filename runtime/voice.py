@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from runtime.exam_flag import Role
 from runtime.messages import (
+    DescriptorDriftPart,
     DriftMessage,
     EventKind,
     EventMessage,
@@ -265,6 +266,7 @@ class Voice:
         psi: float | None,
         priority_rate: float | None,
         not_assessed_rate: Mapping[Reason, float],
+        descriptors: DescriptorDriftPart | None = None,
     ) -> Publication:
         """A day's comparison with the reference. `day`: `YYYY-MM-DD`; rates 0-1."""
         message = DriftMessage(
@@ -277,6 +279,7 @@ class Voice:
             psi=psi,
             priority_rate=priority_rate,
             not_assessed_rate=dict(not_assessed_rate),
+            descriptors=descriptors,
         )
         return Publication(
             kind=Kind.DRIFT,

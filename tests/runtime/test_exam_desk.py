@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from models.histogram import ScoreHistogram
+from runtime.drift_settings import DriftSettings
 from runtime.exam import ExamRules
 from runtime.exam_desk import ActivePackage, ExamDesk, SpooledObject
 from runtime.exam_flag import Completion
@@ -294,10 +295,10 @@ def test_yesterdays_drift_is_published_once(bench):
     reference = ScoreHistogram(score="suspicion", counts=(5, 5), images=10)
     bench.receive("RCC")
     bench.judge_next(result(0.9))
-    assert bench.desk.publish_drift(reference) is False
+    assert bench.desk.publish_drift(reference, DriftSettings()) is False
     bench.now_ms += DAY_MS
-    assert bench.desk.publish_drift(reference) is True
-    assert bench.desk.publish_drift(reference) is False
+    assert bench.desk.publish_drift(reference, DriftSettings()) is True
+    assert bench.desk.publish_drift(reference, DriftSettings()) is False
     (drift,) = bench.said("drift")
     assert (drift["day"], drift["images"], drift["exams"]) == ("1970-01-01", 1, 1)
     assert (drift["histogram"], drift["priority_rate"], drift["psi"]) == ([0, 1], 1.0, None)
