@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from runtime.command import Command
 from runtime.contract.commands import ASYNCAPI
+from runtime.site.commands import SIMULATE_SITE, SITE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,6 +86,8 @@ OWN_COMMANDS = (
         run="runtime.judge_files:judge_command",
     ),
     ASYNCAPI,
+    SITE,
+    SIMULATE_SITE,
 )
 
 

@@ -49,6 +49,8 @@ class ChartState(BaseModel):
     block_since_ms: int | None = None
     last_block_count: int = 0
     """Of the last complete block; 0 before the first."""
+    last_block_ms: int | None = None
+    """When that block began."""
     up_alarm: bool = False
     down_alarm: bool = False
     block_alarm: bool = False

@@ -128,6 +128,7 @@ class ControlChart:
         count = work["block_count"]
         outside = count > high or (self._rules.watch_fall and count < low)
         work |= {"block_alarm": outside, "last_block_count": count}
+        work["last_block_ms"] = work["block_since_ms"]
         work |= {"block_count": 0, "block_exams": 0}
 
     def cusum(self, rate: float, learnt_exams: int, *, upward: bool) -> Cusum:
