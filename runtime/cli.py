@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from runtime.command import Command
 from runtime.contract.commands import ASYNCAPI
 from runtime.site.commands import TAIL, WATCH
+from runtime.site.service_commands import SIMULATE_SITE, SITE
 from runtime.site_trust.arguments import add_site_arguments
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ OWN_COMMANDS = (
     ASYNCAPI,
     WATCH,
     TAIL,
+    SITE,
+    SIMULATE_SITE,
 )
 
 
