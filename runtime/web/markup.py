@@ -1,0 +1,50 @@
+"""HTML and SVG made in Python: what is not markup already is text, and is escaped."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+VOID = frozenset({"br", "img", "input", "link", "meta", "col"})
+
+
+class Markup(str):
+    """Text that is HTML. Only `el` and `joined` make it."""
+
+    __slots__ = ()
+
+
+Child = Markup | str | None
+
+
+def el(name: str, *children: Child, **attributes: str | float | None) -> Markup:
+    """An element. An attribute that is None is left out; `class_` and `aria_label` lose their
+    last and turn their underscores into hyphens.
+    """
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{html.escape(_plain(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    if name in VOID:
+        return Markup(f"<{name}{written}>")
+    return Markup(f"<{name}{written}>{joined(children)}</{name}>")
+
+
+def joined(children: Iterable[Child]) -> Markup:
+    """One after the other."""
+    return Markup(
+        "".join(
+            child if isinstance(child, Markup) else html.escape(child)
+            for child in children
+            if child is not None
+        )
+    )
+
+
+def _plain(value: str | float) -> str:
+    """Coordinates without a tail of digits."""
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
