@@ -137,7 +137,7 @@ def _pattern(chart: Chart) -> Markup:
             width=6,
             height=6,
             patternUnits="userSpaceOnUse",
-        ),  # fmt: skip
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -123,7 +124,7 @@ class UnitStory:
             Series(
                 label=self._w.t(f"latency.{stretch}.{name}"),
                 css=f"{stretch}-{name}",
-                values=self._by_day(lambda day, s=stretch, n=name: of(day, s, f"{n}_ms")),
+                values=self._by_day(partial(of, stretch=stretch, name=f"{name}_ms")),
             )
             for stretch, name in (("unit", "p50"), ("unit", "p95"), ("wire", "p95"))
         )
@@ -216,9 +217,7 @@ def _joined_words(what: str, detail: str) -> str:
     return f"{what}: {detail}" if detail else what
 
 
-def exams_chart(
-    w: Wording, key: str, days: Sequence[str], flags: dict[str, FlagCounts]
-) -> Chart:
+def exams_chart(w: Wording, key: str, days: Sequence[str], flags: dict[str, FlagCounts]) -> Chart:
     """Exams of each day by flag, stacked."""
     bars = (
         Series(
@@ -238,9 +237,7 @@ def chart_figure(
 ) -> Markup:
     """A chart with its title, its legend, and its figures for whoever does not see it."""
     if chart.is_empty:
-        return el(
-            "figure", el("figcaption", title), el("p", w.t("chart.empty"), class_="nothing")
-        )
+        return el("figure", el("figcaption", title), el("p", w.t("chart.empty"), class_="nothing"))
     series = (*chart.bars, *chart.lines)
     legend = [el("li", swatch(one, chart), one.label) for one in series]
     if any(value is not None for value in chart.high):
@@ -258,8 +255,11 @@ def chart_figure(
         el("figcaption", title),
         el("ul", *legend, class_="legend"),
         draw(chart, title),
-        el("details", el("summary", w.t("chart.figures")), el("div", figures, class_="scroll",
-           tabindex="0", role="region", aria_label=title)),  # fmt: skip
+        el(
+            "details",
+            el("summary", w.t("chart.figures")),
+            _scrolling(figures, title),
+        ),
     )
 
 
@@ -287,9 +287,7 @@ def alarm_table(w: Wording, alarms: Iterable[AlarmEntry], *, with_unit: bool = F
     return table(w, "alarms", heads, rows)
 
 
-def table(
-    w: Wording, name: str, heads: Sequence[str], rows: Iterable[Sequence[str]]
-) -> Markup:
+def table(w: Wording, name: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Markup:
     """A table with a heading; a sentence where there is nothing in it."""
     body = [
         el("tr", el("th", row[0], scope="row"), *(el("td", cell) for cell in row[1:]))
@@ -302,12 +300,10 @@ def table(
     return el(
         "section",
         el("h3", heading),
-        el(
-            "div",
-            el("table", el("thead", head), el("tbody", *body)),
-            class_="scroll",
-            tabindex="0",
-            role="region",
-            aria_label=heading,
-        ),
+        _scrolling(el("table", el("thead", head), el("tbody", *body)), heading),
     )
+
+
+def _scrolling(inner: Markup, label: str) -> Markup:
+    """What may be wider or longer than its place; the keyboard can scroll it."""
+    return el("div", inner, class_="scroll", tabindex="0", role="region", aria_label=label)

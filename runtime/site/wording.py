@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from runtime.web.catalogue import Catalogue
 
 PLACE = re.compile(r"\{(\w+)\}")
-NOTHING = "–"
+NOTHING = "\u2013"
+"""An en dash."""
 
 
 class Wording:

@@ -21,9 +21,7 @@ Child = Markup | str | None
 
 
 def el(name: str, *children: Child, **attributes: str | float | None) -> Markup:
-    """An element. An attribute that is None is left out; `class_` and `aria_label` lose their
-    last and turn their underscores into hyphens.
-    """
+    """An element; an attribute that is None is left out, `aria_label` is written aria-label."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{html.escape(_plain(value))}"'
         for key, value in attributes.items()
@@ -36,13 +34,12 @@ def el(name: str, *children: Child, **attributes: str | float | None) -> Markup:
 
 def joined(children: Iterable[Child]) -> Markup:
     """One after the other."""
-    return Markup(
-        "".join(
-            child if isinstance(child, Markup) else html.escape(child)
-            for child in children
-            if child is not None
-        )
-    )
+    return Markup("".join(escaped(child) for child in children if child is not None))
+
+
+def escaped(text: str) -> Markup:
+    """As HTML: markup stays what it is."""
+    return text if isinstance(text, Markup) else Markup(html.escape(text))
 
 
 def _plain(value: str | float) -> str:

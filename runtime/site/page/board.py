@@ -7,14 +7,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from runtime.site.drift_indexes import drift_indexes
-from runtime.site.glance import Standing
+from runtime.site.glance import FlagCounts, Standing
 
 if TYPE_CHECKING:
     from runtime.site.glance import (
         AlarmEntry,
         DriftGlance,
         FleetGlance,
-        FlagCounts,
         RateGlance,
         UnitGlance,
     )
@@ -25,7 +24,7 @@ TWIN_SHOWN_MS = 24 * 3600 * 1000
 
 
 class Trouble(StrEnum):
-    """What is the matter with a unit beside its state and its alarms; the page has words for each."""
+    """What is the matter beside a unit's state and alarms; the page has words for each."""
 
     PRIORITY_BEYOND = "priority_beyond"
     NOT_ASSESSED_BEYOND = "not_assessed_beyond"
@@ -37,6 +36,10 @@ class Trouble(StrEnum):
     TWIN = "twin"
     DEVICE = "device"
     UNSIGNED = "unsigned"
+
+
+KNOWN = frozenset({Trouble.UNSIGNED, Trouble.LOST, Trouble.DEVICE})
+"""Told on the unit's page, and nobody's alarm: settings, hardware, and what is past."""
 
 
 class Level(StrEnum):
@@ -125,7 +128,7 @@ class ForeignTile:
 
 @dataclass(frozen=True, kw_only=True)
 class FleetBoard:
-    """Everything that the page shows. Worst units first, then by site and name."""
+    """Everything that the page shows; units by site and name."""
 
     software: str
     day_ms: int
@@ -138,14 +141,11 @@ class FleetBoard:
 
 def board_of(glance: FleetGlance, *, software: str, heard_ms: int | None) -> FleetBoard:
     """The page's picture of a glance."""
-    tiles = [tile_of(unit, glance.at_ms) for unit in glance.units]
-    order = list(Level)
-    tiles.sort(key=lambda tile: (order.index(tile.level), tile.site, tile.unit))
     return FleetBoard(
         software=software,
         day_ms=glance.day_ms,
         heard_ms=heard_ms,
-        units=tuple(tiles),
+        units=tuple(tile_of(unit, glance.at_ms) for unit in glance.units),
         alarms=tuple(_alarm(alarm) for alarm in glance.alarms),
         foreign=tuple(
             ForeignTile(place=one.place, why=one.why, messages=one.messages, last_ms=one.last_ms)
@@ -221,8 +221,7 @@ def _level(unit: UnitGlance, troubles: tuple[Trouble, ...]) -> Level:
     severe = any(alarm.severity == "critical" for alarm in unit.alarms)
     if unit.standing is Standing.SILENT or severe or Trouble.TWIN in troubles:
         return Level.CRITICAL
-    # What stands in the settings of the unit is told, and is nobody's alarm.
-    urgent = [one for one in troubles if one not in (Trouble.UNSIGNED, Trouble.LOST)]
+    urgent = [one for one in troubles if one not in KNOWN]
     if unit.standing is Standing.DEGRADED or urgent or unit.alarms:
         return Level.WARNING
     return Level.AWAY if unit.standing is Standing.OFFLINE else Level.WELL

@@ -22,7 +22,6 @@ class Session:
 
     csrf: str
     began_s: float
-    seen_s: float
     person: str = ""
     data: dict[str, Any] = field(default_factory=dict)
 
@@ -33,9 +32,8 @@ class SessionBook:
     The cookie's value is not kept, only its hash: what a core dump shows signs nobody in.
     """
 
-    def __init__(self, *, longest_s: float, idle_s: float, monotonic: Callable[[], float]) -> None:
+    def __init__(self, *, longest_s: float, monotonic: Callable[[], float]) -> None:
         self._longest_s = longest_s
-        self._idle_s = idle_s
         self._monotonic = monotonic
         self._sessions: dict[bytes, Session] = {}
 
@@ -44,22 +42,17 @@ class SessionBook:
         self._forget()
         now_s = self._monotonic()
         cookie = secrets.token_urlsafe(32)
-        session = Session(
-            csrf=secrets.token_urlsafe(32), began_s=now_s, seen_s=now_s, person=person
-        )
+        session = Session(csrf=secrets.token_urlsafe(32), began_s=now_s, person=person)
         self._sessions[_key(cookie)] = session
         return cookie, session
 
     def find(self, cookie: str | None) -> Session | None:
         """The session of a cookie, if it has not ended."""
         session = self._sessions.get(_key(cookie)) if cookie else None
-        if session is None or self._ended(session):
-            return None
-        session.seen_s = self._monotonic()
-        return session
+        return None if session is None or self._ended(session) else session
 
     def stands(self, session: Session) -> bool:
-        """Whether it is still open; asking does not keep it open."""
+        """Whether it is still open: a page's stream asks, which no request ends."""
         return not self._ended(session) and session in self._sessions.values()
 
     def end(self, cookie: str | None) -> None:
@@ -68,9 +61,8 @@ class SessionBook:
             self._sessions.pop(_key(cookie), None)
 
     def _ended(self, session: Session) -> bool:
-        now_s = self._monotonic()
         longest_s = self._longest_s if session.person else ANONYMOUS_S
-        return now_s - session.began_s > longest_s or now_s - session.seen_s > self._idle_s
+        return self._monotonic() - session.began_s > longest_s
 
     def _forget(self) -> None:
         """Those that ended; the oldest that never signed in where somebody opens thousands."""

@@ -56,7 +56,6 @@ class PageSettings(BaseModel):
     )
     openid: OpenIdSettings | None = None
     session_hours: float = Field(default=10.0, gt=0, le=168, description="then one signs in again")
-    idle_minutes: float = Field(default=60.0, gt=0, le=1440)
 
     @property
     def asks_who(self) -> bool:

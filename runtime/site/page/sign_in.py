@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from runtime.site.page.gate import COOKIE, SESSION
 from runtime.site.page.sessions import is_token_of
-from runtime.site.page.single_sign_on import BACK, SignOnError
+from runtime.site.page.sign_on_error import SignOnError
 from runtime.web.languages import LANGUAGE_COOKIE, chosen_language
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
+BACK = "/sign-in/openid/back"
 FORM_LIMIT_BYTES = 4096
 AT_A_TIME = 2
 """Each password that is tried takes 32 MB and a tenth of a second of a processor."""

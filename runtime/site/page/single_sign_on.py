@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import ssl
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -17,9 +16,12 @@ from authlib.integrations.starlette_client import OAuth
 from joserfc.errors import JoseError
 
 from runtime.site.page.settings import EVERYBODY
+from runtime.site.page.sign_in import BACK
+from runtime.site.page.sign_on_error import SignOnError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -29,19 +31,10 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 TIMEOUT_S = 10.0
-BACK = "/sign-in/openid/back"
 # What a provider that is away, misconfigured or hostile can raise here: transport; OAuth's own
 # errors and a state that is not ours; a token that does not hold; metadata that is no JSON or names
 # no endpoint (ValueError, RuntimeError of Authlib).
 FAULTS = (httpx2.HTTPError, AuthlibBaseError, JoseError, ValueError, RuntimeError, KeyError)
-
-
-class SignOnError(Exception):
-    """It did not work. `why` is a word of ours: `provider` or `not_allowed`."""
-
-    def __init__(self, why: str) -> None:
-        self.why = why
-        super().__init__(why)
 
 
 class ClientSecretError(Exception):
