@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.command import Command
+from runtime.contract.commands import ASYNCAPI
+from runtime.site.commands import SIMULATE_SITE, SITE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +85,9 @@ OWN_COMMANDS = (
         add_arguments=_judge_arguments,
         run="runtime.judge_files:judge_command",
     ),
+    ASYNCAPI,
+    SITE,
+    SIMULATE_SITE,
 )
 
 

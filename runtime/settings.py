@@ -185,7 +185,8 @@ class SettingsError(Exception):
         super().__init__(f"{file}: " + "; ".join(faults))
 
 
-def _faults(error: ValidationError, prefix: tuple[str, ...] = ()) -> list[str]:
+def settings_faults(error: ValidationError, prefix: tuple[str, ...] = ()) -> list[str]:
+    """A line for each fault: the key, and what was expected."""
     lines = []
     found = error.errors(include_url=False, include_context=False)
     for fault in found:
@@ -229,7 +230,7 @@ def parse_settings(
     try:
         checked = FileSettings.model_validate(document)
     except ValidationError as error:
-        faults += _faults(error)
+        faults += settings_faults(error)
     folder = file.parent
     plans: list[IntakePlan] = []
     sections = document.get("intake", {})
@@ -242,7 +243,7 @@ def parse_settings(
         try:
             settings = intake_type.settings_type.model_validate(section)
         except ValidationError as error:
-            faults += _faults(error, ("intake", name))
+            faults += settings_faults(error, ("intake", name))
             continue
         settings = _resolved(settings, folder)
         plans.append(IntakePlan(name=name, intake_type=intake_type, settings=settings))

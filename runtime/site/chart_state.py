@@ -18,7 +18,7 @@ class ChartState(BaseModel):
     """A unit's chart of one measure, under one model at one operating point.
 
     The baseline is learnt from the first exams (phase I) and then stands still, so that a slow
-    change is not learnt as normal. `up`, `down`: the CUSUM statistics in their own units.
+    change is not learnt as normal. Times: ms since the epoch, UTC, on the site's clock.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -33,14 +33,24 @@ class ChartState(BaseModel):
     baseline_exams: int = 0
     baseline_rate: float | None = None
     """What is normal here, 0-1; None while too few exams are known and no package says."""
-    up: float = 0.0
+    up: int = 0
+    """The CUSUM statistic for more; `down` for less."""
     up_since_ms: int | None = None
-    """When the upper statistic last left zero: the change began about then."""
-    down: float = 0.0
+    """When it last left zero: the change began about then."""
+    up_count: int = 0
+    """Exams with the flag, of `up_exams`, since then."""
+    up_exams: int = 0
+    down: int = 0
     down_since_ms: int | None = None
+    down_count: int = 0
+    down_exams: int = 0
     block_count: int = 0
     block_exams: int = 0
     block_since_ms: int | None = None
+    last_block_count: int = 0
+    """Of the last complete block; 0 before the first."""
+    last_block_ms: int | None = None
+    """When that block began."""
     up_alarm: bool = False
     down_alarm: bool = False
     block_alarm: bool = False

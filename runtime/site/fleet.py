@@ -133,6 +133,7 @@ class Fleet:
                 for alarm in facts.alarms
                 if (alarm.site, alarm.unit) == (row["site"], row["unit"])
             ),
+            charts=facts.charts_of(unit_id),
         )
 
     def _standing(self, row: RowMapping, now_ms: int) -> Standing:
@@ -201,6 +202,11 @@ class _Facts:
     def rate(self, unit_id: int, measure: Measure, count: int, exams: int) -> RateGlance:
         """Today's rate against the limits of the unit's chart."""
         return rate_glance(self._charts.get((unit_id, measure.value)), count, exams)
+
+    def charts_of(self, unit_id: int) -> dict[str, ChartState]:
+        """The unit's charts by measure."""
+        found = ((m.value, self._charts.get((unit_id, m.value))) for m in Measure)
+        return {measure: chart for measure, chart in found if chart is not None}
 
     def reasons(self, unit_id: int) -> tuple[ReasonRate, ...]:
         """Why images of today were not assessed, the most frequent first."""
@@ -284,7 +290,7 @@ def open_alarms(connection: Connection) -> tuple[AlarmEntry, ...]:
 
 def alarm_entry(row: RowMapping) -> AlarmEntry:
     """An alarm of its row."""
-    names = ("alarm_no", "site", "unit", "kind", "subject", "severity", "saw")
+    names = ("alarm_no", "site", "unit", "kind", "subject", "severity", "saw", "advice")
     times = ("since_ms", "opened_ms", "changed_ms", "closed_ms")
     facts: dict[str, Any] = {name: row[name] for name in (*names, *times)}
     return AlarmEntry(**facts, data=json.loads(row["data"]))
@@ -334,6 +340,7 @@ def _gaps(connection: Connection) -> dict[int, GapGlance]:
             since_ms=row["gap_since_ms"],
             replays_asked=row["replays_asked"],
             lost=row["lost"] + (before.lost if before else 0),
+            lost_ms=row["lost_ms"] or (before.lost_ms if before else None),
         )
     return found
 

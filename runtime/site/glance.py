@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runtime.site.chart_state import ChartState
 
 
 class Standing(StrEnum):
@@ -101,6 +105,7 @@ class GapGlance:
     since_ms: int | None
     replays_asked: int
     lost: int
+    lost_ms: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +123,7 @@ class AlarmEntry:
     changed_ms: int
     closed_ms: int | None
     saw: str
+    advice: str
     data: dict[str, str | float | int | bool]
 
 
@@ -158,6 +164,8 @@ class UnitGlance:
     duplicates: int
     conflicts: int
     alarms: tuple[AlarmEntry, ...]
+    charts: dict[str, ChartState]
+    """By measure, where there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)

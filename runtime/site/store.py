@@ -134,7 +134,7 @@ class Store:
         """Makes the tables where there are none; refuses those of another version."""
         with self._faults_told():
             if self._file is not None:
-                self._file.touch(mode=0o640, exist_ok=True)
+                _touch(self._file)
             with self._engine.begin() as connection:
                 if not self._is_sqlite:
                     # Two services that start at once must not both create (PostgreSQL 9.28.10).
@@ -225,8 +225,6 @@ class Store:
             raise StoreError(fault, " ".join(str(error.orig).split())) from error
         except SQLAlchemyError as error:
             raise StoreError(StoreFault.REFUSED, str(error)) from error
-        except OSError as error:
-            raise StoreError(StoreFault.GONE, error.strerror or str(error)) from error
 
     @staticmethod
     def _check_version(connection: Connection) -> None:
@@ -238,6 +236,13 @@ class Store:
                 StoreFault.REFUSED,
                 f"its tables have version {found}, this software writes {SCHEMA_VERSION}",
             )
+
+
+def _touch(file: Path) -> None:
+    try:
+        file.touch(mode=0o640, exist_ok=True)
+    except OSError as error:
+        raise StoreError(StoreFault.GONE, error.strerror or str(error)) from error
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

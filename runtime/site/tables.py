@@ -98,6 +98,7 @@ STREAMS = Table(
     # Between `settled_seq` and `received_seq`, not stored.
     Column("missing", BigInteger, nullable=False, default=0),
     Column("lost", BigInteger, nullable=False, default=0),
+    Column("lost_ms", BigInteger),
     Column("gap_since_ms", BigInteger),
     Column("replay_asked_ms", BigInteger),
     Column("replays_asked", Integer, nullable=False, default=0),
@@ -279,6 +280,7 @@ ALARMS = Table(
     Column("changed_ms", BigInteger, nullable=False),
     Column("closed_ms", BigInteger),
     Column("saw", Text, nullable=False),
+    Column("advice", Text, nullable=False),
     Column("data", Text, nullable=False),
     # What is still to be told: the webhook and MQTT each count up to `version`.
     Column("version", Integer, nullable=False, default=1),
