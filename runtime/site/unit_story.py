@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from models.descriptor_reference import Descriptor
 from runtime.outcome import Flag
 from runtime.site.charts import Chart, Series, draw, swatch
-from runtime.site.drift_indexes import SCORE, drift_indexes
+from runtime.site.drift_indexes import drift_indexes
+from runtime.site.drift_verdict import SCORE
 from runtime.web.markup import Markup, el, joined
 
 if TYPE_CHECKING:

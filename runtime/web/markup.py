@@ -20,7 +20,7 @@ class Markup(str):
 Child = Markup | str | None
 
 
-def el(name: str, *children: Child, **attributes: str | float | None) -> Markup:
+def el(name: str, /, *children: Child, **attributes: str | float | None) -> Markup:
     """An element; an attribute that is None is left out, `aria_label` is written aria-label."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{html.escape(_plain(value))}"'

@@ -84,6 +84,7 @@ class AlarmTile:
     severity: str
     since_ms: int
     saw: str
+    advice: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,4 +248,5 @@ def _alarm(alarm: AlarmEntry) -> AlarmTile:
         severity=alarm.severity,
         since_ms=alarm.since_ms,
         saw=alarm.saw,
+        advice=alarm.advice,
     )

@@ -40,7 +40,7 @@ class FleetPage:
     """Serves the page. The store must stay open until `stop` returned.
 
     Raises:
-        PasswordFileError, ClientSecretError: what a person signs in with cannot be used.
+        CredentialsError: what a person signs in with cannot be used.
         CatalogueError: a message file is damaged.
     """
 

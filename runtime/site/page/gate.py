@@ -51,7 +51,7 @@ class SiteGate:
         scope["session"] = session.data if session else {}
         scope.setdefault("state", {})[SESSION] = session
         refusal = self._refusal(scope, headers, session)
-        await (refusal or self._app)(scope, receive, with_security_headers(send))
+        await (refusal or self._app)(scope, receive, with_security_headers(scope, send))
 
     def _refusal(self, scope: Scope, headers: Headers, session: Session | None) -> ASGIApp | None:
         path, reads = scope["path"], scope["method"] in ("GET", "HEAD")

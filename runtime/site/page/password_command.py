@@ -6,7 +6,8 @@ import sys
 from getpass import getpass
 from typing import TYPE_CHECKING
 
-from runtime.site.page.passwords import PasswordFileError, remove_password, set_password
+from runtime.site.page.credentials import CredentialsError
+from runtime.site.page.passwords import remove_password, set_password
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -21,7 +22,7 @@ def password_command(arguments: Namespace) -> int:
             return 0
         password = _asked() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
         new = set_password(arguments.file, arguments.name, password)
-    except PasswordFileError as error:
+    except CredentialsError as error:
         print(f"mammoedge: {error}", file=sys.stderr)
         return 2
     print(f"{arguments.name} {'was added to' if new else 'has a new password in'} {arguments.file}")
@@ -31,5 +32,5 @@ def password_command(arguments: Namespace) -> int:
 def _asked() -> str:
     first, again = getpass("Password: "), getpass("Again: ")
     if first != again:
-        raise PasswordFileError("the two differ")
+        raise CredentialsError("the two differ")
     return first

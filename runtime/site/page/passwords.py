@@ -13,6 +13,8 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from runtime.site.page.credentials import CredentialsError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -28,10 +30,6 @@ LINE = re.compile(
     r"(?P<name>[^:]+):\$scrypt\$ln=(?P<ln>\d{1,2}),r=(?P<r>\d{1,2}),p=(?P<p>\d{1,2})"
     r"\$(?P<salt>[A-Za-z0-9+/]+)\$(?P<hash>[A-Za-z0-9+/]+)"
 )
-
-
-class PasswordFileError(Exception):
-    """The password file cannot be used, or a name or password is refused; the text says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,29 +101,29 @@ def read_passwords(path: Path) -> PasswordFile:
     """The file's people.
 
     Raises:
-        PasswordFileError: unreadable, readable by others, empty, or a damaged line (by number).
+        CredentialsError: unreadable, readable by others, empty, or a damaged line (by number).
     """
     try:
         mode = path.stat().st_mode
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise PasswordFileError(f"{path.name} cannot be read: {error}") from error
+        raise CredentialsError(f"{path.name} cannot be read: {error}") from error
     if mode & (stat.S_IRWXO | stat.S_IWGRP):
-        raise PasswordFileError(f"{path.name} may be read by everybody: chmod 600 {path.name}")
+        raise CredentialsError(f"{path.name} may be read by everybody: chmod 600 {path.name}")
     hashes = {}
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.startswith("#"):
             name, kept = _parsed(path, number, line.strip())
             hashes[name] = kept
     if not hashes:
-        raise PasswordFileError(f"{path.name} names nobody: mammoedge site password NAME")
+        raise CredentialsError(f"{path.name} names nobody: mammoedge site password NAME")
     return PasswordFile(hashes=hashes)
 
 
 def _parsed(path: Path, number: int, line: str) -> tuple[str, PasswordHash]:
     found = LINE.fullmatch(line)
     if found is None or not NAME.fullmatch(found["name"]):
-        raise PasswordFileError(f"{path.name}, line {number}: is not NAME:$scrypt$…")
+        raise CredentialsError(f"{path.name}, line {number}: is not NAME:$scrypt$…")
     log2_n, r, p = int(found["ln"]), int(found["r"]), int(found["p"])
     # What scrypt needs is known before it is asked: a line must not take the machine's memory.
     if (
@@ -133,13 +131,13 @@ def _parsed(path: Path, number: int, line: str) -> tuple[str, PasswordHash]:
         or not 1 <= p <= 16
         or 128 * r * ((1 << log2_n) + p) > (MOST_MEMORY_BYTES)
     ):
-        raise PasswordFileError(f"{path.name}, line {number}: costs out of range")
+        raise CredentialsError(f"{path.name}, line {number}: costs out of range")
     try:
         salt, digest = _bytes(found["salt"]), _bytes(found["hash"])
     except binascii.Error as error:
-        raise PasswordFileError(f"{path.name}, line {number}: is not base64") from error
+        raise CredentialsError(f"{path.name}, line {number}: is not base64") from error
     if len(salt) < 8 or len(digest) < 16:
-        raise PasswordFileError(f"{path.name}, line {number}: salt or hash is too short")
+        raise CredentialsError(f"{path.name}, line {number}: salt or hash is too short")
     return found["name"], PasswordHash(salt=salt, hash=digest, log2_n=log2_n, r=r, p=p)
 
 
@@ -147,23 +145,21 @@ def set_password(path: Path, name: str, password: str) -> bool:
     """Adds or replaces a person's line, mode 0600; whether the person is new.
 
     Raises:
-        PasswordFileError: the name or the password is refused, or the file cannot be written.
+        CredentialsError: the name or the password is refused, or the file cannot be written.
     """
     if not NAME.fullmatch(name):
-        raise PasswordFileError("a name has up to 64 letters, digits and . _ @ -")
+        raise CredentialsError("a name has up to 64 letters, digits and . _ @ -")
     if not LEAST_CHARACTERS <= len(password) <= MOST_CHARACTERS:
-        raise PasswordFileError(
-            f"a password has {LEAST_CHARACTERS} to {MOST_CHARACTERS} characters"
-        )
+        raise CredentialsError(f"a password has {LEAST_CHARACTERS} to {MOST_CHARACTERS} characters")
     lines = _lines_without(path, name)
     return _write(path, [*lines, PasswordHash.of(password).line(name)], name)
 
 
 def remove_password(path: Path, name: str) -> None:
-    """Takes a person out. Raises PasswordFileError: unknown, or the file cannot be written."""
+    """Takes a person out. Raises CredentialsError: unknown, or the file cannot be written."""
     before = read_passwords(path).hashes
     if name not in before:
-        raise PasswordFileError(f"{path.name} does not name {name}")
+        raise CredentialsError(f"{path.name} does not name {name}")
     _write(path, _lines_without(path, name), name)
 
 
@@ -173,7 +169,7 @@ def _lines_without(path: Path, name: str) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise PasswordFileError(f"{path.name} cannot be read: {error}") from error
+        raise CredentialsError(f"{path.name} cannot be read: {error}") from error
     return [line for line in lines if line.partition(":")[0] != name]
 
 
@@ -191,5 +187,5 @@ def _write(path: Path, lines: list[str], name: str) -> bool:
             os.fsync(stream.fileno())
         beside.replace(path)
     except OSError as error:
-        raise PasswordFileError(f"{path.name} cannot be written: {error.strerror}") from error
+        raise CredentialsError(f"{path.name} cannot be written: {error.strerror}") from error
     return not known

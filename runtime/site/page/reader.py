@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -14,9 +15,10 @@ from runtime.site.unit_history import UnitHistory, unit_history
 from runtime.web.live import CannotReadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from runtime.site.fleet import Fleet
+    from runtime.site.glance import ServiceGlance
     from runtime.site.store import Store
 
 BOARD: TypeAdapter[FleetBoard] = TypeAdapter(FleetBoard)
@@ -40,8 +42,9 @@ class FleetReader:
             glance = self._fleet.glance(now_ms, day_ms=local_midnight_ms(now_ms))
         except StoreError as error:
             raise CannotReadError(str(error)) from error
-        heard_ms = max((one.seen_ms for one in glance.services), default=None)
-        board = board_of(glance, software=version("mammoedge"), heard_ms=heard_ms)
+        board = board_of(
+            glance, software=version("mammoedge"), heard_ms=listened_until_ms(glance.services)
+        )
         return BOARD.dump_json(board)
 
     def history(self, site: str, unit: str, days: int) -> UnitHistory | None:
@@ -55,6 +58,19 @@ class FleetReader:
             until_ms=now_ms + 1,
             most=MOST_ENTRIES,
         )
+
+
+def listened_until_ms(services: Sequence[ServiceGlance]) -> int | None:
+    """Until when what units say is known to have come into the books; None: never.
+
+    A service that has no broker, or whose database fails, says so of itself while it lives.
+    """
+    moments = []
+    for service in services:
+        said = json.loads(service.said)
+        listens = said.get("broker_up", True) and not said.get("database_fault")
+        moments.append(service.seen_ms if listens else said.get("last_commit_ms"))
+    return max((moment for moment in moments if moment is not None), default=None)
 
 
 def local_midnight_ms(now_ms: int) -> int:

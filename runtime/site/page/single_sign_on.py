@@ -15,6 +15,7 @@ from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.starlette_client import OAuth
 from joserfc.errors import JoseError
 
+from runtime.site.page.credentials import CredentialsError
 from runtime.site.page.settings import EVERYBODY
 from runtime.site.page.sign_in import BACK
 from runtime.site.page.sign_on_error import SignOnError
@@ -37,10 +38,6 @@ TIMEOUT_S = 10.0
 FAULTS = (httpx2.HTTPError, AuthlibBaseError, JoseError, ValueError, RuntimeError, KeyError)
 
 
-class ClientSecretError(Exception):
-    """The client's secret cannot be read."""
-
-
 class SingleSignOn:
     """One provider.
 
@@ -49,7 +46,7 @@ class SingleSignOn:
         address: of this page, as browsers know it.
 
     Raises:
-        ClientSecretError: the secret's file cannot be read, or is empty.
+        CredentialsError: the secret's file cannot be read, or is empty.
         OSError: the authorities' file cannot be used.
     """
 
@@ -122,13 +119,13 @@ class SingleSignOn:
 
 
 def read_secret(path: Path | None) -> str | None:
-    """The one line of the file; None without one. Raises ClientSecretError."""
+    """The one line of the file; None without one. Raises CredentialsError."""
     if path is None:
         return None
     try:
         secret = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ClientSecretError(f"page.openid.client_secret_file: {path.name}: {error}") from error
+        raise CredentialsError(f"page.openid.client_secret_file: {path.name}: {error}") from error
     if not secret:
-        raise ClientSecretError(f"page.openid.client_secret_file: {path.name} is empty")
+        raise CredentialsError(f"page.openid.client_secret_file: {path.name} is empty")
     return secret

@@ -136,7 +136,8 @@ class FleetBench:
         row = {
             "site": site, "unit": name, "kind": kind, "subject": "", "severity": severity,
             "open_key": f"{kind}/{name}", "since_ms": at_ms, "opened_ms": at_ms,
-            "changed_ms": at_ms, "closed_ms": None, "saw": saw, "data": json.dumps(data),
+            "changed_ms": at_ms, "closed_ms": None, "saw": saw, "advice": "",
+            "data": json.dumps(data),
         }  # fmt: skip
         with self.store.writing() as connection:
             connection.execute(insert(ALARMS), [row])
