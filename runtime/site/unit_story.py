@@ -307,4 +307,4 @@ def table(w: Wording, name: str, heads: Sequence[str], rows: Iterable[Sequence[s
 
 def _scrolling(inner: Markup, label: str) -> Markup:
     """What may be wider or longer than its place; the keyboard can scroll it."""
-    return el("div", inner, class_="scroll", tabindex="0", role="region", aria_label=label)
+    return el("div", inner, class_="scroll", tabindex="0", role="group", aria_label=label)
