@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 LOWEST_RATE = 0.01
 """Rarer things are watched as if they were so frequent: a chart for less would sleep for months."""
 HIGHEST_RATE = 0.9
+HIGHEST_TO_RISE = 0.45
+"""Above it a rate cannot double, and the lattice has no steps for less; the p-chart remains."""
 GRID = 1.05
 """Charts are built for rates 5 % apart: a thousand units share some eighty."""
 
@@ -50,7 +52,9 @@ class ChartRules:
     learn_first: int = 200
     learn_fully: int = 1_000
     block: int = 50
-    goal: CusumGoal = field(default_factory=CusumGoal)
+    rise_goal: CusumGoal = field(default_factory=CusumGoal)
+    fall_goal: CusumGoal = field(default_factory=lambda: CusumGoal(least_to_false_alarm=15_000.0))
+    """A fall takes longer to find: fewer flags say less. It may."""
     watch_fall: bool = True
     """Whether a halved rate alarms too."""
 
@@ -102,6 +106,8 @@ class ControlChart:
 
     def _accumulate(self, work: dict[str, Any], exam: ChartedExam, side: str) -> None:
         learnt = min(work["baseline_exams"], self._rules.learn_fully)
+        if side == "up" and work["baseline_rate"] > HIGHEST_TO_RISE:
+            return
         cusum = self.cusum(work["baseline_rate"], learnt, upward=side == "up")
         value = cusum.steps.step(work[side], flagged=exam.flagged)
         if value == 0:
@@ -135,14 +141,16 @@ class ControlChart:
         """The CUSUM for a baseline of that rate that was learnt from so many exams."""
         error = math.sqrt(rate * (1.0 - rate) / max(1, learnt_exams))
         cautious = rate + 0.25 * error if upward else rate - 0.25 * error
-        cautious = min(max(cautious, LOWEST_RATE), HIGHEST_RATE)
+        highest = HIGHEST_TO_RISE if upward else HIGHEST_RATE
+        cautious = min(max(cautious, LOWEST_RATE), highest)
         place = math.log(cautious) / math.log(GRID)
         rung = math.ceil(place) if upward else math.floor(place)
         key = (rung, upward)
         if key not in self._designs:
-            normal = min(max(GRID**rung, LOWEST_RATE), HIGHEST_RATE)
+            goal = self._rules.rise_goal if upward else self._rules.fall_goal
+            normal = min(max(GRID**rung, LOWEST_RATE), highest)
             changed = min(2.0 * normal, (1.0 + normal) / 2.0) if upward else normal / 2.0
-            self._designs[key] = designed(normal, changed, self._rules.goal)
+            self._designs[key] = designed(normal, changed, goal)
         return self._designs[key]
 
 

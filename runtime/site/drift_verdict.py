@@ -4,7 +4,7 @@ A population stability index of unchanged images is not zero: it behaves as a ch
 degrees of freedom times (1/n + 1/m), for B bins, n images of the day and m of the baseline
 (B. Yurdakul, J. Naranjo: Statistical properties of the population stability index. Journal of
 Risk Model Validation 14 (2020) 89-100). The threshold is 0.25 (N. Siddiqi, Credit Risk Scorecards,
-2006), or what chance passes once in a thousand days where that is more: few images cannot alarm.
+2006), or what chance hardly ever passes where that is more: few images cannot alarm.
 """
 
 from __future__ import annotations
@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 
     from runtime.messages import DriftMessage
 
+LEAST_EXPECTED = 8.0
+"""Neighbouring bins are joined until as many images are expected in each (W. G. Cochran, Biometrics
+10 (1954) 417-451): the chi-square does not hold for fewer, and an empty bin's index has no end."""
 LARGE_CHANGE = 0.25
-ONCE_IN_A_THOUSAND = 3.0902
-"""The normal deviate that is passed with probability 0.001."""
+FAR_OUT = 3.719
+"""The normal deviate that is passed once in ten thousand. The index has a longer tail than the
+chi-square: with it unchanged images pass the threshold on fewer than one day in two hundred."""
 BASELINE_IMAGES = 400
 """As many judged images of its first days make a unit's own score histogram."""
 SCORE = "score"
@@ -76,12 +80,41 @@ class DriftVerdict:
 
 
 def psi_threshold(bins: int, images: int, baseline_images: int) -> float:
-    """What the index of an unchanged population passes once in a thousand, or 0.25."""
+    """What the index of an unchanged population hardly ever passes, or 0.25."""
     degrees = max(1, bins - 1)
     # Wilson and Hilferty's approximation of the chi-square quantile (PNAS 17 (1931) 684).
     spread = 2.0 / (9.0 * degrees)
-    quantile = degrees * (1.0 - spread + ONCE_IN_A_THOUSAND * math.sqrt(spread)) ** 3
+    quantile = degrees * (1.0 - spread + FAR_OUT * math.sqrt(spread)) ** 3
     return max(LARGE_CHANGE, quantile * (1.0 / max(1, images) + 1.0 / max(1, baseline_images)))
+
+
+def joined(
+    expected: Sequence[int], actual: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Both histograms with neighbouring bins joined until enough is expected of `actual` in each.
+
+    For bins of a number only: neighbours of a word are no neighbours.
+    """
+    scale = sum(actual) / max(1, sum(expected))
+    pairs: list[tuple[int, int]] = []
+    open_pair = (0, 0)
+    for e, a in zip(expected, actual, strict=True):
+        open_pair = (open_pair[0] + e, open_pair[1] + a)
+        if open_pair[0] * scale >= LEAST_EXPECTED:
+            pairs.append(open_pair)
+            open_pair = (0, 0)
+    if pairs:
+        pairs[-1] = (pairs[-1][0] + open_pair[0], pairs[-1][1] + open_pair[1])
+    return tuple(e for e, _ in pairs), tuple(a for _, a in pairs)
+
+
+def _index(name: str, expected: Sequence[int], actual: Sequence[int]) -> Index | None:
+    """An index over joined bins; None where they come to one."""
+    e, a = joined(expected, actual)
+    if len(e) < 2:
+        return None
+    psi = population_stability_index(e, a)
+    return Index(name=name, psi=psi, threshold=psi_threshold(len(e), sum(a), sum(e)))
 
 
 def own_baseline(histograms: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], int] | None:
@@ -103,23 +136,26 @@ def drift_verdict(message: DriftMessage, baseline: tuple[int, ...] | None) -> Dr
     `baseline`: the unit's own score histogram; without one the unit's index against the package's
     reference counts, whose size the message does not tell.
     """
-    found: list[Index] = []
+    found: list[Index | None] = []
     judged = sum(message.histogram)
     bins = len(message.histogram)
     if baseline is not None and judged and len(baseline) == bins:
-        psi = population_stability_index(baseline, message.histogram)
-        threshold = psi_threshold(bins, judged, sum(baseline))
-        found.append(Index(name=SCORE, psi=psi, threshold=threshold))
+        found.append(_index(SCORE, baseline, message.histogram))
     elif message.psi is not None:
         threshold = psi_threshold(bins, judged, judged)
         found.append(Index(name=SCORE, psi=message.psi, threshold=threshold))
     said = message.descriptors
     for name, part in said.by_name.items() if said else ():
-        if part.psi is not None:
+        if part.psi is None:
+            continue  # the unit had too few images
+        if part.edges is not None:
+            found.append(_index(name.value, part.expected, part.counts))
+        else:
             threshold = psi_threshold(len(part.counts), sum(part.counts), sum(part.expected))
             found.append(Index(name=name.value, psi=part.psi, threshold=threshold))
+    indexes = tuple(index for index in found if index is not None)
     described = said is not None and bool(said.by_name)
-    return DriftVerdict(indexes=tuple(found), suspect=_suspect(found, described=described))
+    return DriftVerdict(indexes=indexes, suspect=_suspect(indexes, described=described))
 
 
 def _suspect(indexes: Sequence[Index], *, described: bool) -> Suspect | None:

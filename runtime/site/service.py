@@ -221,6 +221,8 @@ class SiteService:
             attendant.stop()
         for thread in threads:
             thread.join(STOP_S)
+            if thread.is_alive():
+                LOG.warning("%s has not ended within %d s", thread.name, STOP_S)
         subscriber.close()
 
     def _guarded(self, loop: Callable[[threading.Event], None]) -> None:

@@ -94,11 +94,16 @@ class Watch:
 
     def run(self, stop: threading.Event) -> None:
         """Until told to stop. The listener tells of a database that fails; this waits for it."""
+        problem = ""
         while not stop.wait(self._rules.look_every_s):
             try:
                 self.look()
             except StoreError as error:
-                LOG.warning("the watch could not look: %s", error)
+                if str(error) != problem:
+                    LOG.warning("the watch could not look: %s", error)
+                problem = str(error)
+            else:
+                problem = ""
         self._let_go()
 
     def look(self) -> None:
