@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SYSTEM_PACKAGES := mosquitto dcmtk dicom3tools gcc libc6-dev chromium fonts-dejavu-core postgresql
+SYSTEM_PACKAGES := mosquitto dcmtk dicom3tools gcc libc6-dev chromium fonts-dejavu-core prometheus postgresql
 
 .PHONY: demo test check bench soak clean system-packages
 
