@@ -80,7 +80,8 @@ function tileParts(unit, { detailed }) {
   return [
     el("h3", {}, icon(LEVEL_ICONS[unit.level]), el("span", { class: "unseen-text" }, t(`level.${unit.level}`)), manySites() ? el("small", {}, `${unit.site} `) : "", unit.unit, state),
     el("p", { class: "counts" }, count("priority", unit.today.priority), count("none", unit.today.none), count("not_assessed", unit.today.not_assessed)),
-    el("div", { class: "rates" }, ratePart("priority", unit.priority), ratePart("not_assessed", unit.not_assessed)),
+    ratePart("priority", unit.priority),
+    ratePart("not_assessed", unit.not_assessed),
     el("p", { class: "foot" }, driftPart(unit), backlogPart(unit)),
     detailed && why.length ? el("ul", { class: "why" }, ...why.map((one) => el("li", {}, one))) : "",
   ];
