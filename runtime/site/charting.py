@@ -14,47 +14,54 @@ from runtime.site.tables import CHARTS, EXAMS
 from runtime.site.upsert import upsert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, RowMapping
 
+    from runtime.site.store import Store
+
 AT_ONCE = 5_000
 Model = tuple[str, str, str]
+TO_CHART = (
+    select(
+        EXAMS.c.exam_key,
+        EXAMS.c.unit_id,
+        EXAMS.c.flag,
+        EXAMS.c.model,
+        EXAMS.c.model_version,
+        EXAMS.c.operating_point,
+        EXAMS.c.happened_ms,
+    )
+    .where(EXAMS.c.final, EXAMS.c.charted_ms.is_(None))
+    .order_by(EXAMS.c.unit_id, EXAMS.c.ledger, EXAMS.c.seq)
+    .limit(AT_ONCE)
+)
 
 
 def chart_exams(
-    connection: Connection,
+    store: Store,
     charts: Mapping[Measure, ControlChart],
     expected: Mapping[Model, float],
     *,
     now_ms: int,
 ) -> int:
-    """Charts what is final and not charted yet; how many exams. `expected`: priority rates."""
-    rows = (
-        connection.execute(
-            select(
-                EXAMS.c.exam_key,
-                EXAMS.c.unit_id,
-                EXAMS.c.flag,
-                EXAMS.c.model,
-                EXAMS.c.model_version,
-                EXAMS.c.operating_point,
-                EXAMS.c.happened_ms,
-            )
-            .where(EXAMS.c.final, EXAMS.c.charted_ms.is_(None))
-            .order_by(EXAMS.c.unit_id, EXAMS.c.ledger, EXAMS.c.seq)
-            .limit(AT_ONCE)
-        )
-        .mappings()
-        .all()
-    )
-    if not rows:
-        return 0
-    units = {row["unit_id"] for row in rows}
-    states = {
-        (row.unit_id, row.measure): ChartState.model_validate_json(row.state)
-        for row in connection.execute(select(CHARTS).where(CHARTS.c.unit_id.in_(units)))
-    }
+    """Charts what is final and not charted yet; how many exams. `expected`: priority rates.
+
+    For the holder of the watch only. Reads, thinks and writes one after the other: a chart that is
+    designed anew takes a second, in which the listener must be able to write.
+
+    Raises:
+        StoreError: the database failed; the exams are charted the next time.
+    """
+    with store.reading() as connection:
+        rows = connection.execute(TO_CHART).mappings().all()
+        if not rows:
+            return 0
+        units = {row["unit_id"] for row in rows}
+        states = {
+            (row.unit_id, row.measure): ChartState.model_validate_json(row.state)
+            for row in connection.execute(select(CHARTS).where(CHARTS.c.unit_id.in_(units)))
+        }
     for unit_id, of_unit in groupby(rows, key=lambda row: int(row["unit_id"])):
         chart_now = states.get((unit_id, Measure.NOT_ASSESSED.value), ChartState())
         named = _named(of_unit, _model_of(chart_now))
@@ -81,6 +88,17 @@ def chart_exams(
                     ],
                     Expectation(rate=rate) if rate is not None else None,
                 )
+    with store.writing() as connection:
+        _save(connection, rows, states, now_ms)
+    return len(rows)
+
+
+def _save(
+    connection: Connection,
+    rows: Sequence[RowMapping],
+    states: Mapping[tuple[int, str], ChartState],
+    now_ms: int,
+) -> None:
     connection.execute(
         upsert(connection, CHARTS, replace=("state", "looked_ms")),
         [
@@ -99,7 +117,6 @@ def chart_exams(
         .values(charted_ms=now_ms),
         [{"b_key": row["exam_key"], "b_unit": row["unit_id"]} for row in rows],
     )
-    return len(rows)
 
 
 def _named(rows: Iterable[RowMapping], model: Model) -> Iterator[tuple[Model, RowMapping]]:

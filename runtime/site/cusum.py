@@ -94,7 +94,7 @@ def mean_run_length(steps: Lattice, limit: int, rate: float) -> float:
         still = float(here.sum())
         before, share = share, still / left
         left = still
-        if left < 1e-12 or (exams > limit and abs(share - before) < 1e-13):
+        if left < 1e-12 or (exams > 20 * limit and abs(share - before) < 1e-13):
             break
     return total + (left / (1.0 - share) if 0.0 < share < 1.0 else 0.0)
 

@@ -154,9 +154,8 @@ class Watch:
     def _chart(self, now_ms: int) -> None:
         """Short transactions: the listener must not wait for a backlog of exams."""
         for _ in range(CHARTS_AT_ONE_LOOK):
-            with self._store.writing() as connection:
-                if not chart_exams(connection, self._charts, self._rules.expected, now_ms=now_ms):
-                    return
+            if not chart_exams(self._store, self._charts, self._rules.expected, now_ms=now_ms):
+                return
 
     def _judge(self, now_ms: int) -> None:
         rules = self._rules

@@ -55,7 +55,7 @@ def test_at_most_one_false_alarm_a_unit_and_month_and_a_doubled_rate_within_200(
     """Baselines are estimated, as in the field; three tests of one measure together."""
     rng = random.Random(11)
     chart = ControlChart(ChartRules())
-    units = [learnt(chart, rate, rng) for _ in range(30)]
+    units = [learnt(chart, rate, rng) for _ in range(20)]
     false = sum(alarms_in(chart, unit, exams(rate, CLINIC_MONTH, rng)) for unit in units)
     # Two measures are charted: each may have half of one.
     assert false / len(units) <= 0.5
