@@ -92,7 +92,9 @@ class FleetPage:
         self._server.stop()
 
     def _live(self) -> LiveBoard:
-        return LiveBoard(read=self._reader.board, clock_ms=self._clock_ms, pause_s=PAUSE_S)
+        return LiveBoard(
+            read=self._reader.board, clock_ms=self._clock_ms, pause_s=PAUSE_S, rests_alone=True
+        )
 
     def _app(self, live: LiveBoard) -> ASGIApp:
         parts = FleetParts(
