@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from converters.reading_options import EvaluationOptions
     from converters.subject import Question, Subject
-    from models.manifest import Manifest
+    from models.manifest import InputPort, Manifest
     from runtime.image_header import Laterality
     from runtime.outcome import Execution
     from runtime.prediction import Engine, Prediction
@@ -61,7 +61,7 @@ class Enquiry:
         self._manifest = manifest
         self._options = options
         self._panel = Panel(engines)
-        self._ports = {port.view: port for port in manifest.inputs}
+        self._ports: dict[str, InputPort] = {port.view: port for port in manifest.inputs}
         self._pipeline = Pipeline(
             manifest=manifest, model=_model_ref(manifest), engine=self._panel, max_pixels=MAX_PIXELS
         )
@@ -116,7 +116,7 @@ class Enquiry:
         tensors: dict[str, NDArray[np.generic]] = {}
         lateralities: list[Laterality | None] = []
         for slot, image in question:
-            port = self._ports[slot]  # type: ignore[index]
+            port = self._ports[slot]
             recipe = self._manifest.recipe_for(port)
             try:
                 mammogram = read_image(image.path, notes_of(image, self._options))

@@ -147,6 +147,7 @@ class Stages:
                     proof=proof,
                     ready=ready,
                     say=say,
+                    progress=progress_bar,
                 ),
                 folder / FOLDER,
             )
@@ -192,10 +193,10 @@ class Stages:
         stage = self.bench.once("explained", key_of(made.sha256), make)
         if stage.resumed:
             say("the evidence map was tried before")
-        package_ = made
+        kept = made
         if stage.record["kept"]:
-            package_ = load_package(stage.folder / FOLDER, allow_unsigned=True)
-        return Evidence(package=package_, lines=tuple(stage.record["lines"]))
+            kept = load_package(stage.folder / FOLDER, allow_unsigned=True)
+        return Evidence(package=kept, lines=tuple(stage.record["lines"]))
 
     def benchmarked(self, made: Package) -> Speed:
         """Both hints of every precision, and the ratio to benchmark_app for the latency hint."""

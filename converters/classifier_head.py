@@ -89,7 +89,21 @@ def result_of(graph: Any, tensor: str) -> Any:
     raise BenchFaultError([f"the graph has no output {tensor!r}"])
 
 
-def is_live(operation: Any, live: set[str]) -> bool:
+def _live_ancestors(graph: Any, result: Any) -> list[Any]:
+    """The operations between the image and `result`, in topological order."""
+    ordered = graph.get_ordered_ops()
+    live: set[str] = set()
+    for operation in ordered:
+        if _is_live(operation, live):
+            live.add(operation.get_friendly_name())
+    wanted = {result.get_friendly_name()}
+    for operation in reversed(ordered):
+        if operation.get_friendly_name() in wanted:
+            wanted |= {v.get_node().get_friendly_name() for v in operation.input_values()}
+    return [o for o in ordered if o.get_friendly_name() in wanted & live]
+
+
+def _is_live(operation: Any, live: set[str]) -> bool:
     """Whether its value depends on the image; shapes are static, so ShapeOf's does not."""
     kind = operation.get_type_name()
     if kind == "Parameter":
@@ -97,20 +111,6 @@ def is_live(operation: Any, live: set[str]) -> bool:
     return kind != "ShapeOf" and any(
         value.get_node().get_friendly_name() in live for value in operation.input_values()
     )
-
-
-def _live_ancestors(graph: Any, result: Any) -> list[Any]:
-    """The operations between the image and `result`, in topological order."""
-    ordered = graph.get_ordered_ops()
-    live: set[str] = set()
-    for operation in ordered:
-        if is_live(operation, live):
-            live.add(operation.get_friendly_name())
-    wanted = {result.get_friendly_name()}
-    for operation in reversed(ordered):
-        if operation.get_friendly_name() in wanted:
-            wanted |= {v.get_node().get_friendly_name() for v in operation.input_values()}
-    return [o for o in ordered if o.get_friendly_name() in wanted & live]
 
 
 def _consumers(operation: Any) -> list[str]:

@@ -9,8 +9,8 @@ from converters.command_guard import DONE, FAIL, guarded
 from converters.evaluation import Evaluation, evaluate
 from converters.labelled_images import labels_of, options_of
 from converters.progress import progress_bar
+from converters.subject import counted_as
 from converters.subjects import subjects_of
-from models.manifest import Scope
 from models.package import load_package
 from runtime.engine import open_engine
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from converters.discrimination import Auc
-    from models.manifest import Manifest
     from models.package import Package
 
 DIGITS = 4
@@ -105,10 +104,10 @@ def _report(
 
 
 def _lines(evaluation: Evaluation, package: Package, precision: str) -> list[str]:
-    overall = evaluation.overall
+    overall, counted = evaluation.overall, counted_as(package.manifest.scope)
     lines = [
         f"{package.manifest.label} at {precision}",
-        f"{counted_as(package.manifest):14} {overall.images}, {overall.positives} of them positive",
+        f"{counted:14} {overall.images}, {overall.positives} of them positive",
         f"not assessed   {overall.not_assessed}",
         f"AUC            {_shown(overall.auc())}",
         f"AUC, assessed  {_shown(overall.auc_assessed())}",
@@ -132,11 +131,6 @@ def _lines(evaluation: Evaluation, package: Package, precision: str) -> list[str
         specificity = 1 - alarms / negatives if negatives else float("nan")
         lines.append(f"  {threshold:.4f}       {hits / positives:.3f}        {specificity:.3f}")
     return lines
-
-
-def counted_as(manifest: Manifest) -> str:
-    """What one score is for."""
-    return {Scope.VIEW: "images", Scope.BREAST: "breasts", Scope.EXAM: "exams"}[manifest.scope]
 
 
 def _rounded(value: float | None) -> float | None:

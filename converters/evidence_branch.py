@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from converters.classifier_head import LAYOUT_CHANGES, ClassifierHead, find_head, is_live, result_of
+from converters.classifier_head import ClassifierHead, find_head, result_of
 from converters.errors import BenchFaultError
 from models.manifest import EvidencePort
 
@@ -53,7 +53,7 @@ def add_evidence(graph: Any, output: OutputPort) -> AddedEvidence:
     rows, columns = (head.rows, head.columns) if head.pooling is not None else grid_of(head)
     cut = head.features if head.pooling is None else head.pooling
     asked = _head_for(graph, cut, output.tensor, rows * columns)
-    prove_head(asked, _head_for(graph, cut, output.tensor, 1))
+    prove_head(asked, _head_for(graph, cut, output.tensor, 1), cut)
     features = _named(graph, head.features).output(0)
     if head.pooling is None:
         cells = _masked(features, head, rows, columns)
@@ -109,23 +109,35 @@ def _head_for(graph: Any, cut: str, tensor: str, batch: int) -> Any:
     parameter.output(0).set_names({"cells"})
     for target in before.get_target_inputs():
         target.replace_source_output(parameter.output(0))
-    result = result_of(copy, tensor)
-    live: set[str] = set()
-    for operation in openvino.Model([result], [parameter], "head").get_ordered_ops():
-        if not is_live(operation, live):
-            continue
-        live.add(operation.get_friendly_name())
-        if operation.get_type_name() == "FakeQuantize":
+    behind: set[str] = set()
+    for operation in copy.get_ordered_ops():
+        kind, name = operation.get_type_name(), operation.get_friendly_name()
+        given = {value.get_node().get_friendly_name() for value in operation.input_values()}
+        if name == parameter.get_friendly_name() or given & behind:
+            behind.add(name)
+            _free(operation, kind)
+        elif kind == "ShapeOf":
+            # Of something before the map, which is not there any more; its shape is known.
+            kind_of_shape = operation.get_output_element_type(0).to_dtype()
+            known = opset13.constant(np.array(operation.get_input_shape(0), kind_of_shape))
             for target in operation.output(0).get_target_inputs():
-                target.replace_source_output(operation.input_value(0))
-        elif operation.get_type_name() in LAYOUT_CHANGES - {"Transpose"}:
-            _keep_batch(operation)
+                target.replace_source_output(known.output(0))
+    result = result_of(copy, tensor)
     try:
         head = openvino.Model([result], [parameter], "head")
         head.validate_nodes_and_infer_types()
     except RuntimeError as fault:
         raise _cannot_be_asked(cut, str(fault).splitlines()[-1][:200]) from fault
     return head
+
+
+def _free(operation: Any, kind: str) -> None:
+    """Take what ties an operation behind the map to its batch of one, or to eight bits."""
+    if kind == "FakeQuantize":
+        for target in operation.output(0).get_target_inputs():
+            target.replace_source_output(operation.input_value(0))
+    elif kind == "Reshape":
+        _keep_batch(operation)
 
 
 def _keep_batch(reshape: Any) -> None:
@@ -141,15 +153,19 @@ def _keep_batch(reshape: Any) -> None:
     reshape.input(1).replace_source_output(pattern.output(0))
 
 
-def prove_head(asked: Any, single: Any) -> None:
+def prove_head(asked: Any, single: Any, cut: str) -> None:
     """Every cell by itself gives what it gives beside the others.
+
+    Args:
+        asked: what follows the operation `cut`, for all cells at once.
+        single: the same for one cell.
+        cut: for the error.
 
     Raises:
         BenchFaultError: it does not; the operations behind the map mix what they are given.
     """
     import openvino
 
-    name = "the map's pooling"
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     generator = np.random.default_rng(3)
     cells = generator.random(tuple(asked.inputs[0].shape), np.float32)
@@ -158,13 +174,13 @@ def prove_head(asked: Any, single: Any) -> None:
         alone = openvino.Core().compile_model(single, "CPU", exact)
         places = generator.choice(len(cells), min(4, len(cells)), replace=False)
         if together.shape[:1] != (len(cells),):
-            raise _cannot_be_asked(name, f"the score of {len(cells)} is {together.shape}")
+            raise _cannot_be_asked(cut, f"the score of {len(cells)} is {together.shape}")
         for place in places:
             apart = np.abs(alone(cells[place : place + 1])[0] - together[place]).max()
             if not apart <= HEAD_TOLERANCE:
-                raise _cannot_be_asked(name, f"a score depends on the others by {apart:.2g}")
+                raise _cannot_be_asked(cut, f"a score depends on the others by {apart:.2g}")
     except RuntimeError as fault:
-        raise _cannot_be_asked(name, str(fault).splitlines()[-1][:200]) from fault
+        raise _cannot_be_asked(cut, str(fault).splitlines()[-1][:200]) from fault
 
 
 def _cannot_be_asked(cut: str, why: str) -> BenchFaultError:

@@ -35,9 +35,10 @@ def _run(arguments: Namespace, scratch: Path) -> int:
         threads=arguments.threads,
         progress=progress_bar("occlusion", pairs),
     )
+    label = load_package(arguments.out, allow_unsigned=True).manifest.label
     verdict = "weak" if explanation.weak else "pass"
     if not arguments.json:
-        print("\n".join([explanation.package.manifest.label, *explanation.lines()]))
+        print("\n".join([label, *explanation.lines()]))
         if was_signed:
             signed = (
                 "with the given key" if arguments.sign else "dropped: --sign KEY signs it again"
@@ -47,7 +48,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
     print(
         json.dumps(
             {
-                "model": explanation.package.manifest.label,
+                "model": label,
                 "method": explanation.added.method,
                 "evidence": explanation.added.port.model_dump(),
                 "precisions": [asdict(one) for one in explanation.precisions],

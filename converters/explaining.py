@@ -16,7 +16,6 @@ from converters.ir_files import read_ir, save_ir
 from converters.occlusion import agreement_with, occlusion_map, patches_for
 from converters.package_revision import revised
 from models.manifest import Scope
-from models.package import load_package
 from runtime.golden import prepared_cases
 
 if TYPE_CHECKING:
@@ -62,9 +61,8 @@ class ExplainedPrecision:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """The package with its map, and the figures."""
+    """The map that a package got, and the figures."""
 
-    package: Package
     added: AddedEvidence
     precisions: tuple[ExplainedPrecision, ...]
 
@@ -143,16 +141,12 @@ def explain(
         for name in package.manifest.precisions:
             comparison = Comparison.of(package, revision.folder, added, name, threads)
             found.append(comparison.figures(progress, len(found)))
-        made = Explanation(package=package, added=added, precisions=tuple(found))
-        told = "\n".join(f"- {line}" for line in made.lines())
+        explanation = Explanation(added=added, precisions=tuple(found))
+        told = "\n".join(f"- {line}" for line in explanation.lines())
         revision.card("evidence", f"## Evidence map\n\nFor readers, never for triage.\n\n{told}")
-        listed = "".join(f"<li>{escape(line)}</li>" for line in made.lines())
+        listed = "".join(f"<li>{escape(line)}</li>" for line in explanation.lines())
         revision.report("evidence", f"<h2>Evidence map</h2><ul>{listed}</ul>")
-    return Explanation(
-        package=load_package(out, allow_unsigned=True),
-        added=added,
-        precisions=made.precisions,
-    )
+    return explanation
 
 
 def _added(package: Package, suspicion: OutputPort, folder: Path) -> AddedEvidence:

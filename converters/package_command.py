@@ -13,6 +13,7 @@ from converters.golden_sources import phantom_cases
 from converters.importing import import_model
 from converters.labelled_images import require_folders
 from converters.packaging import Order, package
+from converters.progress import progress_bar
 from converters.recipe import read_recipe
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
         limit=arguments.limit,
         pixel_spacing_mm=arguments.pixel_spacing_mm,
         scratch=scratch,
+        progress=progress_bar("calibrate", arguments.limit),
     )
     for name, reason in calibration.refused:
         _say(f"not used: {name} ({reason})")
@@ -59,6 +61,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
             signing_key=arguments.sign,
             card=card,
             say=_say,
+            progress=progress_bar,
         ),
         arguments.out,
     )

@@ -82,6 +82,10 @@ class Order:
     ready: Mapping[str, Path] = field(default_factory=dict)
     """Precision -> IR file that was made earlier from this model."""
     say: Callable[[str], None] = field(default=lambda _: None)
+    progress: Callable[[str, int], Callable[[int], None]] = field(
+        default=lambda _task, _total: lambda _done: None
+    )
+    """Makes a bar for a task of so many images, as `progress_bar` does."""
 
 
 def package(order: Order, out: Path) -> Package:
@@ -215,7 +219,17 @@ def _exact_scores(order: Order, manifest: Manifest) -> list[dict[str, float]]:
                 score_with(graph, manifest, ours),
                 scores_of(manifest, order.model.run_source(theirs)),
             )
-        return [score_with(graph, manifest, tensors) for tensors in order.calibration]
+        return _scores(order, manifest, graph, "fp32")
+
+
+def _scores(order: Order, manifest: Manifest, graph: Graph, name: str) -> list[dict[str, float]]:
+    """Of every calibration image."""
+    bar = order.progress(name, len(order.calibration))
+    scores = []
+    for number, tensors in enumerate(order.calibration, start=1):
+        scores.append(score_with(graph, manifest, tensors))
+        bar(number)
+    return scores
 
 
 def _require_equal(name: str, ours: dict[str, float], theirs: dict[str, float]) -> None:
@@ -234,7 +248,7 @@ def _compare(
     parity = []
     shown: list[float] = []
     for name, graph in graphs.items():
-        scores = [score_with(graph, manifest, tensors) for tensors in order.calibration]
+        scores = _scores(order, manifest, graph, name)
         differences = [
             abs(one[score] - other[score])
             for one, other in zip(scores, plain, strict=True)

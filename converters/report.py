@@ -16,6 +16,7 @@ from converters.discrimination import ScoreTally
 from converters.errors import BenchFaultError
 from converters.image_reading import ImageRefusedError, SideNotes, read_image
 from converters.report_sections import RECIPE_HEADING, section
+from converters.subject import counted_as
 from models.manifest import Monochrome1Step, Recipe, ResizeStep, WindowStep
 from runtime.preparation import prepare
 
@@ -112,11 +113,12 @@ def _verified(verification: Verification, margin: Margin, manifest: Manifest) ->
     word = "fail" if faults else "pass"
     assessed = [case for case in verification.cases if case.scores]
     names = [agreement.precision for agreement in verification.agreements]
+    counted = counted_as(manifest.scope)
     parts = [
         f"<h2>Verification: <span class='{word}'>{word}</span></h2>",
         *(f"<p class='fail'>{escape(fault)}</p>" for fault in faults),
-        f"<p>{len(verification.cases)} labelled images, {len(assessed)} assessed; margin of"
-        f" non-inferiority {margin.allowed:g} AUC"
+        f"<p>{len(verification.cases)} labelled {counted}, {len(assessed)} assessed;"
+        f" margin of non-inferiority {margin.allowed:g} AUC"
         + (
             f"; <b>accepted loss {margin.accepted_loss:g}</b>"
             if margin.accepted_loss is not None
@@ -154,7 +156,7 @@ def _verified(verification: Verification, margin: Margin, manifest: Manifest) ->
     ]
     if verification.not_assessed:
         rows = [[reason, str(n)] for reason, n in verification.not_assessed.items()]
-        parts += ["<h2>Not assessed</h2>", table(["reason", "images"], rows)]
+        parts += ["<h2>Not assessed</h2>", table(["reason", counted], rows)]
     return parts
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from models.manifest import Scope
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
 
 Question = tuple[tuple[str, "LabelledImage"], ...]
 """(view of the input port, image) for every input of the package."""
+
+
+def counted_as(scope: Scope) -> str:
+    """What one score is for."""
+    return {Scope.VIEW: "images", Scope.BREAST: "breasts", Scope.EXAM: "exams"}[scope]
 
 
 @dataclass(frozen=True, kw_only=True)

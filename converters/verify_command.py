@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from converters.command_guard import DONE, FAIL, guarded
 from converters.errors import BenchFaultError
-from converters.evaluate_command import counted_as
 from converters.labelled_images import labels_of, options_of
 from converters.progress import progress_bar
 from converters.proof import Margin
 from converters.report import Reported, write_report
 from converters.source_kind import SourceKind, kind_of
 from converters.source_reading import read_source, sha256_of_source, source_runner
+from converters.subject import counted_as
 from converters.subjects import subjects_of
 from converters.verification import verify
 from models.package import load_package
@@ -48,13 +48,14 @@ def _run(arguments: Namespace, scratch: Path) -> int:
     margin = Margin(allowed=arguments.margin, accepted_loss=arguments.accept_loss)
     options = options_of(arguments)
     subjects = subjects_of(manifest, labels, options)
+    counted = counted_as(manifest.scope)
     verification = verify(
         manifest,
         _source_runner(arguments.source, package),
         engines,
         subjects,
         options,
-        progress=progress_bar("verify", len(subjects)),
+        progress=progress_bar("verify", len(subjects), counted=counted),
     )
     if arguments.report is not None:
         write_report(
@@ -64,7 +65,6 @@ def _run(arguments: Namespace, scratch: Path) -> int:
     faults = margin.faults(verification)
     verdict = "fail" if faults else "pass"
     if not arguments.json:
-        counted = counted_as(manifest)
         print("\n".join([*lines_of(verification, margin, counted), *faults, f"verdict: {verdict}"]))
     print(json.dumps(_figures(package, verification, margin, verdict)))
     return FAIL if faults else DONE

@@ -116,6 +116,9 @@ class SessionTerms:
     packet_limit_bytes: int = PAYLOAD_LIMIT_BYTES
     manual_acknowledgement: bool = False
     hear_retained: bool = False
+    content_type: str | None = CONTENT_TYPE
+    """Of all that we say, which is then UTF-8; None: bytes that say nothing of themselves."""
+    will_retained: bool = True
 
 
 UNIT_SESSION = SessionTerms()
@@ -215,8 +218,7 @@ class BrokerConnection:
         """Puts a PUBLISH on its way; its message id. `Acknowledged` follows for QoS 1."""
         properties = _properties(PacketTypes.PUBLISH)
         if payload:
-            properties.PayloadFormatIndicator = 1
-            properties.ContentType = CONTENT_TYPE
+            self._describe(properties)
         if expiry_s is not None:
             properties.MessageExpiryInterval = expiry_s
         info = self._client.publish(topic, payload, qos, retained, properties)
@@ -314,6 +316,11 @@ class BrokerConnection:
         self._poke_in.close()
         self._poke_out.close()
 
+    def _describe(self, properties: Properties) -> None:
+        if self._terms.content_type is not None:
+            properties.PayloadFormatIndicator = 1
+            properties.ContentType = self._terms.content_type
+
     # --- paho ---------------------------------------------------------------------------------
 
     def _new_client(self, client_id: str, will: Announcement | None) -> mqtt.Client:
@@ -328,9 +335,9 @@ class BrokerConnection:
         client.connect_timeout = self._settings.connect_timeout_s
         if will is not None:
             properties = _properties(PacketTypes.WILLMESSAGE)
-            properties.PayloadFormatIndicator = 1
-            properties.ContentType = CONTENT_TYPE
-            client.will_set(will.topic, will.payload, qos=1, retain=True, properties=properties)
+            self._describe(properties)
+            retained = self._terms.will_retained
+            client.will_set(will.topic, will.payload, qos=1, retain=retained, properties=properties)
         client.on_socket_open = _without_delay
         # With this callback set paho leaves all writing to our own loop.
         client.on_socket_register_write = lambda *_: None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runtime.outcome import ModelRef
     from runtime.publisher import Publisher
     from runtime.reception import Reception
+    from runtime.sparkplug.edge_node import EdgeNode
     from runtime.supervisor import Supervisor
 
 
@@ -36,3 +37,4 @@ class Machinery:
     acknowledgement: AcknowledgementDesk
     console: Console | None
     clock_desk: ClockDesk
+    edge_node: EdgeNode | None

@@ -129,6 +129,13 @@ class Outbox:
             (seq, *(kind.value for kind in kinds), now_ms, limit),
         ).fetchall()
 
+    def at_ms(self, seq: int) -> int:
+        """When a row was committed. Raises KeyError: retention took it."""
+        row = self._connection.execute("SELECT at_ms FROM outbox WHERE seq = ?", (seq,)).fetchone()
+        if row is None:
+            raise KeyError(seq)
+        return int(row[0])
+
     def delivered(self, seqs: Sequence[int], at_ms: int) -> None:
         """Marks rows as acknowledged."""
         self._connection.executemany(

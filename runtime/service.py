@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from models.package import load_package
 from runtime.acknowledgement import AcknowledgementDesk
 from runtime.arrival import ActivePackage
+from runtime.certificate_end import ends_soon
 from runtime.clock_desk import ClockDesk
 from runtime.console.box import Box, Link, box_of
 from runtime.console.console import Console
@@ -35,6 +36,8 @@ from runtime.publisher import Publisher
 from runtime.reception import Reception, RoomLimits
 from runtime.settings import Settings, SettingsError, load_settings
 from runtime.site_key import read_site_key
+from runtime.sparkplug.edge_node import EdgeNode
+from runtime.sparkplug.node import NodeTopics
 from runtime.supervisor import WORKER_COMMAND, Supervisor, WorkerLimits
 from runtime.unit_clock import UnitClock
 from runtime.unit_desk import UnitDesk
@@ -257,6 +260,21 @@ class Service:
             acknowledgement=acknowledgement,
             console=self._console(ledger, acknowledgement) if settings.console.enabled else None,
             clock_desk=ClockDesk(clock=self._clock, ledger=ledger, voice=voice),
+            edge_node=self._edge_node(ledger) if settings.sparkplug.enabled else None,
+        )
+
+    def _edge_node(self, ledger: Ledger) -> EdgeNode:
+        unit = self._settings.unit
+        group = self._settings.sparkplug.group or unit.site
+        return EdgeNode(
+            topics=NodeTopics(group=group, node=unit.unit),
+            client_id=f"mammoedge-sparkplug-{unit.site}-{unit.unit}",
+            ledger=ledger,
+            broker=self._settings.broker,
+            status_provider=self._status,
+            clock_ms=self._clock.now_ms,
+            monotonic=time.monotonic,
+            randomness=random.Random(),  # noqa: S311 - spreads reconnects, guards nothing
         )
 
     def _console(self, ledger: Ledger, acknowledgement: AcknowledgementDesk) -> Console:
@@ -281,7 +299,10 @@ class Service:
     def _status(self, backlog: Backlog | None = None) -> StatusFacts:
         parts = self._parts
         reasons = degraded_reasons(
-            parts, backlog or parts.ledger.backlog(), disk_low=self._disk_low
+            parts,
+            backlog or parts.ledger.backlog(),
+            disk_low=self._disk_low,
+            certificate_ends_soon=ends_soon(self._settings.broker, self._clock.now_ms()),
         )
         return status_facts(parts, reasons, self._settings.model.devices)
 
@@ -350,6 +371,8 @@ class Service:
             self._listening.append(intake)
             LOG.info("listening: %s", intake.address)
         parts.publisher.start()
+        if parts.edge_node is not None:
+            parts.edge_node.start()
         LOG.info(
             "service started: site=%s unit=%s model=%s at_ms=%d",
             self._settings.unit.site,
@@ -389,6 +412,8 @@ class Service:
         """A loop that ended by itself is a defect of ours: end, and be started anew, whole."""
         parts = self._parts
         threads = {"publisher": parts.publisher.alive, "supervisor": parts.supervisor.alive}
+        if parts.edge_node is not None:
+            threads["sparkplug"] = parts.edge_node.alive
         threads |= {intake.address: intake.alive for intake in self._listening}
         lost = [name for name, alive in threads.items() if not alive]
         if lost:
@@ -426,6 +451,8 @@ class Service:
         for intake in self._listening:
             intake.stop()
         parts.supervisor.stop(DRAIN_S)
+        if parts.edge_node is not None:
+            parts.edge_node.stop()
         parts.publisher.stop()
         if parts.console is not None:
             parts.console.stop()

@@ -41,6 +41,7 @@ max_megapixels = 64
 [exam]
 expected_views = ["RCC", "LCC", "RMLO", "LMLO"]
 idle_timeout_s = 300     # an exam with views missing ends this long after its last image
+max_images = 100         # of one exam; others are kept, and not judged
 
 [identity]
 site_key_file = "site.key"   # makes pseudonyms of UIDs; the same file at all units of a site
@@ -59,6 +60,10 @@ tls = false              # across a network: true, port 8883, and the three file
 exam_hours = 24          # how long a flag stays true
 event_days = 7
 replay_days = 7          # how long a site may ask for what it missed
+
+[sparkplug]              # the same flags as a Sparkplug B edge node, by a second connection
+enabled = false
+# group = "{site}"       # group id; the broker's rules (init --sparkplug) are for the site's name
 
 [console]                # the technologist's page, on the unit's own screen
 enabled = true

@@ -12,7 +12,6 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from runtime.site_trust.site_folder import SiteFolder
 from tests.brokers import Mosquitto, free_port, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -166,8 +165,3 @@ def monitor_context(site: Path) -> ssl.SSLContext:
     """As the site's own programs."""
     place = site / "site"
     return context_of(place / "ca.pem", (place / "monitor.pem", place / "monitor.key"))
-
-
-def open_site(folder: Path) -> SiteFolder:
-    """The site's folder, to sign what the command would not."""
-    return SiteFolder.open(folder)

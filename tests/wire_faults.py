@@ -282,7 +282,8 @@ def clock_jumps(stage: Stage, *, jump_ms: int) -> Proof:
     days = jump_ms / DAY_MS
     proof = prove(f"unit's clock set {days:+.0f} day while rows wait, and back", listener, unit)
     jumps = [e.data["jump_s"] for e in listener.unit.events if e.event == "clock_jumped"]
-    assert jumps == [days * 86400, -days * 86400], jumps
+    # Two clocks are read one after the other: a millisecond is no jump.
+    assert [round(s) for s in jumps] == [days * 86400, -days * 86400], jumps
     assert proof.expired == 0, proof
     return proof
 
@@ -296,8 +297,8 @@ def ledger_lost(stage: Stage) -> Proof:
     listener.until(caught_up(listener, first), "the first exams")
     first.publisher.stop()
     second = stage.unit(broker, "new-disk")
+    say_exams(second, 10, count=7)  # its numbers are past those of the first before it is heard
     second.start()
-    say_exams(second, 10, count=2)
     listener.until(lambda: listener.unit.generation == 2, "the second ledger")
     # Of the lost ledger's exams the last flags stand until they expire; they are no rows of this.
     for number in range(4):

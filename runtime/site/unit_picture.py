@@ -350,7 +350,8 @@ class UnitPicture:
         else:
             self._now = self._new_generation(word.ledger_id)
             self._now.begins_after, self._now.former_boots = last_seq, former
-            self.book.claim(last_seq + 1)
+            # Of a ledger that says its name nothing was heard yet, however far it has counted.
+            self.book.claim(last_seq + 1 if anew else 1)
         return self._change(ChangeKind.SEQ_RESTARTED, at_ms, detail=detail)
 
     def _new_generation(self, ledger_id: str | None) -> Generation:

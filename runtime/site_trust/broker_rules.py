@@ -65,6 +65,8 @@ SPARKPLUG_RULES = """\
 pattern write spBv1.0/{site}/NBIRTH/%u
 pattern write spBv1.0/{site}/NDEATH/%u
 pattern write spBv1.0/{site}/NDATA/%u
+pattern write spBv1.0/{site}/DBIRTH/%u/+
+pattern write spBv1.0/{site}/DDATA/%u/+
 pattern read spBv1.0/{site}/NCMD/%u
 """
 

@@ -55,18 +55,23 @@ def listener(broker: SiteBroker, site: Path, last: int = 0) -> Iterator[subproce
         process.wait(10)
 
 
-def latency(unit: Unit, process: subprocess.Popen, repeats: int) -> dict[str, float]:
-    """Of single flags: commit to PUBLISH on the socket, and to the subscriber's process, ms."""
+def latency(
+    unit: Unit, process: subprocess.Popen, published_ns: list[int], repeats: int
+) -> dict[str, float]:
+    """Of single flags: commit to PUBLISH on the socket, and to the subscriber's process, ms.
+
+    `published_ns`: to where the unit notes when it published.
+    """
     shares, ways = [], []
     for number in range(repeats):
-        unit.published_ns.clear()
+        published_ns.clear()
         seq = unit.say_exam(study=f"1.2.{number}")
         committed_ns = time.time_ns()
         at_ns, heard = map(int, process.stdout.readline().split())
         assert heard == seq, (heard, seq)
-        while not unit.published_ns:  # it may be said there before it is noted here
+        while not published_ns:  # it may be said there before it is noted here
             time.sleep(0.001)
-        shares.append((unit.published_ns[0] - committed_ns) / 1e6)
+        shares.append((published_ns[0] - committed_ns) / 1e6)
         ways.append((at_ns - committed_ns) / 1e6)
         time.sleep(0.03)  # each flag by itself, as exposures come
     ranked = {"share": sorted(shares), "way": sorted(ways)}
@@ -136,10 +141,9 @@ def measure(folder: Path, repeats: int, rows: int) -> dict[str, object]:
     with secured_site(folder / "site", UNIT) as broker:
         settings = broker_settings(folder / "site", UNIT)
         alone = Unit(folder / "alone", broker.port, reached, **settings)
-        alone.published_ns = published_ns
         with listener(broker, folder / "site") as process:
             alone.start()
-            figures: dict[str, object] = latency(alone, process, repeats)
+            figures: dict[str, object] = latency(alone, process, published_ns, repeats)
         alone.close()
         broker.stop()
         (folder / "site/state/mosquitto.db").unlink(missing_ok=True)  # the first part's flags

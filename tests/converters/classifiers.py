@@ -123,6 +123,20 @@ def flattened_head(node: Any, draw: np.random.Generator) -> Any:
     )
 
 
+def shaped_by_the_image_head(node: Any, draw: np.random.Generator) -> Any:
+    """Flattened to the batch size of something that lies before the map."""
+    from openvino import opset13
+
+    shape = opset13.shape_of(node.input_value(0), "i64")
+    batch = opset13.gather(shape, np.array([0], np.int64), np.array(0, np.int64))
+    pattern = opset13.concat([batch, opset13.constant(np.array([-1], np.int64))], 0)
+    vector = opset13.reshape(node, pattern, special_zero=False)
+    hidden = opset13.relu(_dense(vector, draw, CHANNELS * ROWS // 4 * COLUMNS // 4, 4))
+    return opset13.sigmoid(
+        opset13.multiply(_dense(hidden, draw, 4, 1), np.array([0.02], np.float32))
+    )
+
+
 def mixing_head(node: Any, draw: np.random.Generator) -> Any:
     """Mean, then a normalisation over the batch: it cannot be asked about cells one by one."""
     from openvino import opset13

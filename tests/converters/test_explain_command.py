@@ -28,6 +28,7 @@ from tests.converters.classifiers import (
     hidden_layer_head,
     linear_head,
     mixing_head,
+    shaped_by_the_image_head,
     two_class_head,
 )
 from tests.packages import COLUMNS, ROWS, build_package
@@ -117,6 +118,16 @@ def _parameter_at(operation: Any, shape: tuple[int, ...]) -> Any:
     for target in operation.output(0).get_target_inputs():
         target.replace_source_output(parameter.output(0))
     return parameter
+
+
+def test_a_head_that_asks_for_an_earlier_shape_is_asked_all_the_same(image: np.ndarray) -> None:
+    """Shapes are static: what lies before the map need not be there to know its own."""
+    graph = classifier(shaped_by_the_image_head)
+    before = answers(graph, image)["score"]
+    assert add_evidence(graph, SCORE).method == "Recipro-CAM"
+    after = answers(graph, image)
+    assert np.array_equal(after["score"], before)
+    assert after["evidence"].std() > 0.05
 
 
 def test_a_head_that_mixes_what_it_is_given_is_refused() -> None:

@@ -6,16 +6,29 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import pytest
 
+from converters.accuracy_aware import labelled_tensors
+from converters.calibration import read_calibration
+from converters.importing import ImportedModel
 from converters.labels import Labels
+from converters.phantom import Phantom
 from converters.reading_options import EvaluationOptions
 from converters.subjects import subjects_of
+from converters.tensor_store import TensorStore
 from models.package import load_package
 from runtime.cli import main
 from tests.exams import BRIGHT, DARK, write_exam
-from tests.packages import COLUMNS, ROWS, build_package
+from tests.packages import (
+    COLUMNS,
+    ROWS,
+    build_package,
+    graph_of,
+    openvino_runner,
+    recipe_of,
+)
 
 if TYPE_CHECKING:
     from models.manifest import Manifest
@@ -188,6 +201,54 @@ def test_an_unsuitable_view_leaves_the_breast_unjudged_for_its_own_reason(
     assert main([str(word) for word in words]) == 0
     told = last_line(capsys)
     assert (told["n"], told["not_assessed_by_reason"]) == (2, {"implant": 1})
+
+
+def test_accuracy_aware_quantisation_sees_whole_breasts(exams: Path, tmp_path: Path) -> None:
+    """Both views of each, prepared; the breast that lacks one is left out."""
+    recipe = recipe_of(scope="breast")
+    graph = graph_of("breast", "brightness")
+    model = ImportedModel(
+        graph=graph,
+        run_source=openvino_runner(graph),
+        inputs=recipe.inputs,
+        source=Path("test.onnx"),
+        source_sha256="0" * 64,
+        framework="onnx",
+        largest_fold_difference=0.0,
+    )
+    labels = Labels.from_csv(exams, exams / "labels.csv")
+    store = TensorStore(tmp_path)
+    found = labelled_tensors(model, recipe, labels, EvaluationOptions(), store)
+    assert len(found) == 2 * EXAMS - 1
+    assert sum(positive for _, positive in found) == EXAMS // 2 - 1
+    assert set(found[0][0]) == {"cc", "mlo"}
+
+
+def test_calibration_fills_each_input_with_its_own_view(exams: Path, tmp_path: Path) -> None:
+    """As many sets as the rarer view allows; a picture without a view goes where fewest are."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in ("exam0-LCC", "exam0-RCC", "exam2-RCC", "exam1-LMLO"):
+        (folder / f"{name}.dcm").symlink_to(exams / f"{name}.dcm")
+    phantom = Phantom(bits_stored=16, pixel_spacing_mm=0.2)
+    assert cv2.imwrite(str(folder / "unknown.png"), phantom.pixels())
+    recipe = recipe_of(scope="breast")
+    (tmp_path / "prepared").mkdir()
+    seen: list[int] = []
+    found = read_calibration(
+        [folder],
+        recipe,
+        recipe.inputs,
+        limit=300,
+        pixel_spacing_mm=0.2,
+        scratch=tmp_path / "prepared",
+        progress=seen.append,
+    )
+    assert found.refused == ()
+    assert len(found.tensors) == 2
+    assert seen == list(range(1, len(seen) + 1))
+    dark, bright = (found.tensors[0][name].mean() for name in ("cc", "mlo"))
+    assert bright > 1.5 * dark
 
 
 def test_pieces_of_views_are_no_exam(

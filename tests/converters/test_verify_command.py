@@ -54,6 +54,7 @@ def build(bench: Bench, recipe: Path, views: Path, out: Path, *more: object) -> 
     """The command line of a build with proof."""
     words = ["build", bench.onnx, "--recipe", recipe, "--calibration", bench.images, "--images"]
     words += [views, "--labels", views / "labels.csv", "-o", out, *more]
+    words += ["--without-benchmark", "--without-explain"]
     return [str(word) for word in words]
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from runtime.site_trust.authority import Authority, Role
+from runtime.site_trust.site_folder import SiteFolder
 from tests.brokers import mosquitto_missing, wait_until
 from tests.conftest import skip_or_fail
 from tests.secured_site import (
@@ -17,7 +18,6 @@ from tests.secured_site import (
     context_of,
     init,
     monitor_context,
-    open_site,
     secured_site,
     unit_context,
 )
@@ -63,7 +63,7 @@ def test_a_foreign_authoritys_certificate_is_refused(broker, folder, tmp_path):
 def test_an_expired_certificate_is_refused(broker, folder, tmp_path):
     """Signed by the site, but a day too old."""
     long_ago = NOW - timedelta(days=31)
-    pair = open_site(folder).authority.issue(Role.UNIT, "mammo-1", now=long_ago, days=30)
+    pair = SiteFolder.open(folder).authority.issue(Role.UNIT, "mammo-1", now=long_ago, days=30)
     context = context_of(folder / "broker/ca.pem", written(tmp_path, pair))
     stranger = Stranger(broker.port, context)
     assert not stranger.connect()
