@@ -13,6 +13,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from runtime.arrival_rows import SCHEMA as ARRIVAL_SCHEMA
 from runtime.chronicle import CHRONICLE_SCHEMA
 from runtime.descriptor_rows import DESCRIPTOR_SCHEMA
 from runtime.ledger_rows import LedgerTransaction
@@ -62,7 +63,8 @@ CREATE TABLE IF NOT EXISTS outbox (
     expires_at_ms INTEGER NOT NULL, refusals INTEGER NOT NULL DEFAULT 0,
     delivered_at_ms INTEGER, parked_at_ms INTEGER, superseded INTEGER NOT NULL DEFAULT 0,
     replayed INTEGER NOT NULL DEFAULT 0, cleared INTEGER NOT NULL DEFAULT 0) STRICT;
-CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox (seq)
+DROP INDEX IF EXISTS outbox_waiting;
+CREATE INDEX IF NOT EXISTS outbox_turn ON outbox (replayed, seq)
     WHERE delivered_at_ms IS NULL AND parked_at_ms IS NULL;
 CREATE INDEX IF NOT EXISTS outbox_parked ON outbox (parked_at_ms) WHERE parked_at_ms NOTNULL;
 CREATE INDEX IF NOT EXISTS outbox_retained ON outbox (topic, seq) WHERE retained = 1;
@@ -114,7 +116,9 @@ class Ledger:
                     self._path, f"has version {version}, this software writes {LEDGER_VERSION}"
                 )
             # One transaction: else each statement is a commit, with an fsync of its own.
-            tables = SCHEMA + UNIT_WORD_SCHEMA + CHRONICLE_SCHEMA + DESCRIPTOR_SCHEMA
+            tables = (
+                SCHEMA + UNIT_WORD_SCHEMA + CHRONICLE_SCHEMA + ARRIVAL_SCHEMA + DESCRIPTOR_SCHEMA
+            )
             name = "INSERT OR IGNORE INTO meta VALUES ('ledger_id', lower(hex(randomblob(8))));"
             connection.executescript(f"BEGIN; {tables} {name} COMMIT")
             connection.execute(f"PRAGMA user_version = {LEDGER_VERSION}")

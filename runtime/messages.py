@@ -207,7 +207,9 @@ class ExamMessage(JudgedBy, NumberedMessage):
     missing_views: tuple[ViewSlug, ...] = Field(max_length=16)
     views: tuple[ViewEntry, ...] = Field(description="expected views first")
     views_omitted: int = Field(
-        default=0, ge=0, description="images left out of `views` so that the message fits 16 KiB"
+        default=0,
+        ge=0,
+        description="images left out of `views`: the message fits 16 KiB; beyond the limit",
     )
     accession_number: Annotated[str, Field(max_length=64)] | None = Field(
         default=None, description="only where the site has switched it on"
@@ -260,6 +262,7 @@ class EventKind(StrEnum):
     DEVICE_FALLBACK = "device_fallback"
     IMAGE_REFUSED = "image_refused"
     IMAGE_CONFLICT = "image_conflict"
+    TOO_MANY_IMAGES = "too_many_images"
     FRAME_REFUSED = "frame_refused"
     ASSOCIATION_REFUSED = "association_refused"
     ACKNOWLEDGED = "acknowledged"

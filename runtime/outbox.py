@@ -80,12 +80,15 @@ class Outbox:
         return seq
 
     def waiting(self, limit: int, skip: Collection[int]) -> list[OutboxRow]:
-        """The first rows that are neither delivered nor parked."""
+        """The first rows that are neither delivered nor parked; what is replayed comes last.
+
+        A flag of now must not wait behind a week that somebody asked to hear again.
+        """
         rows = self._connection.execute(
             "SELECT seq, kind, topic, payload, retained, at_ms, expires_at_ms, refusals,"
             " superseded, replayed FROM outbox"
             " WHERE delivered_at_ms IS NULL AND parked_at_ms IS NULL"
-            " AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT ?",
+            " AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY replayed, seq LIMIT ?",
             (json.dumps(list(skip)), limit),
         )
         return [

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 
 from models.package import load_package
 from runtime.acknowledgement import AcknowledgementDesk
+from runtime.arrival import ActivePackage
 from runtime.certificate_end import ends_soon
 from runtime.clock_desk import ClockDesk
 from runtime.console.box import Box, Link, box_of
 from runtime.console.console import Console
 from runtime.console.reader import ConsoleReader
 from runtime.exam import ExamRules
-from runtime.exam_desk import ActivePackage, ExamDesk
+from runtime.exam_desk import ExamDesk
 from runtime.exam_identity import IdentityField, read_exam_identity
 from runtime.housekeeping import keep_house
 from runtime.latency import LatencyBook
@@ -185,6 +186,7 @@ class Service:
                 expected_views=settings.exam.expected_views,
                 idle_timeout_ms=int(settings.exam.idle_timeout_s * 1000),
                 exam_rule=package.manifest.exam_rule,
+                max_images=settings.exam.max_images,
             ),
             active=ActivePackage(manifest=package.manifest, model=model),
             clock_ms=clock_ms,

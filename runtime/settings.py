@@ -109,6 +109,9 @@ class ExamSettings(Section):
         default=("RCC", "LCC", "RMLO", "LMLO"), min_length=1
     )
     idle_timeout_s: float = Field(default=300.0, gt=0)
+    max_images: int = Field(
+        default=100, ge=8, le=1000, description="of one exam; others are kept and not judged"
+    )
 
     @field_validator("expected_views")
     @classmethod

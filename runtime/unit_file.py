@@ -41,6 +41,7 @@ max_megapixels = 64
 [exam]
 expected_views = ["RCC", "LCC", "RMLO", "LMLO"]
 idle_timeout_s = 300     # an exam with views missing ends this long after its last image
+max_images = 100         # of one exam; others are kept, and not judged
 
 [identity]
 site_key_file = "site.key"   # makes pseudonyms of UIDs; the same file at all units of a site

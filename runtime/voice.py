@@ -116,6 +116,7 @@ class Voice:
             reasons=flag.reasons,
             missing_views=tuple(view_slug(view) for view in flag.missing_views),
             views=tuple(self._entry(image, flag.images) for image in images),
+            views_omitted=flag.images_surplus,
             study_instance_uid=flag.study_instance_uid if with_uid else None,
             accession_number=accession_number if with_accession else None,
         )

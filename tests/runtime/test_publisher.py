@@ -490,3 +490,18 @@ def test_connections_that_are_closed_again_and_again_are_no_accident(unit):
             wait_until(lambda: fake.connects == connects, what="the next attempt")  # noqa: B023
             wait_until(lambda: publisher.publisher.connected, what="a connection")
         assert publisher.publisher.faults == ("connection_unstable",)
+
+
+def test_a_flag_of_now_does_not_wait_behind_a_replay(unit):
+    """Whoever asks for a whole history, again and again, delays no new row."""
+    port = free_port()
+    publisher = unit(port, in_flight=10)
+    old = publisher.say(300)
+    publisher.ledger.delivered(tuple(range(1, old + 1)), now_ms())
+    assert publisher.ledger.replay_from(1) == old
+    new = publisher.say_exam()
+    assert [row.seq for row in publisher.ledger.waiting(3)] == [new, 1, 2]
+    with FakeBroker(port) as fake:
+        publisher.publisher.start()
+        wait_until(lambda: len(fake.publishes) >= old + 1, what="everything")
+    assert next(iter(fake.retained)) == new

@@ -27,7 +27,7 @@ def test_a_recording_makes_the_same_picture(tmp_path):
     assert pictures[0] == pictures[1]
 
 
-@settings(max_examples=30)
+@settings(deadline=None, max_examples=30)
 @given(
     payload=st.binary(max_size=60),
     topic=st.text(st.characters(exclude_categories=["Cs"]), max_size=20),

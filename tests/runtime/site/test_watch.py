@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -159,6 +164,34 @@ def test_trouble_stands_first_and_says_what_it_is():
     later = {line.unit: line.cells for line in unit_lines(picture, said.AT_MS + 600_000)}
     assert later["a-well-unit"][-1] == "silent"
     assert later["a-well-unit"][COLUMNS.index("heard")] == "10 min"
+
+
+def test_in_a_real_terminal_it_shows_the_site_and_q_ends_it(mosquitto, unit):
+    """A pseudo-terminal, a real broker, a real unit: its line appears; `q` leaves with 0."""
+    module_or_skip("textual", "extra [watch] is not installed")
+    broker = mosquitto().start()
+    unit(broker.port).start()
+    ours, its = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runtime.cli", "watch", "--site", "st-anna", "--no-tls",
+         "--broker", f"127.0.0.1:{broker.port}"],
+        cwd=ROOT, stdin=its, stdout=its, stderr=its, start_new_session=True,
+        env=os.environ | {"TERM": "xterm-256color", "COLUMNS": "132", "LINES": "26"},
+    )  # fmt: skip
+    os.close(its)
+    shown = b""
+    try:
+        while b"mammo-1" not in shown or b"online" not in shown:
+            shown += os.read(ours, 65536)
+        os.write(ours, b"q")
+        with contextlib.suppress(OSError):  # EIO: the other side has closed it
+            while os.read(ours, 65536):
+                pass
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
 # --- without a screen -------------------------------------------------------------------------
