@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -88,7 +89,10 @@ class Mosquitto:
         """Starts it; returns when it takes connections."""
         with (self.folder / "mosquitto.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.prefix, MOSQUITTO, "-c", str(self._configuration)], stdout=log, stderr=log
+                [*self.prefix, MOSQUITTO, "-c", str(self._configuration)],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         wait_until(self.is_up, what="mosquitto listens")
         return self
@@ -103,7 +107,9 @@ class Mosquitto:
     def kill(self) -> None:
         """SIGKILL: what it had not written is lost."""
         if self.process is not None:
-            self.process.kill()
+            # The whole session: `faketime` starts the broker as a child of its own.
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
 
