@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 LONG_SIDE_PX = 256
 """Of the reduced picture: about 1 mm for each of its pixels."""
 THRESHOLDS = (0.5, 0.2, 0.06)
-"""Shares of Otsu's threshold to try. The others are for processed digital views, in which fat at the
-chest wall is nearly as dark as air."""
+"""Shares of Otsu's threshold to try. The others are for processed digital views, in which fat at
+the chest wall is nearly as dark as air."""
 CLEAN_AIR = 0.012
 """Air this dark and even is a detector's or a cleaned film's; photographs have 0.015 and more."""
 

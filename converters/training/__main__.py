@@ -17,6 +17,7 @@ import torch
 
 from converters.training.annotations import ATTRIBUTES
 from converters.training.averaging import average_weights
+from converters.training.card_figures import Judged, write_figures
 from converters.training.cells import joined_cells, map_cells, pooled_logits
 from converters.training.coarse_network import (
     CoarseNetwork,
@@ -44,7 +45,7 @@ from converters.training.figures import (
 )
 from converters.training.graph import Calibration, GraphSettings, SuspicionGraph
 from converters.training.near_duplicates import find_twins
-from converters.training.network import LesionNetwork, load_imagenet
+from converters.training.network import LesionNetwork, load_imagenet, with_one_head
 from converters.training.peaks import cut_peaks
 from converters.training.placing import read_places, write_places
 from converters.training.schedule import Pool, Schedule, train
@@ -55,6 +56,8 @@ from converters.training.validation import fit_platt
 HERE = Path(__file__).parent
 FINE_WEIGHTS = "fine.pt"
 COARSE_WEIGHTS = "coarse.pt"
+VIEW_SETS = ("cdd-cesm-dm", "mini-mias")
+ASSESSMENT_HEADS = ("assessment_3", "assessment_4")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +146,12 @@ def learn(parts: Parts, settings: Settings, folder: Path) -> LesionNetwork:
     tissue = [view for view in parts.views if not view.is_malignant]
     pool = Pool(lesions=parts.lesions, tissue=tissue)
     first = run("lesions", network, pool, settings.lesion_schedule)
-    pool = Pool(lesions=parts.lesions, tissue=tissue, pieces=_pieces(first, parts, settings))
+    pool = Pool(
+        lesions=parts.lesions,
+        tissue=tissue,
+        pieces=_pieces(first, parts, settings),
+        film=[view for view in parts.coarse_film if view.is_located],
+    )
     runs = [first]
     for number in range(settings.peaks.runs):
         schedule = replace(settings.view_schedule, seed=settings.view_schedule.seed + number)
@@ -205,55 +213,48 @@ def calibrated(graph: SuspicionGraph, parts: Parts, settings: Settings) -> Suspi
 def shipped_graph(
     network: LesionNetwork, coarse: CoarseNetwork, settings: Settings
 ) -> SuspicionGraph:
-    """The graph with the malignancy logits alone: the other classes only serve training."""
-    lean = LesionNetwork(classes=1, unshuffle=network.unshuffle)
-    state = dict(network.state_dict())
-    for name in ("cell_head.weight", "cell_head.bias"):
-        state[name] = state[name][:1]
-    lean.load_state_dict(state)
+    """The graph with the heads that its score needs: the others only serve training."""
+    heads = {0: 1.0} | {
+        1 + ATTRIBUTES.index(name): settings.fusion.assessment_weight for name in ASSESSMENT_HEADS
+    }
     return SuspicionGraph(
-        lean,
+        with_one_head(network, heads),
         malignancy_alone(coarse),
         GraphSettings(pooling=settings.pooling, fusion=settings.fusion, calibration=Calibration()),
         spacing_mm=settings.recipe.spacing_mm,
     )
 
 
-def measure(graph: SuspicionGraph, path: Path, parts: Parts, settings: Settings) -> dict[str, Any]:
+def measure(
+    graph: SuspicionGraph, path: Path, parts: Parts, settings: Settings
+) -> tuple[dict[str, Any], dict[str, Judged]]:
     """All figures that go to reference.json: of crops by torch, of views by the file itself."""
     recipe, seed = settings.recipe, settings.split.seed
-    cell_px = graph.network.cell_px
+    cell_px, asked = graph.network.cell_px, asdict(settings.operating_points)
     scores, _ = judge(graph_scorer(graph), parts.validation_lesions, recipe, cell_px)
-    by_file = file_scorer(path, recipe)
+    judged = {"cbis-ddsm-lesions": Judged(samples=parts.validation_lesions, scores=scores)}
     figures: dict[str, Any] = {
         "cbis-ddsm-lesions": describe(parts.validation_lesions, scores, seed=seed)
     }
-    all_views: list[Sample] = []
-    all_scores = []
-    for name, views in (("cdd-cesm-dm", parts.validation_views), ("mini-mias", parts.film_views)):
-        if not views:
-            continue
-        scores, hits = judge(by_file, views, recipe, cell_px)
-        points = points_of(
-            scores, labels_of(views), **asdict(settings.operating_points), measured_on=name
-        )
-        figures[name] = describe(views, scores, seed=seed) | {"operating_points": points}
-        if any(view.lesions for view in views):
-            places = [localisation(views, scores, hits, p["threshold"]) for p in points]
-            figures[name]["localisation"] = places
-        all_views += views
-        all_scores.append(scores)
-    scores = np.concatenate(all_scores)
-    points = points_of(
-        scores,
-        labels_of(all_views),
-        **asdict(settings.operating_points),
-        measured_on="all validation views",
-    )
-    figures["all validation views"] = describe(all_views, scores, seed=seed) | {
-        "operating_points": points
+    by_file = file_scorer(path, recipe)
+    views: list[Sample] = []
+    all_hits = []
+    for name, samples in (("cdd-cesm-dm", parts.validation_views), ("mini-mias", parts.film_views)):
+        if samples:
+            scores, hits = judge(by_file, samples, recipe, cell_px)
+            judged[name] = Judged(samples=samples, scores=scores)
+            figures[name] = describe(samples, scores, seed=seed)
+            views += samples
+            all_hits.append(hits)
+    scores = np.concatenate([judged[name].scores for name in judged if name in VIEW_SETS])
+    name = "all validation views"
+    points = points_of(views, scores, **asked, measured_on=name)
+    hits = np.concatenate(all_hits)
+    figures[name] = describe(views, scores, seed=seed) | {
+        "operating_points": points,
+        "localisation": [localisation(views, scores, hits, p["threshold"]) for p in points],
     }
-    return figures
+    return figures, judged
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -293,7 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     export_onnx(
         graph, options.out, rows_px=recipe.canvas_rows_px, columns_px=recipe.canvas_columns_px
     )
-    figures = measure(graph, options.out, parts, settings)
+    figures, judged = measure(graph, options.out, parts, settings)
     reference = {
         "preparation": asdict(recipe) | {"box_px": recipe.box_px},
         "cell_px": graph.network.cell_px,
@@ -305,6 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     text = json.dumps(reference, indent=1) + "\n"
     options.out.with_suffix(".json").write_text(text, encoding="utf-8")
+    options.out.with_suffix(".md").write_text(write_figures(figures, judged), encoding="utf-8")
     for name, found in figures.items():
         for group, row in found["by"].items():
             print(name, group, row)

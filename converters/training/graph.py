@@ -40,13 +40,19 @@ class Pooling:
 
 @dataclass(frozen=True, kw_only=True)
 class Fusion:
-    """How the coarse branch joins: cells = fine + weight * extent * coarse.
+    """How the heads join: cells = fine + weight * extent * coarse.
 
     `extent` is 0 for a piece of a view and 1 for a whole one (`view_extent`): the coarse branch
     learnt from views, and of a piece it does not see the surroundings that it judges by.
     """
 
     weight: float
+    assessment_weight: float = 0.0
+    """Of each of the fine network's heads for BI-RADS 3 and 4 or higher, against malignancy's 1.
+
+    A view without cancer is mostly a view without any lesion, and what a radiologist would assess
+    at all is learnt from every crop, not only from what a biopsy decided.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)

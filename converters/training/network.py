@@ -7,6 +7,7 @@ Source of the block table: tensorflow/tpu, efficientnet/lite/efficientnet_lite_b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -182,3 +183,15 @@ def load_imagenet(network: LesionNetwork) -> None:
     if unexpected or set(missing) != {"cell_head.weight", "cell_head.bias"}:
         message = f"checkpoint does not fit: missing {missing}, unexpected {unexpected}"
         raise ValueError(message)
+
+
+def with_one_head(network: LesionNetwork, weights: Mapping[int, float]) -> LesionNetwork:
+    """A copy with one class: the weighted mean of the classes that `weights` names by index."""
+    lean = LesionNetwork(classes=1, unshuffle=network.unshuffle)
+    state = dict(network.state_dict())
+    total = sum(weights.values())
+    for name in ("cell_head.weight", "cell_head.bias"):
+        mixed = sum(state[name][index] * weight for index, weight in weights.items())
+        state[name] = (mixed / total)[None]
+    lean.load_state_dict(state)
+    return lean
