@@ -45,7 +45,7 @@ from converters.training.figures import (
 )
 from converters.training.graph import Calibration, GraphSettings, SuspicionGraph
 from converters.training.near_duplicates import find_twins
-from converters.training.network import LesionNetwork, load_imagenet, with_one_head
+from converters.training.network import LesionNetwork, load_imagenet, with_heads
 from converters.training.peaks import cut_peaks
 from converters.training.placing import read_places, write_places
 from converters.training.schedule import Pool, Schedule, train
@@ -150,7 +150,6 @@ def learn(parts: Parts, settings: Settings, folder: Path) -> LesionNetwork:
         lesions=parts.lesions,
         tissue=tissue,
         pieces=_pieces(first, parts, settings),
-        film=[view for view in parts.coarse_film if view.is_located],
     )
     runs = [first]
     for number in range(settings.peaks.runs):
@@ -214,11 +213,11 @@ def shipped_graph(
     network: LesionNetwork, coarse: CoarseNetwork, settings: Settings
 ) -> SuspicionGraph:
     """The graph with the heads that its score needs: the others only serve training."""
-    heads = {0: 1.0} | {
+    detection = {0: 1.0} | {
         1 + ATTRIBUTES.index(name): settings.fusion.assessment_weight for name in ASSESSMENT_HEADS
     }
     return SuspicionGraph(
-        with_one_head(network, heads),
+        with_heads(network, [{0: 1.0}, detection]),
         malignancy_alone(coarse),
         GraphSettings(pooling=settings.pooling, fusion=settings.fusion, calibration=Calibration()),
         spacing_mm=settings.recipe.spacing_mm,
@@ -243,7 +242,8 @@ def measure(
         if samples:
             scores, hits = judge(by_file, samples, recipe, cell_px)
             judged[name] = Judged(samples=samples, scores=scores)
-            figures[name] = describe(samples, scores, seed=seed)
+            points = points_of(samples, scores, **asked, measured_on=name)
+            figures[name] = describe(samples, scores, seed=seed) | {"operating_points": points}
             views += samples
             all_hits.append(hits)
     scores = np.concatenate([judged[name].scores for name in judged if name in VIEW_SETS])

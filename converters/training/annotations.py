@@ -28,10 +28,6 @@ ATTRIBUTES = (
     "is_mass", *MASS_WORDS, *CALC_WORDS, *(f"assessment_{grade}" for grade in ASSESSMENTS_FROM),
 )  # fmt: skip
 UNKNOWN = -1.0
-OF_NORMAL_TISSUE = np.array(
-    [0.0 if name.startswith("assessment") else UNKNOWN for name in ATTRIBUTES], dtype=np.float32
-)
-"""Nothing to assess, so less than BI-RADS 3; no margin, shape or type."""
 
 
 class LesionKey(NamedTuple):

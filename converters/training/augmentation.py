@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from converters.training.preparation import Picture, Recipe, normalise
 
-if TYPE_CHECKING:
-    from converters.training.coarse_windows import CoarseView
-
-POOLED_PX = 4
-"""Pixels of 0.15 mm in one of the coarse branch, in which the film views are held."""
 BAND_SHARE = 0.7
 COARSE_PX = 6.0
 MIDDLE_PX = 1.5
 TISSUE_SHARE = 0.4
-FILM_VIEW_PX = 6.2
-"""Pixels of 0.15 mm in a pixel of the film views."""
 TISSUE_TRIES = 6
 
 
@@ -38,8 +30,6 @@ class Augmentation:
     band_gain: float
     transplant: float
     """Share of lesion crops that are grafted into other tissue."""
-    through_film: float
-    """Share of lesion crops that pass through 1 mm per pixel, as film's normal tissue has."""
 
 
 def cut_window(picture: Picture, generator: np.random.Generator, amount: Augmentation) -> Picture:
@@ -82,55 +72,6 @@ def cut_tissue(
             return window
         tries.append((share, window))
     return max(tries, key=lambda found: found[0])[1]
-
-
-def cut_film(
-    view: CoarseView, generator: np.random.Generator, amount: Augmentation, recipe: Recipe
-) -> Picture | None:
-    """A window, with its context, of a film view of 1 mm per pixel, free of known lesions.
-
-    None where no free place was found that holds 40 % breast.
-    """
-    side = (amount.window_px + 2 * amount.context_px) // POOLED_PX
-    rows, columns = view.picture.shape
-    if rows <= side or columns <= side:
-        return None
-    for _ in range(TISSUE_TRIES):
-        top, left = int(generator.integers(rows - side)), int(generator.integers(columns - side))
-        part = view.picture[top : top + side, left : left + side]
-        touched = any(
-            top < region.bottom
-            and top + side > region.top
-            and left < region.right
-            and left + side > region.left
-            for region in view.regions
-        )
-        if not touched and float((part > recipe.floor).mean()) > TISSUE_SHARE:
-            turned = np.rot90(part, int(generator.integers(4)))
-            turned = turned[:, ::-1] if generator.random() < 0.5 else turned
-            return _enlarged(np.ascontiguousarray(turned), side * POOLED_PX)
-    return None
-
-
-def pass_through_film(window: Picture) -> Picture:
-    """A square window of 0.15 mm per pixel as if it came from a view of 1 mm per pixel."""
-    side = window.shape[0]
-    content = (window > 0).astype(np.float32)
-    reduced = round(side / FILM_VIEW_PX)
-    middle = side // POOLED_PX
-
-    def coarsened(values: Picture) -> Picture:
-        small = cv2.resize(values, (reduced, reduced), interpolation=cv2.INTER_AREA)
-        grown = cv2.resize(small, (middle, middle), interpolation=cv2.INTER_LINEAR)
-        return _enlarged(np.asarray(grown, dtype=np.float32), side)
-
-    share = np.maximum(coarsened(content), 0.05)
-    return np.asarray(np.where(content > 0, coarsened(window) / share, 0.0), dtype=np.float32)
-
-
-def _enlarged(part: Picture, side_px: int) -> Picture:
-    grown = cv2.resize(part, (side_px, side_px), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(grown, dtype=np.float32)
 
 
 def graft(lesion: Picture, tissue: Picture, generator: np.random.Generator) -> Picture:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from converters.training.augmentation import POOLED_PX
 from converters.training.network import (
     STAGES,
     STEM_CHANNELS,
@@ -18,6 +17,9 @@ from converters.training.network import (
     new_norm,
     read_imagenet,
 )
+
+POOLED_PX = 4
+"""Pixels of the prepared view that become one of the coarse branch: 0.15 mm to 0.6 mm."""
 
 CELL_PX = 8
 """Pixels of the coarse branch in one of its cells: 4.8 mm, the fine network's cells."""

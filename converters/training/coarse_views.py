@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from converters.training.annotations import Annotation, LesionKey, key_of, read_annotations
-from converters.training.augmentation import POOLED_PX
+from converters.training.coarse_network import POOLED_PX
 from converters.training.coarse_windows import CoarseView, Region
 from converters.training.dataset import LESION_SPACING_MM, SEVERITY, Sample, read_grey
 from converters.training.placing import Place, place_crop

@@ -40,18 +40,18 @@ class Pooling:
 
 @dataclass(frozen=True, kw_only=True)
 class Fusion:
-    """How the heads join: cells = fine + weight * extent * coarse.
+    """How the heads join: in a piece of a view malignancy, in a view detection + weight * coarse.
 
-    `extent` is 0 for a piece of a view and 1 for a whole one (`view_extent`): the coarse branch
-    learnt from views, and of a piece it does not see the surroundings that it judges by.
+    Between the two it is linear in the extent, which is 0 for a piece of a view and 1 for a whole
+    one (`view_extent`): the coarse branch learnt from views, and of a piece it does not see the
+    surroundings that it judges by.
     """
 
     weight: float
     assessment_weight: float = 0.0
-    """Of each of the fine network's heads for BI-RADS 3 and 4 or higher, against malignancy's 1.
-
-    A view without cancer is mostly a view without any lesion, and what a radiologist would assess
-    at all is learnt from every crop, not only from what a biopsy decided.
+    """Of each of the fine network's heads for BI-RADS 3 and 4 or higher in detection, against
+    malignancy's 1. A view without cancer is mostly one without any lesion, and what a radiologist
+    would assess at all is learnt from every crop, not only from what a biopsy decided.
     """
 
 
@@ -124,7 +124,7 @@ def pool_logits(logits: Tensor, content: Tensor, pooling: Pooling) -> Tensor:
 class SuspicionGraph(nn.Module):  # type: ignore[misc]  # mypy skips torch
     """`view` (1, 1, H, W) to `suspicion` (1, 1) and `evidence` (1, 1, H/cell, W/cell), all 0..1.
 
-    Both branches score malignancy in their first class; the others served training only.
+    `network` has two classes, malignancy and detection; `coarse` has malignancy alone.
     """
 
     def __init__(
@@ -151,10 +151,11 @@ class SuspicionGraph(nn.Module):  # type: ignore[misc]  # mypy skips torch
         """Joined logits of the cells before calibration, and which cells hold content."""
         content = content_cells(view, self.network.cell_px)
         limited = torch.clamp(view, -CLAMP, CLAMP)
-        fine = self.network(limited)[:, :1]
-        coarse = logits_of(self.coarse, limited)
+        fine = self.network(limited)
+        malignancy, detection = fine[:, :1], fine[:, 1:2]
+        in_view = detection + self.parts.fusion.weight * logits_of(self.coarse, limited)
         extent = view_extent(content, self.cell_mm)[:, :, None, None]
-        return fine + self.parts.fusion.weight * extent * coarse, content
+        return malignancy + extent * (in_view - malignancy), content
 
     def forward(self, view: Tensor) -> tuple[Tensor, Tensor]:
         """Score a prepared view; see the class."""

@@ -7,7 +7,7 @@ Source of the block table: tensorflow/tpu, efficientnet/lite/efficientnet_lite_b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -185,13 +185,17 @@ def load_imagenet(network: LesionNetwork) -> None:
         raise ValueError(message)
 
 
-def with_one_head(network: LesionNetwork, weights: Mapping[int, float]) -> LesionNetwork:
-    """A copy with one class: the weighted mean of the classes that `weights` names by index."""
-    lean = LesionNetwork(classes=1, unshuffle=network.unshuffle)
+def with_heads(network: LesionNetwork, heads: Sequence[Mapping[int, float]]) -> LesionNetwork:
+    """A copy with a class for each of `heads`: the weighted mean of the classes it names."""
+    lean = LesionNetwork(classes=len(heads), unshuffle=network.unshuffle)
     state = dict(network.state_dict())
-    total = sum(weights.values())
     for name in ("cell_head.weight", "cell_head.bias"):
-        mixed = sum(state[name][index] * weight for index, weight in weights.items())
-        state[name] = (mixed / total)[None]
+        state[name] = torch.stack(
+            [
+                sum(state[name][index] * weight for index, weight in head.items())
+                / sum(head.values())
+                for head in heads
+            ]
+        )
     lean.load_state_dict(state)
     return lean

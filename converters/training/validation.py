@@ -93,22 +93,25 @@ def operating_points(
 ) -> list[OperatingPoint]:
     """Three points: sensitivity at least as asked, Youden's best, specificity at least as asked.
 
-    What is asked must hold for the mean of the groups (techniques), each counting the same: one
-    threshold serves them all, and the group with the most views must not choose it alone.
+    One threshold serves all groups (techniques), and the group with the most views must not choose
+    it alone: the outer points hold for the mean of the groups, each counting the same, and the
+    balanced one is best where it is worst, in the group with the lower Youden index.
     Thresholds lie in the middle between two scores; the figures are those of all images.
     """
     ordered = np.unique(scores)
     thresholds = np.append((ordered[1:] + ordered[:-1]) / 2, ordered[-1] + 1e-6)
     members = [np.array(groups) == name for name in sorted(set(groups))]
-    sensitivity, specificity = (
-        np.mean([_shares(scores[m & wanted], thresholds, above=above) for m in members], axis=0)
+    sensitivities, specificities = (
+        np.stack([_shares(scores[m & wanted], thresholds, above=above) for m in members])
         for wanted, above in ((labels, True), (~labels, False))
     )
+    sensitivity, specificity = sensitivities.mean(axis=0), specificities.mean(axis=0)
+    youden = (sensitivities + specificities).min(axis=0)
     sensitive = np.flatnonzero(sensitivity >= high_sensitivity)
     specific = np.flatnonzero(specificity >= high_specificity)
     chosen = {
         "high_sensitivity": sensitive[-1] if len(sensitive) else 0,
-        "balanced": int(np.argmax(sensitivity + specificity)),
+        "balanced": int(np.argmax(youden)),
         "high_specificity": specific[0] if len(specific) else -1,
     }
     return [

@@ -34,7 +34,6 @@ AMOUNT = Augmentation(
     noise=0.04,
     band_gain=2.0,
     transplant=0.5,
-    through_film=0.5,
 )
 
 

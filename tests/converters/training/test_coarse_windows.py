@@ -32,7 +32,7 @@ RECIPE = Recipe(
 )
 PLAIN = Augmentation(
     window_px=192, context_px=32, scale=1.0, gamma=1.0, blur_px=0.31, noise=0.0, band_gain=1.0,
-    transplant=0.0, through_film=0.0,
+    transplant=0.0,
 )  # fmt: skip
 SCHEDULE = CoarseSchedule(
     epochs=1, batch=4, learning_rate=1e-3, weight_decay=0.0, warmup_share=0.1, averaging=0.9,
