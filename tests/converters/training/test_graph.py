@@ -30,7 +30,9 @@ def graph() -> SuspicionGraph:
     """A graph with random weights."""
     torch.manual_seed(0)
     parts = GraphSettings(pooling=Pooling(), fusion=Fusion(weight=0.5), calibration=Calibration())
-    return SuspicionGraph(LesionNetwork(classes=2), CoarseNetwork(classes=1), parts, spacing_mm=0.15).eval()
+    return SuspicionGraph(
+        LesionNetwork(classes=2), CoarseNetwork(classes=1), parts, spacing_mm=0.15
+    ).eval()
 
 
 def test_outputs_are_probabilities_on_the_stated_grid(graph: SuspicionGraph) -> None:
