@@ -44,7 +44,6 @@ class CoarseView:
     data_set: str
     patient: str
     label: str
-    density: str
     picture: Picture
     regions: tuple[Region, ...]
     is_located: bool

@@ -46,7 +46,7 @@ def view_with(*regions: Region, label: str, is_located: bool = True) -> CoarseVi
     for r in regions:
         picture[int(r.top) : int(r.bottom), int(r.left) : int(r.right)] += 0.4
     return CoarseView(
-        name="v.png", data_set="film", patient="p", label=label, density="density 2",
+        name="v.png", data_set="film", patient="p", label=label,
         picture=picture, regions=regions, is_located=is_located,
     )  # fmt: skip
 

@@ -44,6 +44,17 @@ def test_a_crop_is_found_where_it_was_cut(*, mirrored: bool) -> None:
     assert place.left + place.columns / 2 == pytest.approx((left + side / 2) * SCALE * 0.93, abs=2)
 
 
+def test_empty_background_is_no_place() -> None:
+    """Air that is 0 but for rounding correlates with nothing, whatever 0 / 0 gives."""
+    fine = cv2.resize(scanned_breast(), None, fx=4, fy=4, interpolation=cv2.INTER_LINEAR)
+    view = cv2.resize(fine, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_AREA)
+    view[:, 100:] = np.random.default_rng(0).random(view[:, 100:].shape, dtype=np.float32) * 1e-7
+    place = place_crop(view, fine[1500:1900, 600:1000], names=("v.png", "calc/benign/c.jpg"))
+    assert place is not None
+    assert place.left + place.columns / 2 == pytest.approx(800 * SCALE, abs=2)
+    assert place.correlation <= 1
+
+
 def test_a_crop_of_another_breast_is_not_surely_placed() -> None:
     """Noise correlates somewhere, but not enough to be believed."""
     noise = np.random.default_rng(1).random((600, 600), dtype=np.float32)
