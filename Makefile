@@ -2,15 +2,18 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SYSTEM_PACKAGES := mosquitto dcmtk dicom3tools gcc libc6-dev chromium fonts-dejavu-core
+# Most tests wait for a peer more than they compute: three at once on two cores. One file stays in
+# one process, so that its peers are started once.
+TEST_PROCESSES ?= 3
+SYSTEM_PACKAGES := mosquitto faketime dcmtk dicom3tools gcc libc6-dev chromium fonts-dejavu-core postgresql
 
 .PHONY: demo test check bench soak clean system-packages
 
 demo: $(VENV)/.demo
 	$(BIN)/mammoedge demo
 
-test: $(VENV)/.test system-packages build/axe
-	$(BIN)/python -m pytest
+test: $(VENV)/.test system-packages build/axe build/node
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -44,6 +47,14 @@ build/axe: | system-packages
 	  npm install --silent --no-audit --no-fund --ignore-scripts --prefix build/axe axe-core@4 \
 	    || { rm -rf build/axe; echo "could not install axe-core: tests that need it are skipped"; }; \
 	else echo "npm is missing: tests that need axe-core are skipped"; fi
+
+# An outsider's tools: AsyncAPI's own parser, and an MQTT client of another language.
+build/node: | system-packages build/axe
+	@mkdir -p build
+	@if command -v npm >/dev/null; then \
+	  npm install --silent --no-audit --no-fund --ignore-scripts --prefix build/node @asyncapi/parser@3 ajv@8 mqtt@5 \
+	    || { rm -rf build/node; echo "could not install @asyncapi/parser, ajv and mqtt: tests that need them are skipped"; }; \
+	else echo "npm is missing: tests that need @asyncapi/parser, ajv and mqtt are skipped"; fi
 
 $(VENV)/.python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mammoedge needs Python 3.11 or later")'

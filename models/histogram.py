@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from models.descriptor_reference import DescriptorReference
 from models.manifest import Frozen
 
 
@@ -17,6 +18,9 @@ class ScoreHistogram(Frozen):
     images: int = Field(ge=0)
     not_assessed: int = Field(default=0, ge=0)
     measured_on: str = ""
+    descriptors: DescriptorReference | None = Field(
+        default=None, description="what the same images looked like; absent in older packages"
+    )
 
     @model_validator(mode="after")
     def _counts_add_up(self) -> Self:

@@ -8,7 +8,7 @@ acceptance rate) against noise, test patterns, flat fields, chest films and phot
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import cv2
@@ -61,6 +61,10 @@ class Breast:
     chest_wall: Side
     """The side at which the body is cut straight; the nipple points to the other."""
     chest_wall_is_certain: bool
+    picture: NDArray[np.float32] = field(compare=False, repr=False)
+    """The reduced picture, stored values, air dark."""
+    mask: NDArray[np.uint8] = field(compare=False, repr=False)
+    """1 where the breast is in `picture`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,13 +101,14 @@ def find_breast(
     coarse = np.ascontiguousarray(pixels[::step, ::step])
     if monochrome1:
         coarse = (2**bits_stored - 1) - coarse
-    gray = _stretched(_reduced(coarse))
+    picture = _reduced(coarse)
+    gray = _stretched(picture)
     if gray is None:
         return None
     for share in THRESHOLDS:
         body = _largest_body(gray, share)
         if body is not None and _is_breast(body, coarse):
-            return _breast(body, pixels.shape)
+            return _breast(body, pixels.shape, picture)
     return None
 
 
@@ -231,7 +236,7 @@ def _tissue_is_smooth(body: _Body, coarse: NDArray[np.uint16]) -> bool:
     return 0.03 <= spread <= 0.29 and float(np.corrcoef(one, other)[0, 1]) >= 0.6
 
 
-def _breast(body: _Body, shape: tuple[int, ...]) -> Breast:
+def _breast(body: _Body, shape: tuple[int, ...], picture: NDArray[np.float32]) -> Breast:
     """In pixels of the image; without rows above and below that are only a film's rim."""
     rows, columns = shape
     body_rows = body.filled[body.top : body.top + body.height].sum(axis=1)
@@ -247,4 +252,6 @@ def _breast(body: _Body, shape: tuple[int, ...]) -> Breast:
         ),
         chest_wall=body.wall,
         chest_wall_is_certain=body.wall_share >= 0.8 and body.far_share <= 0.3,
+        picture=picture,
+        mask=body.filled,
     )

@@ -1,7 +1,8 @@
 """One connection to the broker, from TCP connect to its end. The only home of paho in the runtime.
 
-Every connection is a new client with a clean start: what was in flight when one was lost is sent
-again by the next from the outbox, and nothing waits inside paho. paho queues by itself once
+Every connection is a new client. A unit's has a clean start: what was in flight when one was lost
+is sent again by the next from the outbox, and nothing waits inside paho. A site's takes its session
+up again: what it had not acknowledged, the broker sends again. paho queues by itself once
 `max_inflight_messages` (20) are unacknowledged, and ignores the receive maximum of the CONNACK;
 here its limit is off, and the caller keeps to the broker's.
 """
@@ -38,6 +39,7 @@ LOG = logging.getLogger(__name__)
 NO_LIMIT_RECEIVE_MAXIMUM = 65_535
 """What holds if the CONNACK names none (MQTT 5, 3.2.2.3.3)."""
 DISCONNECT_WITH_WILL = 0x04
+SESSION_TAKEN_OVER = 0x8E
 POLL_MS = 500
 # What paho's parser raises on bytes that are no MQTT; its own MalformedPacket it handles itself.
 PARSE_FAULTS = (
@@ -57,6 +59,8 @@ class Connected:
 
     receive_maximum: int
     maximum_packet_bytes: int | None
+    session_present: bool = False
+    """The broker remembers our subscriptions and keeps what came for us."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,8 @@ class Lost:
     """The connection is over, or never came about."""
 
     reason: str
+    name_taken: bool = False
+    """The broker gave our client id to another connection (MQTT 5, 3.1.4)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +82,46 @@ class Acknowledged:
 
 @dataclass(frozen=True, kw_only=True)
 class Heard:
-    """A message on one of the topics that we listen to."""
+    """A message on a topic that we listen to. `mid`: to acknowledge it by; 0 for QoS 0."""
 
     topic: str
     payload: bytes
+    mid: int = 0
+    retained: bool = False
 
 
-Signal = Connected | Lost | Acknowledged | Heard
+@dataclass(frozen=True, kw_only=True)
+class Listening:
+    """The broker's answer to `listen`. `refused`: why it does not let us hear; "" if it does."""
+
+    refused: str
+
+
+Signal = Connected | Lost | Acknowledged | Heard | Listening
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionTerms:
+    """What we ask of the broker besides the connection. The defaults are those of a unit.
+
+    `expiry_s`: how long the broker keeps our session after the connection; 0 begins a clean one.
+    `receive_maximum`: messages of QoS 1 that may wait for our acknowledgement; None: no limit.
+    `manual_acknowledgement`: the caller acknowledges each message of QoS 1 with `acknowledge`;
+    `accept` is then asked for messages of QoS 0 only, because one of QoS 1 that nobody answers
+    would block its place for ever. `hear_retained`: what the broker has kept is of interest, too.
+    """
+
+    expiry_s: int = 0
+    receive_maximum: int | None = None
+    packet_limit_bytes: int = PAYLOAD_LIMIT_BYTES
+    manual_acknowledgement: bool = False
+    hear_retained: bool = False
+    content_type: str | None = CONTENT_TYPE
+    """Of all that we say, which is then UTF-8; None: bytes that say nothing of themselves."""
+    will_retained: bool = True
+
+
+UNIT_SESSION = SessionTerms()
 
 
 class CannotConnectError(Exception):
@@ -101,17 +140,20 @@ class BrokerConnection:
         settings: BrokerSettings,
         *,
         client_id: str,
-        will: Announcement,
+        will: Announcement | None,
         signals: SimpleQueue[Signal],
         wake: Callable[[], None],
         accept: Callable[[int], bool],
+        terms: SessionTerms = UNIT_SESSION,
     ) -> None:
         self._settings = settings
+        self._terms = terms
         self._signals = signals
         self._wake = wake
         self._accept = accept
         self._end_reason = "connection closed"
         self._abandoned = False
+        self._name_taken = False
         self._poke_in, self._poke_out = socket.socketpair()
         self._poke_in.settimeout(0)
         self._poke_out.settimeout(0)
@@ -128,9 +170,11 @@ class BrokerConnection:
         """
         settings = self._settings
         properties = _properties(PacketTypes.CONNECT)
-        properties.SessionExpiryInterval = 0
-        # A broker must not send us more (MQTT 5, 3.1.2.11.4): commands are small.
-        properties.MaximumPacketSize = PAYLOAD_LIMIT_BYTES
+        properties.SessionExpiryInterval = self._terms.expiry_s
+        # A broker must not send us more (MQTT 5, 3.1.2.11.4).
+        properties.MaximumPacketSize = self._terms.packet_limit_bytes
+        if self._terms.receive_maximum is not None:
+            properties.ReceiveMaximum = self._terms.receive_maximum
         try:
             if settings.tls:
                 self._client.tls_set_context(tls_context(settings))
@@ -140,7 +184,7 @@ class BrokerConnection:
                 settings.host,
                 settings.port,
                 keepalive=settings.keepalive_s,
-                clean_start=True,
+                clean_start=self._terms.expiry_s == 0,
                 properties=properties,
             )
         except (OSError, UnicodeError) as error:
@@ -150,10 +194,15 @@ class BrokerConnection:
         self._thread.start()
 
     def listen(self, topics: Sequence[str]) -> None:
-        """Subscribes (QoS 1); a message that was retained there is no command of now."""
-        options = SubscribeOptions(
-            qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND, noLocal=True
-        )
+        """Subscribes (QoS 1); `Listening` follows."""
+        if self._terms.hear_retained:
+            # No noLocal: on a shared subscription it is a protocol error (MQTT 5, 3.8.3.1).
+            options = SubscribeOptions(qos=1)
+        else:
+            # A message that was retained there is no command of now.
+            options = SubscribeOptions(
+                qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND, noLocal=True
+            )
         self._client.subscribe([(topic, options) for topic in topics])
         self._poke()
 
@@ -169,18 +218,30 @@ class BrokerConnection:
         """Puts a PUBLISH on its way; its message id. `Acknowledged` follows for QoS 1."""
         properties = _properties(PacketTypes.PUBLISH)
         if payload:
-            properties.PayloadFormatIndicator = 1
-            properties.ContentType = CONTENT_TYPE
+            self._describe(properties)
         if expiry_s is not None:
             properties.MessageExpiryInterval = expiry_s
         info = self._client.publish(topic, payload, qos, retained, properties)
         self._poke()
         return info.mid
 
-    def close(self, *, with_will: bool, timeout_s: float) -> None:
-        """Says DISCONNECT (the will is published only `with_will`) and ends the thread."""
+    def acknowledge(self, mid: int) -> None:
+        """Answers a message of QoS 1, in the order in which they came (MQTT 5, 4.6)."""
+        self._client.ack(mid, 1)
+        self._poke()
+
+    def close(self, *, with_will: bool, timeout_s: float, forget: bool = False) -> None:
+        """Says DISCONNECT (the will is published only `with_will`) and ends the thread.
+
+        `forget`: the broker is to drop our session at once.
+        """
         reason = ReasonCode(PacketTypes.DISCONNECT, identifier=DISCONNECT_WITH_WILL)
-        self._client.disconnect(reasoncode=reason if with_will else None)
+        properties = _properties(PacketTypes.DISCONNECT)
+        if forget:
+            properties.SessionExpiryInterval = 0
+        self._client.disconnect(
+            reasoncode=reason if with_will else None, properties=properties if forget else None
+        )
         self._poke()
         if self._thread is not None:
             self._thread.join(timeout_s)
@@ -206,7 +267,7 @@ class BrokerConnection:
             # However this thread ends, the publisher hears of it; a dead thread behind a live
             # socket would look like a broker that never answers.
             self._close_client_socket()
-            self._say(Lost(reason=self._end_reason))
+            self._say(Lost(reason=self._end_reason, name_taken=self._name_taken))
 
     def _turn(self) -> bool:
         """One round of the network; False when the connection is over."""
@@ -255,21 +316,28 @@ class BrokerConnection:
         self._poke_in.close()
         self._poke_out.close()
 
+    def _describe(self, properties: Properties) -> None:
+        if self._terms.content_type is not None:
+            properties.PayloadFormatIndicator = 1
+            properties.ContentType = self._terms.content_type
+
     # --- paho ---------------------------------------------------------------------------------
 
-    def _new_client(self, client_id: str, will: Announcement) -> mqtt.Client:
+    def _new_client(self, client_id: str, will: Announcement | None) -> mqtt.Client:
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=mqtt.MQTTv5,
             reconnect_on_failure=False,
+            manual_ack=self._terms.manual_acknowledgement,
         )
         client.max_inflight_messages = 0
         client.connect_timeout = self._settings.connect_timeout_s
-        properties = _properties(PacketTypes.WILLMESSAGE)
-        properties.PayloadFormatIndicator = 1
-        properties.ContentType = CONTENT_TYPE
-        client.will_set(will.topic, will.payload, qos=1, retain=True, properties=properties)
+        if will is not None:
+            properties = _properties(PacketTypes.WILLMESSAGE)
+            self._describe(properties)
+            retained = self._terms.will_retained
+            client.will_set(will.topic, will.payload, qos=1, retain=retained, properties=properties)
         client.on_socket_open = _without_delay
         # With this callback set paho leaves all writing to our own loop.
         client.on_socket_register_write = lambda *_: None
@@ -277,11 +345,16 @@ class BrokerConnection:
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_message = self._on_message
-        client.on_subscribe = _on_subscribe
+        client.on_subscribe = self._on_subscribe
         return client
 
     def _on_connect(
-        self, _c: mqtt.Client, _u: Any, _f: Any, reason: ReasonCode, properties: Properties | None
+        self,
+        _c: mqtt.Client,
+        _u: Any,
+        flags: mqtt.ConnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
     ) -> None:
         if reason.is_failure:
             self._end_reason = f"the broker refused us: {reason}"
@@ -297,6 +370,7 @@ class BrokerConnection:
             Connected(
                 receive_maximum=getattr(properties, "ReceiveMaximum", NO_LIMIT_RECEIVE_MAXIMUM),
                 maximum_packet_bytes=getattr(properties, "MaximumPacketSize", None),
+                session_present=flags.session_present,
             )
         )
 
@@ -305,6 +379,7 @@ class BrokerConnection:
     ) -> None:
         if not self._abandoned:
             self._end_reason = f"connection lost: {reason}"
+            self._name_taken = reason.value == SESSION_TAKEN_OVER
 
     def _on_publish(
         self, _c: mqtt.Client, _u: Any, mid: int, reason: ReasonCode, _p: Properties
@@ -313,20 +388,30 @@ class BrokerConnection:
 
     def _on_message(self, _c: mqtt.Client, _u: Any, message: mqtt.MQTTMessage) -> None:
         # rumqttd sends retained messages in spite of the subscription's retain handling.
-        if not message.retain and self._accept(len(message.payload)):
-            self._say(Heard(topic=message.topic, payload=bytes(message.payload)))
+        if message.retain and not self._terms.hear_retained:
+            return
+        answered_later = self._terms.manual_acknowledgement and message.qos > 0
+        if answered_later or self._accept(len(message.payload)):
+            self._say(
+                Heard(
+                    topic=message.topic,
+                    payload=bytes(message.payload),
+                    mid=message.mid,
+                    retained=message.retain,
+                )
+            )
+
+    def _on_subscribe(
+        self, _c: mqtt.Client, _u: Any, _mid: int, reasons: list[ReasonCode], _p: Properties | None
+    ) -> None:
+        refusals = [str(reason) for reason in reasons if reason.is_failure]
+        for refusal in refusals:
+            LOG.warning("the broker does not let us listen: %s", refusal)
+        self._say(Listening(refused=", ".join(refusals)))
 
 
 def _properties(packet_type: int) -> Properties:
     return Properties(packet_type)  # type: ignore[no-untyped-call]
-
-
-def _on_subscribe(
-    _c: mqtt.Client, _u: Any, _mid: int, reasons: list[ReasonCode], _p: Properties | None
-) -> None:
-    for reason in reasons:
-        if reason.is_failure:
-            LOG.warning("the broker does not let us hear commands: %s", reason)
 
 
 def _without_delay(_client: mqtt.Client, _userdata: Any, sock: Any) -> None:

@@ -21,7 +21,7 @@ def keep_house(parts: Machinery, settings: Settings, now_ms: int) -> None:
         OSError: the spool failed.
     """
     storage = settings.storage
-    parts.desk.publish_drift(parts.reference)
+    parts.desk.publish_drift(parts.reference, settings.drift)
     replay_ms = int(settings.expiry.replay_days * DAY_MS)
     parts.ledger.transact(lambda tx: tx.outbox.forget_before(now_ms - replay_ms))
     image_ms = now_ms - storage.keep_images_days * DAY_MS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ class FileVerdict:
 
     def as_json(self, precision: str, requested: str, pipeline: Pipeline) -> dict[str, Any]:
         """The line of `--json`."""
-        outcome, header = self.image.outcome, self.image.header
+        outcome, header, looks = self.image.outcome, self.image.header, self.image.descriptors
         execution = outcome.execution or pipeline.execution
         model = outcome.model
         said: dict[str, Any] = {
@@ -54,6 +54,7 @@ class FileVerdict:
             "remarks": outcome.remarks,
             "laterality": header.laterality if header else None,
             "view": header.view if header else None,
+            "descriptors": looks and asdict(looks),
             "model": f"{model.name}-{model.version}" if model else None,
             "operating_point": model.operating_point if model else None,
             "threshold": model.threshold if model else None,

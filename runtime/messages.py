@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from models.descriptor_reference import MOST_BINS, Descriptor
 from runtime.exam_flag import Completion, Role
 from runtime.outcome import Flag
 from runtime.reasons import Reason, Remark
@@ -206,7 +207,9 @@ class ExamMessage(JudgedBy, NumberedMessage):
     missing_views: tuple[ViewSlug, ...] = Field(max_length=16)
     views: tuple[ViewEntry, ...] = Field(description="expected views first")
     views_omitted: int = Field(
-        default=0, ge=0, description="images left out of `views` so that the message fits 16 KiB"
+        default=0,
+        ge=0,
+        description="images left out of `views`: the message fits 16 KiB; beyond the limit",
     )
     accession_number: Annotated[str, Field(max_length=64)] | None = Field(
         default=None, description="only where the site has switched it on"
@@ -259,6 +262,7 @@ class EventKind(StrEnum):
     DEVICE_FALLBACK = "device_fallback"
     IMAGE_REFUSED = "image_refused"
     IMAGE_CONFLICT = "image_conflict"
+    TOO_MANY_IMAGES = "too_many_images"
     FRAME_REFUSED = "frame_refused"
     ASSOCIATION_REFUSED = "association_refused"
     ACKNOWLEDGED = "acknowledged"
@@ -268,6 +272,9 @@ class EventKind(StrEnum):
     WORKER_RESTARTED = "worker_restarted"
     DISK_LOW = "disk_low"
     DISK_RECOVERED = "disk_recovered"
+    CLOCK_JUMPED = "clock_jumped"
+    NAME_TAKEN = "name_taken"
+    """Another client connected to the broker under this unit's name."""
 
 
 class EventMessage(NumberedMessage):
@@ -283,9 +290,50 @@ class EventMessage(NumberedMessage):
     )
 
 
-class DriftMessage(NumberedMessage):
-    """A day's scores against the model's `reference.json`."""
+class BaselineSource(StrEnum):
+    """What a day's image descriptors are compared with."""
 
+    PACKAGE = "package"
+    """The package's `reference.json`."""
+    UNIT = "unit"
+    """The unit's own first images."""
+
+
+class DescriptorPart(Part):
+    """A day's counts of one descriptor over the bins of the baseline."""
+
+    edges: tuple[float, ...] | None = Field(
+        max_length=MOST_BINS, description="of a number; one count more than edges"
+    )
+    labels: tuple[Annotated[str, Field(max_length=32)], ...] | None = Field(
+        max_length=MOST_BINS + 1, description="of a word; those that are new have none expected"
+    )
+    counts: tuple[Annotated[int, Field(ge=0)], ...] = Field(max_length=MOST_BINS + 1)
+    expected: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        max_length=MOST_BINS + 1, description="the baseline's counts, not scaled to the day"
+    )
+    psi: float | None = Field(description="population stability index; null: too few images")
+
+
+class DescriptorDriftPart(Part):
+    """What the day's images looked like: tells a changed scanner from a changed population."""
+
+    baseline: BaselineSource
+    baseline_images: int = Field(ge=0)
+    baseline_needed: int = Field(
+        ge=0, description="until the unit has that many of its own, `by_name` is empty"
+    )
+    baseline_since: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")] | None = Field(
+        default=None, description="the day that the unit's settings begin the baseline with"
+    )
+    images: int = Field(ge=0, description="of the day, in which a breast was found")
+    by_name: dict[Descriptor, DescriptorPart]
+
+
+class DriftMessage(NumberedMessage):
+    """A day's scores and images against the model's `reference.json`."""
+
+    omitted_when_none: ClassVar[frozenset[str]] = frozenset({"descriptors"})
     schema_id: Literal["mammoedge.drift/1"] = Field(default="mammoedge.drift/1", alias="schema")
     model: ModelPart
     day: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$", examples=["2026-11-22"])]
@@ -297,6 +345,9 @@ class DriftMessage(NumberedMessage):
     psi: float | None = Field(description="population stability index; null: too few images")
     priority_rate: Score | None = Field(description="of exams")
     not_assessed_rate: dict[Reason, Score] = Field(description="of images, by reason")
+    descriptors: DescriptorDriftPart | None = Field(
+        default=None, description="absent where the unit described no image"
+    )
 
 
 # --- standing messages ------------------------------------------------------------------------
@@ -327,8 +378,14 @@ class StatusFacts(JudgedBy):
 class StatusMessage(StatusFacts, StandingMessage):
     """Birth, change of state, clean stop, and the will."""
 
+    omitted_when_none: ClassVar[frozenset[str]] = frozenset({"ledger_id"})
     schema_id: Literal["mammoedge.status/1"] = Field(default="mammoedge.status/1", alias="schema")
     state: UnitState
+    ledger_id: Word | None = Field(
+        default=None,
+        description="one ledger's life; `seq` counts within it, and another one begins again at 1",
+        examples=["5f1d3c0a9b7e2468"],
+    )
 
 
 class Latency(Part):

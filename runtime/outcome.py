@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from runtime.image_descriptors import ImageDescriptors
 from runtime.image_header import ImageHeader
 from runtime.reasons import Reason, Remark
 
@@ -73,6 +74,8 @@ class NotAssessed:
     remarks: tuple[Remark, ...] = ()
     model: ModelRef | None = None
     execution: Execution | None = None
+    artefacts: tuple[Artefact, ...] = ()
+    """A preview, where the pixels could be decoded."""
 
     def __post_init__(self) -> None:
         if not self.reasons:
@@ -109,6 +112,8 @@ class ImageOutcome:
     outcome: ViewOutcome
     header: ImageHeader | None = None
     """As the pixels corrected it (laterality from content); None if the header was unreadable."""
+    descriptors: ImageDescriptors | None = None
+    """What the image looks like; None where no breast was found in it."""
 
 
 @dataclass(frozen=True, kw_only=True)

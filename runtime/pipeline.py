@@ -17,6 +17,7 @@ import numpy as np
 
 from models.manifest import Scope
 from runtime.decoding import register_decoders
+from runtime.descriptor_measuring import describe
 from runtime.image_header import HeaderRefusedError
 from runtime.job_planning import CHECK_ONLY
 from runtime.judgement import judge
@@ -30,19 +31,21 @@ from runtime.stored_image import open_image
 from runtime.suitability import assess_header, assess_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from models.manifest import InputPort, Manifest
     from runtime.breast import Breast
+    from runtime.image_descriptors import ImageDescriptors
     from runtime.image_header import ImageHeader
     from runtime.mammogram import Mammogram
     from runtime.model_input import ModelInput
     from runtime.outcome import Execution, Job, ModelRef, ViewOutcome
     from runtime.prediction import Engine, Prediction
     from runtime.reasons import Remark
+    from runtime.stored_image import StoredImage
 
 LOG = logging.getLogger(__name__)
 
@@ -71,6 +74,7 @@ class Assessed:
     header: ImageHeader | None
     mammogram: Mammogram | None = None
     breast: Breast | None = None
+    descriptors: ImageDescriptors | None = None
     remarks: tuple[Remark, ...] = ()
     outcome: NotAssessed | None = None
 
@@ -124,7 +128,7 @@ class Pipeline:
             slots = {image.image_id: image.slot for image in job.images}
             outcomes = self._judge_group(assessed, slots, paths, watch)
         images = tuple(
-            ImageOutcome(image_id=image_id, outcome=outcome, header=assessed[image_id].header)
+            _image_outcome(image_id, assessed[image_id], outcome)
             for image_id, outcome in outcomes.items()
         )
         return JobOutcome(job_id=job.job_id, images=images, stage_ms=watch.stage_ms)
@@ -145,10 +149,7 @@ class Pipeline:
                 outcome = _why_not(assessed)
             else:
                 outcome = self._judge_single(assessed, assessed.mammogram, path, watch)
-        return (
-            ImageOutcome(image_id=image_id, outcome=outcome, header=assessed.header),
-            watch.stage_ms,
-        )
+        return _image_outcome(image_id, assessed, outcome), watch.stage_ms
 
     # --- stages ----------------------------------------------------------------------------------
 
@@ -161,7 +162,12 @@ class Pipeline:
             header = image.header
             suitability = assess_header(header, self._manifest.accepts, self._manifest.preparation)
             if suitability.reasons:
-                return self._refused(header, suitability.reasons, suitability.remarks)
+                return self._refused(
+                    header,
+                    suitability.reasons,
+                    suitability.remarks,
+                    artefacts=self._preview_of_refused(image, watch),
+                )
             with watch.stage("decode"):
                 mammogram = load_mammogram(image, self._limits)
             with watch.stage("suitability"):
@@ -173,12 +179,16 @@ class Pipeline:
         except FileNotFoundError:
             return self._refused(None, (Reason.UNREADABLE,), detail="the file is gone")
         remarks = (*mammogram.remarks, *suitability.remarks, *seen.remarks)
-        if seen.reasons:
-            return self._refused(header, seen.reasons, remarks)
+        if seen.reasons or seen.breast is None:
+            pictures = self._preview(path, mammogram)
+            return self._refused(header, seen.reasons, remarks, artefacts=pictures)
+        with watch.stage("describe"):
+            descriptors = describe(mammogram, seen.breast)
         return Assessed(
             header=header,
             mammogram=mammogram,
             breast=seen.breast,
+            descriptors=descriptors,
             remarks=tuple(dict.fromkeys(remarks)),
         )
 
@@ -188,6 +198,7 @@ class Pipeline:
         reasons: tuple[Reason, ...],
         remarks: tuple[Remark, ...] = (),
         detail: str = "",
+        artefacts: Iterable[Artefact] = (),
     ) -> Assessed:
         outcome = NotAssessed(
             reasons=reasons,
@@ -195,6 +206,7 @@ class Pipeline:
             detail=detail,
             model=self._model,
             execution=self._engine.execution,
+            artefacts=tuple(artefacts),
         )
         return Assessed(header=header, outcome=outcome)
 
@@ -239,6 +251,18 @@ class Pipeline:
             LOG.warning("no preview: %s", error.strerror)
             return []
 
+    def _preview_of_refused(self, image: StoredImage, watch: Stopwatch) -> list[Artefact]:
+        """An image that is not to be judged is decoded for its picture alone."""
+        if not self._previews:
+            return []
+        try:
+            with watch.stage("decode"):
+                mammogram = load_mammogram(image, self._limits)
+        except PixelsRefusedError:
+            return []
+        with watch.stage("artefacts"):
+            return self._preview(image.path, mammogram)
+
     def _judge_group(
         self,
         assessed: dict[int, Assessed],
@@ -257,8 +281,7 @@ class Pipeline:
             alone = CHECK_ONLY in slots.values()
             rest = Reason.UNSUPPORTED_VIEW if alone else Reason.COMPANION_NOT_ASSESSED
             return {
-                image_id: item.outcome
-                or NotAssessed(reasons=(rest,), model=self._model, execution=self._engine.execution)
+                image_id: item.outcome or self._left_alone(rest, item, paths[image_id])
                 for image_id, item in assessed.items()
             }
         tensors: dict[str, NDArray[np.generic]] = {}
@@ -283,6 +306,25 @@ class Pipeline:
             artefacts = tuple(self._preview(paths[image_id], mammogram))
             results[image_id] = replace(result, artefacts=artefacts)
         return results
+
+    def _left_alone(self, reason: Reason, image: Assessed, path: Path) -> NotAssessed:
+        """The outcome of an image that could be judged with its companions."""
+        pictures = () if image.mammogram is None else self._preview(path, image.mammogram)
+        return NotAssessed(
+            reasons=(reason,),
+            model=self._model,
+            execution=self._engine.execution,
+            artefacts=tuple(pictures),
+        )
+
+
+def _image_outcome(image_id: int, assessed: Assessed, outcome: ViewOutcome) -> ImageOutcome:
+    return ImageOutcome(
+        image_id=image_id,
+        outcome=outcome,
+        header=assessed.header,
+        descriptors=assessed.descriptors,
+    )
 
 
 def _why_not(assessed: Assessed) -> NotAssessed:

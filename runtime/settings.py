@@ -24,6 +24,8 @@ from pydantic import (
 
 from runtime.broker_settings import BrokerSettings
 from runtime.console.settings import ConsoleSettings
+from runtime.drift_settings import DriftSettings
+from runtime.sparkplug.settings import SparkplugSettings
 from runtime.topics import SiteName, UnitName
 
 if TYPE_CHECKING:
@@ -107,6 +109,9 @@ class ExamSettings(Section):
         default=("RCC", "LCC", "RMLO", "LMLO"), min_length=1
     )
     idle_timeout_s: float = Field(default=300.0, gt=0)
+    max_images: int = Field(
+        default=100, ge=8, le=1000, description="of one exam; others are kept and not judged"
+    )
 
     @field_validator("expected_views")
     @classmethod
@@ -144,6 +149,8 @@ class FileSettings(Section):
     exam: ExamSettings = ExamSettings()
     expiry: ExpirySettings = ExpirySettings()
     console: ConsoleSettings = ConsoleSettings()
+    sparkplug: SparkplugSettings = SparkplugSettings()
+    drift: DriftSettings = DriftSettings()
     intake: dict[str, dict[str, Any]] = Field(min_length=1)
 
 
@@ -170,6 +177,8 @@ class Settings:
     exam: ExamSettings
     expiry: ExpirySettings
     console: ConsoleSettings
+    sparkplug: SparkplugSettings
+    drift: DriftSettings
     intakes: tuple[IntakePlan, ...]
 
 
@@ -182,7 +191,8 @@ class SettingsError(Exception):
         super().__init__(f"{file}: " + "; ".join(faults))
 
 
-def _faults(error: ValidationError, prefix: tuple[str, ...] = ()) -> list[str]:
+def settings_faults(error: ValidationError, prefix: tuple[str, ...] = ()) -> list[str]:
+    """A line for each fault: the key, and what was expected."""
     lines = []
     found = error.errors(include_url=False, include_context=False)
     for fault in found:
@@ -226,7 +236,7 @@ def parse_settings(
     try:
         checked = FileSettings.model_validate(document)
     except ValidationError as error:
-        faults += _faults(error)
+        faults += settings_faults(error)
     folder = file.parent
     plans: list[IntakePlan] = []
     sections = document.get("intake", {})
@@ -239,7 +249,7 @@ def parse_settings(
         try:
             settings = intake_type.settings_type.model_validate(section)
         except ValidationError as error:
-            faults += _faults(error, ("intake", name))
+            faults += settings_faults(error, ("intake", name))
             continue
         settings = _resolved(settings, folder)
         plans.append(IntakePlan(name=name, intake_type=intake_type, settings=settings))
@@ -264,6 +274,8 @@ def parse_settings(
         exam=checked.exam,
         expiry=checked.expiry,
         console=_resolved(checked.console, folder),
+        sparkplug=checked.sparkplug,
+        drift=checked.drift,
         intakes=tuple(plans),
     )
 

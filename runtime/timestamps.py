@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
 
 
 def utc_text(at_ms: int) -> str:
     """Milliseconds since the epoch -> `2026-11-22T15:04:05.678Z`."""
     moment = datetime.fromtimestamp(at_ms // 1000, tz=UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
+
+
+def utc_ms(text: str) -> int:
+    """`2026-11-22T15:04:05.678Z` -> milliseconds since the epoch.
+
+    Raises:
+        ValueError: there is no such moment, or it has no zone.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone")
+    # Of whole numbers, never of a float: 0.678 s is no binary fraction.
+    return (moment - EPOCH) // MILLISECOND
 
 
 def local_text(dicom_time: str) -> str | None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from runtime.exam_flag import Role
 from runtime.messages import (
+    DescriptorDriftPart,
     DriftMessage,
     EventKind,
     EventMessage,
@@ -77,6 +78,7 @@ class Voice:
     unit: str
     boot_id: str
     site_key: bytes = field(repr=False)
+    ledger_id: str | None = None
     identity: IdentityPolicy = IdentityPolicy()
     exam_expiry_s: int = DAY_S
     event_expiry_s: int = 7 * DAY_S
@@ -114,6 +116,7 @@ class Voice:
             reasons=flag.reasons,
             missing_views=tuple(view_slug(view) for view in flag.missing_views),
             views=tuple(self._entry(image, flag.images) for image in images),
+            views_omitted=flag.images_surplus,
             study_instance_uid=flag.study_instance_uid if with_uid else None,
             accession_number=accession_number if with_accession else None,
         )
@@ -265,6 +268,7 @@ class Voice:
         psi: float | None,
         priority_rate: float | None,
         not_assessed_rate: Mapping[Reason, float],
+        descriptors: DescriptorDriftPart | None = None,
     ) -> Publication:
         """A day's comparison with the reference. `day`: `YYYY-MM-DD`; rates 0-1."""
         message = DriftMessage(
@@ -277,6 +281,7 @@ class Voice:
             psi=psi,
             priority_rate=priority_rate,
             not_assessed_rate=dict(not_assessed_rate),
+            descriptors=descriptors,
         )
         return Publication(
             kind=Kind.DRIFT,
@@ -297,6 +302,7 @@ class Voice:
             **self._envelope(at_ms),
             **dict(facts),
             last_seq=last_seq,
+            ledger_id=self.ledger_id,
             state=UnitState.OFFLINE if offline else state,
         )
         return Announcement(self.topics.status, message.encode())

@@ -175,5 +175,7 @@ def test_judge_prints_one_json_object_for_each_file(story, packages):
     assert [line["reasons"] for line in lines[4:]] == [["unreadable"], ["unreadable"]]
     assert all(0 <= line["score"] <= 1 for line in lines[:4])
     assert {"read", "decode", "prepare", "infer", "total"} <= set(lines[0]["ms"])
+    assert all(0 < line["descriptors"]["breast_area_cm2"] < 1000 for line in lines[:4])
+    assert [line["descriptors"] for line in lines[4:]] == [None, None]
     wanted = {"laterality", "view", "model", "precision", "requested_device", "actual_device"}
     assert wanted <= set(lines[0])

@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 
 from models.histogram import ScoreHistogram
+from runtime.arrival import ActivePackage, SpooledObject
+from runtime.drift_settings import DriftSettings
 from runtime.exam import ExamRules
-from runtime.exam_desk import ActivePackage, ExamDesk, SpooledObject
+from runtime.exam_desk import ExamDesk
 from runtime.exam_flag import Completion
 from runtime.exam_identity import ExamIdentity
 from runtime.intake import Receipt
@@ -26,7 +28,9 @@ ALL = ("RCC", "LCC", "RMLO", "LMLO")
 class Bench:
     """A desk, its ledger, and a clock that is set by hand."""
 
-    def __init__(self, folder, scope="view", rule="max_view", model=MODEL, policy=None):
+    def __init__(
+        self, folder, scope="view", rule="max_view", *, model=MODEL, policy=None, max_images=100
+    ):
         self.now_ms = 1_000_000
         self.ledger = Ledger(folder / "ledger.db")
         self.desk = ExamDesk(
@@ -38,7 +42,9 @@ class Bench:
                 site_key=b"k" * 32,
                 identity=policy or IdentityPolicy(),
             ),
-            rules=ExamRules(expected_views=ALL, idle_timeout_ms=60_000, exam_rule=rule),
+            rules=ExamRules(
+                expected_views=ALL, idle_timeout_ms=60_000, exam_rule=rule, max_images=max_images
+            ),
             active=ActivePackage(manifest=manifest(scope, rule), model=model),
             clock_ms=lambda: self.now_ms,
         )
@@ -294,10 +300,10 @@ def test_yesterdays_drift_is_published_once(bench):
     reference = ScoreHistogram(score="suspicion", counts=(5, 5), images=10)
     bench.receive("RCC")
     bench.judge_next(result(0.9))
-    assert bench.desk.publish_drift(reference) is False
+    assert bench.desk.publish_drift(reference, DriftSettings()) is False
     bench.now_ms += DAY_MS
-    assert bench.desk.publish_drift(reference) is True
-    assert bench.desk.publish_drift(reference) is False
+    assert bench.desk.publish_drift(reference, DriftSettings()) is True
+    assert bench.desk.publish_drift(reference, DriftSettings()) is False
     (drift,) = bench.said("drift")
     assert (drift["day"], drift["images"], drift["exams"]) == ("1970-01-01", 1, 1)
     assert (drift["histogram"], drift["priority_rate"], drift["psi"]) == ([0, 1], 1.0, None)

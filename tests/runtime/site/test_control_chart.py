@@ -1,0 +1,144 @@
+"""Charts: false alarms as rare as stated, changes found as soon as stated; by simulation."""
+
+from __future__ import annotations
+
+import random
+import statistics
+
+import pytest
+
+from runtime.site.binomial import probability, tail_limits
+from runtime.site.chart_state import ChartState
+from runtime.site.control_chart import ChartedExam, ChartRules, ControlChart, Expectation
+from runtime.site.cusum import CusumGoal, designed, lattice, mean_run_length, median_run_length
+
+CLINIC_MONTH = 60 * 22
+"""Exams of a busy unit in a month."""
+
+
+def exams(rate, count, rng) -> list[ChartedExam]:
+    """Independent exams of that rate."""
+    return [ChartedExam(flagged=rng.random() < rate, happened_ms=n) for n in range(count)]
+
+
+def learnt(chart, rate, rng) -> ChartState:
+    """A chart after its first thousand exams, in control."""
+    state = chart.stepped(ChartState(), exams(rate, 1000, rng), None)
+    return state.model_copy(
+        update={"up_alarm": False, "down_alarm": False, "block_alarm": False, "up": 0, "down": 0}
+    )
+
+
+def alarms_in(chart, state, given) -> int:
+    """How many alarms begin while these exams come."""
+    begun = 0
+    # Five at a time: an alarm stands for longer than that.
+    for at in range(0, len(given), 5):
+        following = chart.stepped(state, given[at : at + 5], None)
+        for name in ("up_alarm", "down_alarm", "block_alarm"):
+            begun += getattr(following, name) and not getattr(state, name)
+        state = following
+    return begun
+
+
+def exams_to_find(chart, state, rate, rng) -> int:
+    """Exams until a rise is told."""
+    for count in range(5, 2000, 5):
+        state = chart.stepped(state, exams(rate, 5, rng), None)
+        if state.up_alarm or state.block_alarm:
+            return count
+    return 2000
+
+
+@pytest.mark.parametrize("rate", [0.07, 0.12])
+def test_at_most_one_false_alarm_a_unit_and_month_and_a_doubled_rate_within_200(rate):
+    """Baselines are estimated, as in the field; three tests of one measure together."""
+    rng = random.Random(11)
+    chart = ControlChart(ChartRules())
+    units = [learnt(chart, rate, rng) for _ in range(20)]
+    false = sum(alarms_in(chart, unit, exams(rate, CLINIC_MONTH, rng)) for unit in units)
+    # Two measures are charted: each may have half of one.
+    assert false / len(units) <= 0.5
+    found = [exams_to_find(chart, unit, 2 * rate, rng) for unit in units]
+    assert statistics.median(found) <= 200
+
+
+def test_an_alarm_ends_when_the_rate_is_normal_again():
+    """It is held while the evidence stands, and says since when the change is."""
+    rng = random.Random(5)
+    chart = ControlChart(ChartRules())
+    state = chart.stepped(learnt(chart, 0.1, rng), exams(0.3, 300, rng), None)
+    assert state.up_alarm
+    assert state.up_since_ms < 100
+    assert state.up_count / state.up_exams == pytest.approx(0.3, abs=0.06)
+    baseline = state.baseline_rate
+    state = chart.stepped(state, exams(0.1, 1500, rng), None)
+    assert not state.up_alarm
+    assert state.baseline_rate == baseline
+
+
+def test_a_rate_that_falls_to_nothing_alarms():
+    """A model that flags nobody any more is no good news."""
+    rng = random.Random(6)
+    chart = ControlChart(ChartRules())
+    state = chart.stepped(learnt(chart, 0.1, rng), exams(0.0, 200, rng), None)
+    assert state.down_alarm
+
+
+def test_before_two_hundred_exams_nothing_alarms_and_a_package_gives_the_limits():
+    """What is not known yet is not judged; the picture has limits from the operating point."""
+    chart = ControlChart(ChartRules())
+    many = [ChartedExam(flagged=True, happened_ms=n) for n in range(199)]
+    state = chart.stepped(ChartState(), many, Expectation(rate=0.12))
+    assert state.baseline_rate == 0.12
+    assert (state.up_alarm, state.down_alarm, state.block_alarm) == (False, False, False)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.004, 0.5, 1.0])
+def test_rates_at_the_ends_are_charted_without_an_alarm(rate):
+    """Nobody, hardly anybody, every second, everybody: limits exist, nothing fails."""
+    chart = ControlChart(ChartRules())
+    state = chart.stepped(ChartState(), exams(rate, 1200, random.Random(2)), None)
+    assert not state.up_alarm
+    assert not state.block_alarm
+
+
+def test_computed_run_lengths_are_those_of_simulated_charts():
+    """The Markov chain against the chart itself."""
+    cusum = designed(0.1, 0.2, CusumGoal())
+    rng = random.Random(3)
+
+    def run(rate) -> int:
+        value, count = 0, 0
+        while value < cusum.limit:
+            value = cusum.steps.step(value, flagged=rng.random() < rate)
+            count += 1
+        return count
+
+    simulated = [run(0.2) for _ in range(2000)]
+    assert statistics.median(simulated) == pytest.approx(
+        median_run_length(cusum.steps, cusum.limit, 0.2), rel=0.06
+    )
+    assert statistics.mean(simulated) == pytest.approx(
+        mean_run_length(cusum.steps, cusum.limit, 0.2), rel=0.06
+    )
+
+
+def test_steps_follow_the_likelihood_ratio():
+    """The weight of a flag against that of none, rounded to whole steps."""
+    up = lattice(0.1, 0.2)
+    assert (up.rise, up.fall) == (6, 1)
+    down = lattice(0.1, 0.05)
+    assert (down.rise, down.fall) == (1, 13)
+
+
+@pytest.mark.parametrize(("rate", "count"), [(0.1, 50), (0.02, 30), (0.5, 10), (0.9, 40)])
+def test_limits_leave_the_stated_tails_outside(rate, count):
+    """Exact: one count further in would leave out too much, one further out nothing needed."""
+    low, high = tail_limits(rate, count)
+    below = sum(probability(n, count, rate) for n in range(low))
+    above = sum(probability(n, count, rate) for n in range(high + 1, count + 1))
+    assert below <= 0.00135
+    assert above <= 0.00135
+    assert below + probability(low, count, rate) > 0.00135
+    assert above + probability(high, count, rate) > 0.00135
