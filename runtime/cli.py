@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from runtime.command import Command
 from runtime.contract.commands import ASYNCAPI
-from runtime.site.commands import SIMULATE_SITE, SITE
+from runtime.site.service_commands import SIMULATE_SITE, SITE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

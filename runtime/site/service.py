@@ -26,7 +26,7 @@ from runtime.site.service_state import ServiceState, StateBoard
 from runtime.site.settings import SiteSettings, load_site_settings
 from runtime.site.store import Store, StoreError, StoreFault, database_url
 from runtime.site.subscriber import Subscriber, SubscriberSettings
-from runtime.site.watch import Watch, WatchRules
+from runtime.site.lookout import Lookout, WatchRules
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -179,7 +179,7 @@ class SiteService:
             errands=errands,
             monotonic=time.monotonic,
         )
-        watch = Watch(
+        watch = Lookout(
             rules=self._watch_rules(),
             store=self._store,
             fleet=self._fleet,

@@ -1,4 +1,4 @@
-"""The watch: looks at the books every few seconds, judges, asks for replay, keeps the alarms.
+"""The lookout: looks at the books every few seconds, judges, asks for replay, keeps the alarms.
 
 Of several services on one database one holds the watch (a lease); the others take it over when it
 goes. One thread.
@@ -63,7 +63,7 @@ class WatchRules:
     """Priority rate by (model, version, operating point)."""
 
 
-class Watch:
+class Lookout:
     """The loop. `told`: called after each look, so that alarms go out."""
 
     def __init__(

@@ -70,7 +70,7 @@ SITE = Command(
     name="site",
     help="the service of a site: hears all units, keeps the books, watches, alarms",
     add_arguments=_site_arguments,
-    run="runtime.site.commands:run_site",
+    run="runtime.site.service_commands:run_site",
 )
 
 
