@@ -19,13 +19,13 @@ from starlette.responses import (
 )
 from starlette.routing import Route
 
-from runtime.console.catalogue import LANGUAGES, chosen_language
 from runtime.console.evidence import evidence_rows
 from runtime.console.gate import COOKIE, Gate
 from runtime.console.story import Story
 from runtime.exam_index import ExamQuery, PastExam
 from runtime.ledger import LedgerError
 from runtime.token_bucket import TokenBucket
+from runtime.web.languages import LANGUAGE_COOKIE, LANGUAGES, YEAR_S, chosen_language
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -33,15 +33,13 @@ if TYPE_CHECKING:
 
     from runtime.acknowledgement import AcknowledgementDesk
     from runtime.console.gate import Token
-    from runtime.console.live import LiveBoard
-    from runtime.console.pages import Pages
     from runtime.console.reader import ConsoleReader
     from runtime.console.settings import ConsoleSettings
+    from runtime.web.live import LiveBoard
+    from runtime.web.pages import Pages
 
 HISTORY: TypeAdapter[list[PastExam]] = TypeAdapter(list[PastExam])
 STORY: TypeAdapter[Story] = TypeAdapter(Story)
-LANGUAGE_COOKIE = "mammoedge_language"
-YEAR_S = 365 * 24 * 3600
 SIGN_IN_LIMIT_BYTES = 4096
 LARGEST = 2**53
 """Beyond it JavaScript has no whole numbers, and soon SQLite none either."""

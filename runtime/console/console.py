@@ -11,12 +11,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import uvicorn
+from pydantic import TypeAdapter
 
 from runtime.console.app import ConsoleApp, ConsoleParts
-from runtime.console.catalogue import load_catalogues
+from runtime.console.board import Board
 from runtime.console.gate import read_token
-from runtime.console.live import LiveBoard
-from runtime.console.pages import load_pages
+from runtime.ledger import LedgerError
+from runtime.web.catalogue import load_catalogues
+from runtime.web.live import CannotReadError, LiveBoard
+from runtime.web.pages import load_pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
+PACKAGE = "runtime.console"
+BOARD: TypeAdapter[Board] = TypeAdapter(Board)
 STOP_S = 5.0
 BACKLOG = 64
 
@@ -59,7 +64,7 @@ class Console:
         self._reader = reader
         self._desk = desk
         self._clock_ms = clock_ms
-        self._pages = load_pages(load_catalogues())
+        self._pages = load_pages(PACKAGE, load_catalogues(PACKAGE))
         self._token = read_token(settings.token_file) if settings.token_file else None
         self._port = settings.port
         self._running: _Running | None = None
@@ -83,7 +88,7 @@ class Console:
 
     def start(self) -> None:
         """Listens; returns when it does. Raises OSError: address taken, certificate unusable."""
-        live = LiveBoard(read=self._reader.board, clock_ms=self._clock_ms)
+        live = LiveBoard(read=self._board, clock_ms=self._clock_ms)
         config = self._config(live)
         config.load()  # here, so that an unusable certificate stops the start and not the thread
         family = socket.AF_INET6 if ":" in self._settings.host else socket.AF_INET
@@ -100,6 +105,12 @@ class Console:
         self._running = _Running(thread=thread, loop=loop, stopping=stopping, live=live)
         thread.start()
         LOG.info("console: %s", self.address)
+
+    def _board(self) -> bytes:
+        try:
+            return BOARD.dump_json(self._reader.board())
+        except LedgerError as error:
+            raise CannotReadError(str(error)) from error
 
     def _config(self, live: LiveBoard) -> uvicorn.Config:
         parts = ConsoleParts(

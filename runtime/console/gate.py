@@ -5,37 +5,27 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, RedirectResponse
 
+from runtime.web.security_headers import (
+    LOOPBACK_NAMES,
+    OWN_HEADER,
+    comes_from_elsewhere,
+    cookie_of,
+    with_security_headers,
+)
+
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 TOKEN_LEAST = 32
 COOKIE = "mammoedge_console"
-OWN_HEADER = "x-mammoedge"
-"""Asked of everything that changes something: another site's page cannot send it without a CORS
-preflight, which nothing here answers."""
-LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
-OPEN_PATHS = frozenset({"/sign-in", "/static/console.css", "/static/icons.svg"})
-# No inline script or style, nothing from any other host, in nobody's frame.
-SECURITY_HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
-        " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    # It shows whom an exam belongs to, and a state that is true only now.
-    "cache-control": "no-store",
-}
+OPEN_PATHS = frozenset({"/sign-in", "/static/web.css", "/static/console.css", "/static/icons.svg"})
 
 
 class TokenRefusedError(Exception):
@@ -79,15 +69,6 @@ def read_token(path: Path) -> Token:
     return Token(secret=word.encode())
 
 
-def cookie_of(headers: Headers, name: str) -> str | None:
-    """A cookie's value."""
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(name)
-    except CookieError:
-        return None
-    return found.value if found is not None else None
-
-
 class Gate:
     """Lets through what may pass, and puts the security headers on every answer."""
 
@@ -101,15 +82,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
 
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
         refusal = self._refusal(scope)
-        await (refusal or self._app)(scope, receive, send_with_headers)
+        await (refusal or self._app)(scope, receive, with_security_headers(send))
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers, path = Headers(scope=scope), scope["path"]
@@ -124,8 +98,7 @@ class Gate:
                 return RedirectResponse("/sign-in", 303)
             return PlainTextResponse("sign in first", 401)
         if scope["method"] not in ("GET", "HEAD"):
-            foreign = headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
             own = path == "/sign-in" or headers.get(OWN_HEADER) is not None
-            if foreign or not own:
+            if comes_from_elsewhere(headers) or not own:
                 return PlainTextResponse("not from this page", 403)
         return None

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from runtime.broker_settings import LOOPBACK
 from runtime.exam_identity import IdentityField
+from runtime.web.languages import Language
 
-Language = Literal["en", "de", "es", "fr"]
 DETECTION_AID = "detection aid, 21 CFR 892.2070; no longer triage, 21 CFR 892.2080"
 """What a site writes as `evidence_page`: a page that marks places is another class of device."""
 

@@ -1,52 +1,10 @@
-// The console's one module: shows what the box says, and says when the box says nothing.
-const body = document.body;
-const byId = (id) => document.getElementById(id);
-const CONTACT_LIMIT_MS = 10_000;
-const MINUTE_MS = 60_000;
+// The console's module: shows what the box says, and says when the box says nothing.
+import { MINUTE_MS, body, byId, el, follow, icon, locale, put, since, startTicking, t, text } from "./web.js";
 
-const text = await words();
-const locale = navigator.languages.find((tag) => tag.startsWith(body.dataset.language)) ?? text["locale.tag"];
-const clock = new Intl.DateTimeFormat(locale, { timeStyle: "medium" });
 const shortClock = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
 const dayAndTime = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
 const exact = new Intl.DateTimeFormat(locale, { dateStyle: "short", timeStyle: "medium" });
 const number = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
-
-async function words() {
-  for (;;) {
-    try {
-      const answer = await fetch(`/text/${body.dataset.language}.json`);
-      if (answer.ok) return await answer.json();
-    } catch { /* the box is starting, or was restarted under us */ }
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-  }
-}
-
-function t(key, values = {}) {
-  return (text[key] ?? key).replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
-}
-
-// el("p", {class: "x"}, "text", child): an element; text is never read as HTML.
-function el(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (typeof value === "function") made.addEventListener(key, value);
-    else if (value !== null && value !== false) made.setAttribute(key, value === true ? "" : value);
-  }
-  made.append(...children.filter((child) => child !== null && child !== ""));
-  return made;
-}
-
-function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("class", `icon icon-${name}`);
-  svg.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
-  use.setAttribute("href", `/static/icons.svg#${name}`);
-  svg.append(use);
-  return svg;
-}
-
 
 // While views are only awaited there is no result yet; an image that could not be judged is one.
 function flagOf(exam) {
@@ -69,17 +27,6 @@ let board = null;
 let chosen = null;
 let newest = null;
 let heardUnseen = null;
-const shown = new Map();
-
-// Replaces what `place` shows if it would differ; the keyboard stays where it was.
-function put(place, state, make) {
-  const key = JSON.stringify(state);
-  if (shown.get(place) === key) return;
-  shown.set(place, key);
-  const held = place.contains(document.activeElement) ? document.activeElement.dataset.hold : null;
-  place.replaceChildren(...make());
-  if (held) place.querySelector(`[data-hold="${held}"]`)?.focus();
-}
 
 function show() {
   const exams = board.exams;
@@ -95,7 +42,6 @@ function show() {
   put(byId("exams"), [exams, exam?.key], () => exams.map((one) => listItem(one, one === exam)));
   put(byId("troubles"), board.box.large, () => board.box.large.map(troubleParts));
   put(byId("box"), board.box, () => boxParts(board.box));
-  tick();
   sound(exams);
 }
 
@@ -117,10 +63,6 @@ function examParts(exam, isCurrent) {
 function stateWords(exam) {
   if (!exam.final) return t("flag.provisional");
   return `${t("flag.final")}: ${t(`completed.${exam.completed_by}`)}`;
-}
-
-function since(ms) {
-  return el("time", { "data-since": ms, datetime: new Date(ms).toISOString() });
 }
 
 function seenPart(exam) {
@@ -208,71 +150,6 @@ function boxParts(box) {
   ].filter(Boolean);
 }
 
-// --- time ---------------------------------------------------------------------------------------
-
-// Contact is counted from the moment of which the box says "nothing before this is missing", not
-// from when the message came: a message that lay in a buffer does not make the page live.
-let asOfMs = null;
-let arrivedAt = 0;
-let shortestWay = Infinity;
-let lastTick = Date.now();
-let slept = false;
-
-function heard(ms) {
-  if (asOfMs === null || ms < asOfMs) shortestWay = Infinity; // the box's clock was set back
-  asOfMs = ms;
-  arrivedAt = performance.now();
-  shortestWay = Math.min(shortestWay, arrivedAt - ms);
-  slept = false;
-}
-
-const boxNow = () => asOfMs + performance.now() - arrivedAt;
-const silenceMs = () => performance.now() - asOfMs - shortestWay;
-
-function tick() {
-  slept ||= Date.now() - lastTick > CONTACT_LIMIT_MS; // the machine was asleep
-  lastTick = Date.now();
-  const live = asOfMs !== null && !slept && silenceMs() < CONTACT_LIMIT_MS;
-  const lost = !live && (asOfMs !== null || performance.now() > CONTACT_LIMIT_MS);
-  body.classList.toggle("waiting", asOfMs === null);
-  body.classList.toggle("stale", lost);
-  byId("lost").hidden = !lost;
-  const time = asOfMs === null ? "" : clock.format(asOfMs);
-  if (lost) {
-    const said = asOfMs === null ? t("live.never") : t("live.lost", { time });
-    if (byId("lost").firstChild.textContent !== said) byId("lost").firstChild.textContent = said;
-    byId("live").textContent = said;
-  } else if (live) {
-    byId("live").textContent = t("live.as_of", { time });
-  }
-  if (asOfMs === null) return;
-  for (const place of document.querySelectorAll("time[data-since]")) {
-    const minutes = Math.max(0, Math.floor((boxNow() - place.dataset.since) / MINUTE_MS));
-    const values = { n: minutes % 60, h: Math.floor(minutes / 60) };
-    const said = t(minutes < 1 ? "since.now" : minutes < 60 ? "since.minutes" : "since.hours", values);
-    if (place.textContent !== said) place.textContent = said;
-  }
-}
-
-function connect() {
-  const source = new EventSource("/live");
-  source.addEventListener("board", (event) => {
-    const frame = JSON.parse(event.data);
-    if (board && board.box.software_version !== frame.board.box.software_version) location.reload();
-    board = frame.board;
-    heard(frame.as_of_ms);
-    show();
-  });
-  source.addEventListener("pulse", (event) => {
-    heard(JSON.parse(event.data).as_of_ms);
-    tick();
-  });
-  // A browser tries again by itself, except after an answer that is no stream.
-  source.addEventListener("error", () => {
-    if (source.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
-  });
-}
-
 // --- sound --------------------------------------------------------------------------------------
 
 let audio = null;
@@ -311,9 +188,12 @@ function startBoard() {
       event.preventDefault();
     }
   });
-  document.addEventListener("visibilitychange", tick);
-  setInterval(tick, 500);
-  connect();
+  startTicking();
+  follow("/live", (news) => {
+    if (board && board.box.software_version !== news.box.software_version) location.reload();
+    board = news;
+    show();
+  });
 }
 
 // --- history ------------------------------------------------------------------------------------

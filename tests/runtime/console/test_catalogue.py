@@ -10,13 +10,15 @@ import pytest
 
 from runtime.chronicle import Note
 from runtime.console.box import Trouble
-from runtime.console.catalogue import LANGUAGES, CatalogueError, load_catalogues, parse_messages
-from runtime.console.pages import load_pages
+from runtime.console.console import PACKAGE
 from runtime.exam_flag import Completion
 from runtime.outcome import Flag
 from runtime.reasons import Reason
+from runtime.web.catalogue import CatalogueError, load_catalogues, parse_messages
+from runtime.web.languages import LANGUAGES
+from runtime.web.pages import load_pages
 
-CATALOGUES = load_catalogues()
+CATALOGUES = load_catalogues(PACKAGE)
 
 
 def wanted() -> set[str]:
@@ -58,16 +60,17 @@ def test_babel_reads_the_same_messages(language):
 
 def test_pages_and_module_ask_for_words_that_exist():
     """Every {{key}} of a page and every t("key") of the module is in the files."""
-    pages = load_pages(CATALOGUES)
+    pages = load_pages(PACKAGE, CATALOGUES)
     texts = set(CATALOGUES["en"].texts)
     asked = {key for page in pages.html.values() for key in re.findall(r"\{\{([\w.]+)\}\}", page)}
-    asked |= set(re.findall(r'\bt\("([\w.]+)"', pages.static["console.js"].decode()))
+    for module in ("web.js", "console.js"):
+        asked |= set(re.findall(r'\bt\("([\w.]+)"', pages.static[module].decode()))
     assert asked - {"language", "sound", "evidence", "problem"} <= texts
 
 
 def test_no_text_stands_in_pages():
     """Between the tags of a page there are placeholders only."""
-    for name, page in load_pages(CATALOGUES).html.items():
+    for name, page in load_pages(PACKAGE, CATALOGUES).html.items():
         visible = re.sub(r"<[^>]*>|\{\{[\w.]+\}\}", " ", page).replace("·", " ")
         languages = {"English", "Deutsch", "Español", "Français"}
         assert set(visible.split()) <= languages, name

@@ -1,7 +1,7 @@
-"""What changes reaches the page: one reader of the ledger, any number of pages.
+"""What changes reaches the page: one reader of the database, any number of pages.
 
-A frame leaves only after a fresh read of the ledger. A page that hears nothing for ten seconds
-knows that it is no longer live, whatever the reason: the network, this process, the disk.
+A frame leaves only after a fresh read. A page that hears nothing for ten seconds knows that it is
+no longer live, whatever the reason: the network, this process, the disk.
 """
 
 from __future__ import annotations
@@ -11,17 +11,11 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
-
-from runtime.console.board import Board
-from runtime.ledger import LedgerError
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 LOG = logging.getLogger(__name__)
 
-BOARD: TypeAdapter[Board] = TypeAdapter(Board)
 PULSE_S = 2.0
 PAUSE_S = 0.02
 """After a read: a burst of commits makes one frame, not twenty."""
@@ -32,7 +26,7 @@ RETRY = b"retry: 1000\n\n"
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """One state. `as_of_ms`: no commit before that moment is missing in it."""
+    """One state, as JSON. `as_of_ms`: no commit before that moment is missing in it."""
 
     number: int
     as_of_ms: int
@@ -47,15 +41,27 @@ class Frame:
         return b'event: pulse\ndata: {"as_of_ms":%d}\n\n' % self.as_of_ms
 
 
+class CannotReadError(Exception):
+    """What a page shows cannot be read now; the text is for the log."""
+
+
 class LiveBoard:
     """Lives in one event loop; `poke` alone may be called from any thread.
 
     Args:
-        read: the board now; blocks on the ledger. Raises LedgerError.
+        read: what a page shows now, as JSON in one line; blocks. Raises CannotReadError.
+        pause_s: at least that long between two reads.
     """
 
-    def __init__(self, *, read: Callable[[], Board], clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        *,
+        read: Callable[[], bytes],
+        clock_ms: Callable[[], int],
+        pause_s: float = PAUSE_S,
+    ) -> None:
         self._read = read
+        self._pause_s = pause_s
         self._clock_ms = clock_ms
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
@@ -88,15 +94,15 @@ class LiveBoard:
             as_of_ms = self._clock_ms()
             try:
                 board = await asyncio.to_thread(self._read)
-            except LedgerError as error:
+            except CannotReadError as error:
                 # No frame, not even the last one for a page that comes now: the pages say by
                 # themselves that they are not live.
                 if self._frame is not None:
                     LOG.error("the page cannot be brought up to date: %s", error)  # noqa: TRY400 - no defect of ours
                 self._frame = None
             else:
-                await self._hand_out(as_of_ms, BOARD.dump_json(board))
-            await asyncio.sleep(PAUSE_S)
+                await self._hand_out(as_of_ms, board)
+            await asyncio.sleep(self._pause_s)
             try:
                 await asyncio.wait_for(self._news.wait(), PULSE_S)
             except TimeoutError:

@@ -1,4 +1,4 @@
-"""The page's words, by language, from gettext message files (`locale/LANGUAGE.po`).
+"""A page's words, by language, from gettext message files (`locale/LANGUAGE.po`).
 
 The keys are ids (`reason.unreadable.what`), not English: no text stands in code. The files are
 read as they are at the start, a few hundred lines each, so that nothing has to be compiled.
@@ -10,14 +10,12 @@ import ast
 import json
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from runtime.console.settings import Language
+from runtime.web.languages import LANGUAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-LANGUAGES: tuple[str, ...] = get_args(Language)
 
 
 class CatalogueError(Exception):
@@ -73,20 +71,16 @@ def parse_messages(language: str, lines: Iterable[str]) -> dict[str, str]:
     return texts
 
 
-def load_catalogues() -> dict[str, Catalogue]:
-    """All languages. Raises CatalogueError."""
-    folder = files("runtime.console") / "locale"
-    return {
-        language: Catalogue(
-            language=language,
-            texts=parse_messages(
-                language, (folder / f"{language}.po").read_text(encoding="utf-8").splitlines()
-            ),
-        )
-        for language in LANGUAGES
-    }
+def load_catalogues(*packages: str) -> dict[str, Catalogue]:
+    """All languages, from the folders `locale` of packages; a later package's words count.
 
-
-def chosen_language(cookie: str | None, fallback: str) -> str:
-    """What a person chose at this screen, else what the site has set."""
-    return cookie if cookie in LANGUAGES else fallback
+    Raises:
+        CatalogueError: a message file is damaged.
+    """
+    texts: dict[str, dict[str, str]] = {language: {} for language in LANGUAGES}
+    for package in packages:
+        folder = files(package) / "locale"
+        for language in LANGUAGES:
+            lines = (folder / f"{language}.po").read_text(encoding="utf-8").splitlines()
+            texts[language] |= parse_messages(language, lines)
+    return {language: Catalogue(language=language, texts=texts[language]) for language in LANGUAGES}

@@ -1,4 +1,4 @@
-"""The page's own files: HTML with its words filled in, style, module, icons."""
+"""A page's own files: HTML with its words filled in, style, module, icons."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import html
 import re
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -13,13 +14,10 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from runtime.console.catalogue import Catalogue
+    from runtime.web.catalogue import Catalogue
 
-MEDIA_TYPES = {
-    "console.css": "text/css",
-    "console.js": "text/javascript",
-    "icons.svg": "image/svg+xml",
-}
+MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+OWN = "runtime.web"
 WORD = re.compile(r"\{\{([a-z0-9_.]+)\}\}")
 
 
@@ -42,17 +40,21 @@ class Pages:
         content = self.static.get(name)
         if content is None:
             return PlainTextResponse("not found", 404)
-        return Response(content, media_type=MEDIA_TYPES[name])
+        return Response(content, media_type=MEDIA_TYPES[PurePath(name).suffix])
 
 
-def load_pages(catalogues: Mapping[str, Catalogue]) -> Pages:
-    """Reads them from the package."""
-    folder = files("runtime.console") / "page"
+def load_pages(package: str, catalogues: Mapping[str, Catalogue]) -> Pages:
+    """The files in the folder `page` of a package, and those that all pages share."""
+    items = [item for name in (OWN, package) for item in (files(name) / "page").iterdir()]
     return Pages(
-        static={name: (folder / name).read_bytes() for name in MEDIA_TYPES},
+        static={
+            item.name: item.read_bytes()
+            for item in items
+            if PurePath(item.name).suffix in MEDIA_TYPES
+        },
         html={
             item.name: item.read_text(encoding="utf-8")
-            for item in folder.iterdir()
+            for item in items
             if item.name.endswith(".html")
         },
         catalogues=catalogues,
