@@ -1,4 +1,4 @@
-"""The watch: looks at the books every few seconds, judges, asks for replay, keeps the alarms.
+"""The lookout: looks at the books every few seconds, judges, asks for replay, keeps the alarms.
 
 Of several services on one database one holds the watch (a lease); the others take it over when it
 goes. One thread.
@@ -17,7 +17,7 @@ from runtime.site.alarm_desk import reconcile
 from runtime.site.chart_state import Measure
 from runtime.site.charting import chart_exams
 from runtime.site.control_chart import ChartRules, ControlChart
-from runtime.site.drift_watch import newest_verdicts
+from runtime.site.drift_watch import DriftWatch
 from runtime.site.finding import WatchLimits, findings
 from runtime.site.replays import ReplayRules, rebirths_due, replays_due
 from runtime.site.retention import forget_before
@@ -63,7 +63,7 @@ class WatchRules:
     """Priority rate by (model, version, operating point)."""
 
 
-class Watch:
+class Lookout:
     """The loop. `told`: called after each look, so that alarms go out."""
 
     def __init__(
@@ -88,6 +88,7 @@ class Watch:
             Measure.PRIORITY: ControlChart(ChartRules()),
             Measure.NOT_ASSESSED: ControlChart(ChartRules(watch_fall=False)),
         }
+        self._drift_watch = DriftWatch(store)
         self._drifts_ms = 0
         self._drifts: dict[int, tuple[DriftVerdict, int]] = {}
         self._retention_ms = 0
@@ -162,8 +163,7 @@ class Watch:
         glance = self._fleet.glance(now_ms)
         if now_ms - self._drifts_ms >= DRIFT_EVERY_MS:
             self._drifts_ms = now_ms
-            with self._store.reading() as connection:
-                self._drifts = newest_verdicts(connection, now_ms=now_ms)
+            self._drifts = self._drift_watch.verdicts(now_ms)
         with self._store.writing() as connection:
             found = findings(
                 glance,
