@@ -9,20 +9,21 @@ import numpy as np
 
 from converters.calibration import prepared_image
 from converters.errors import BenchFaultError
-from converters.evaluation import notes_of
 from converters.quantization import quantize_int8_by_auc
-from models.manifest import Scope
+from converters.reading_options import notes_of
+from converters.subjects import Subjects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
-    from converters.evaluation import EvaluationOptions
     from converters.importing import ImportedModel
-    from converters.labels import LabelledImage
+    from converters.labels import Labels
+    from converters.reading_options import EvaluationOptions
     from converters.recipe import PackageRecipe
     from converters.tensor_store import TensorStore
+    from models.manifest import InputPort
 
 Item = tuple["Mapping[str, NDArray[np.generic]]", bool]
 
@@ -50,25 +51,31 @@ class LabelledTensors(Sequence[Item]):
 def labelled_tensors(
     model: ImportedModel,
     recipe: PackageRecipe,
-    labels: Iterable[LabelledImage],
+    labels: Labels,
     options: EvaluationOptions,
     store: TensorStore,
 ) -> LabelledTensors:
-    """The labelled images that can be assessed, prepared.
+    """The labelled images, breasts or exams that can be assessed, prepared.
 
     Raises:
-        BenchFaultError: not of scope view, or one class is empty.
+        BenchFaultError: one class is empty.
     """
-    if recipe.scope is not Scope.VIEW:
-        raise BenchFaultError(["--accuracy-aware: judges single views (scope view)"])
-    port = model.inputs[0]
+    ports: dict[str, InputPort] = {port.view: port for port in model.inputs}
     positive: list[bool] = []
-    for image in labels:
-        steps = port.preparation or recipe.steps_for(port)
-        tensor = prepared_image(image.path, notes_of(image, options), recipe, steps)
-        if not isinstance(tensor, str):
-            store.append({port.tensor: tensor})
-            positive.append(image.positive)
+    for subject in Subjects(recipe.scope, model.inputs, labels):
+        if subject.missing:
+            continue
+        *_, question = subject.questions()
+        tensors: dict[str, NDArray[np.generic]] = {}
+        for slot, image in question:
+            port = ports[slot]
+            steps = port.preparation or recipe.steps_for(port)
+            tensor = prepared_image(image.path, notes_of(image, options), recipe, steps)
+            if not isinstance(tensor, str):
+                tensors[port.tensor] = tensor
+        if len(tensors) == len(ports):
+            store.append(tensors)
+            positive.append(subject.positive)
     if all(positive) or not any(positive):
         raise BenchFaultError(["--accuracy-aware: the assessed images are all of one class"])
     return LabelledTensors(store, positive)

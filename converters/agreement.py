@@ -27,12 +27,12 @@ asymptotic, and of identical scores it is empty at any size."""
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One labelled image, asked of the source model and of every precision."""
+    """One labelled image, breast or exam, asked of the source model and of every precision."""
 
     key: str
-    """The first half of the file's SHA-256: file names may carry an identity."""
-    path: Path
-    """Its name is never in a report or a package."""
+    """The first half of the files' SHA-256: file names may carry an identity."""
+    paths: tuple[Path, ...]
+    """Of its images; their names are never in a report or a package."""
     positive: bool
     scores: dict[str, float]
     """`source` and precision -> suspicion; empty where the image was not assessed."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +24,17 @@ from converters.latency import Latency
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from models.manifest import Precision
     from models.package import Package
 
+APP = "openvino.tools.benchmark"
 APP_TIMEOUT_S = 600
 MEDIAN = re.compile(r"Median:\s+([0-9.]+) (us|ms|s)\b")
 MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 WARM_UP = 3
+HINTS = ("LATENCY", "THROUGHPUT")
+EXPLICIT = "NONE"
+"""Instead of a hint, where the number of streams is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,52 +44,87 @@ class Setting:
     precision: str
     device: str = "CPU"
     hint: str = "LATENCY"
+    streams: int | None = None
+    """None leaves the choice to OpenVINO by the hint."""
     threads: int | None = None
     """None leaves the choice to OpenVINO."""
+
+    def properties(self, wanted: Precision) -> dict[str, Any]:
+        """As OpenVINO takes them."""
+        asked: dict[str, Any] = {"INFERENCE_PRECISION_HINT": wanted.inference_precision}
+        if self.streams is None:
+            asked["PERFORMANCE_HINT"] = self.hint
+        else:
+            asked["NUM_STREAMS"] = str(self.streams)
+        if self.threads is not None:
+            asked["INFERENCE_NUM_THREADS"] = self.threads
+        return asked
+
+
+def sweep(precision: str, device: str, cores: int | None = None) -> list[Setting]:
+    """Streams and threads in powers of two, no more streams than threads than processors."""
+    counts: list[int] = []
+    most = cores or os.cpu_count() or 1
+    while 2 ** len(counts) <= most:
+        counts.append(2 ** len(counts))
+    return [
+        Setting(precision=precision, device=device, hint=EXPLICIT, streams=streams, threads=threads)
+        for threads in counts
+        for streams in counts
+        if streams <= threads
+    ]
 
 
 def measure(package: Package, setting: Setting, *, runs: int) -> Latency:
     """Compile, compile again from the cache, infer `runs` times alone and in all streams.
 
-    Raises:
-        BenchFaultError: the device refuses the graph or the setting.
-    """
-    import openvino
+    In a process of its own: memory is that of this setting alone, and a driver that crashes takes
+    nothing with it.
 
+    Raises:
+        BenchFaultError: the device refuses the graph or the setting, or crashes.
+    """
     wanted = package.precision(setting.precision)
     xml = package.folder / wanted.xml
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            found = pool.submit(measured_here, xml, wanted, setting, runs).result()
+        except BrokenProcessPool as fault:
+            raise BenchFaultError([f"{setting.device} crashed with {xml.name}"]) from fault
+    if isinstance(found, str):
+        raise BenchFaultError([f"{setting.device} refuses {xml.name}: {found}"])
+    return found
+
+
+def measured_here(xml: Path, wanted: Precision, setting: Setting, runs: int) -> Latency | str:
+    """The measurement in this process, or why the device refuses."""
+    import openvino
+
+    core = openvino.Core()
     before = _resident_mb()
     with tempfile.TemporaryDirectory() as cache:
-        asked: dict[str, Any] = {
-            "PERFORMANCE_HINT": setting.hint,
-            "INFERENCE_PRECISION_HINT": wanted.inference_precision,
-            "CACHE_DIR": cache,
-        }
-        if setting.threads is not None:
-            asked["INFERENCE_NUM_THREADS"] = setting.threads
+        asked = setting.properties(wanted) | {"CACHE_DIR": cache}
         try:
             started = time.perf_counter()
-            openvino.Core().compile_model(str(xml), setting.device, asked)
+            core.compile_model(str(xml), setting.device, asked)
             compile_ms = _since(started)
             started = time.perf_counter()
             compiled = openvino.Core().compile_model(str(xml), setting.device, asked)
             cached_ms = _since(started)
         except RuntimeError as fault:
-            refused = str(fault).splitlines()[-1][:200]
-            raise BenchFaultError([f"{setting.device} refuses {xml.name}: {refused}"]) from fault
+            return str(fault).splitlines()[-1][:200]
         inputs = {
             port.any_name: np.random.default_rng(1).random(tuple(port.shape), np.float32)
             for port in compiled.inputs
         }
         latencies = _alone(compiled, inputs, runs)
         per_second = _in_all_streams(compiled, inputs, runs)
-        threads = setting.threads or _number(compiled, "INFERENCE_NUM_THREADS")
         return Latency(
             precision=setting.precision,
             device=setting.device,
             hint=setting.hint,
             streams=_number(compiled, "NUM_STREAMS"),
-            threads=threads,
+            threads=setting.threads or _number(compiled, "INFERENCE_NUM_THREADS"),
             median_ms=float(np.median(latencies)),
             p95_ms=float(np.percentile(latencies, 95)),
             per_second=per_second,
@@ -89,14 +134,19 @@ def measure(package: Package, setting: Setting, *, runs: int) -> Latency:
         )
 
 
+def has_benchmark_app() -> bool:
+    """Whether the installed OpenVINO brings it."""
+    return importlib.util.find_spec(APP) is not None
+
+
 def benchmark_app_median_ms(package: Package, setting: Setting, *, runs: int) -> float:
     """Median latency by OpenVINO's own benchmark_app, synchronous, on the same IR.
 
     Raises:
-        BenchFaultError: it is not installed, or its answer holds no median.
+        BenchFaultError: it does not end, or its answer holds no median.
     """
     wanted = package.precision(setting.precision)
-    words = [sys.executable, "-c", "from openvino.tools.benchmark.main import main; main()"]
+    words = [sys.executable, "-c", f"from {APP}.main import main; main()"]
     words += ["-m", str(package.folder / wanted.xml), "-d", setting.device, "-api", "sync"]
     words += ["-niter", str(runs)]
     words += ["-infer_precision", wanted.inference_precision]
@@ -126,6 +176,19 @@ def benchmark_app_median_ms(package: Package, setting: Setting, *, runs: int) ->
     return float(found[1]) * MILLISECONDS[found[2]]
 
 
+def ratio_to_benchmark_app(
+    package: Package, setting: Setting, first: Latency, *, runs: int
+) -> float:
+    """Our median over benchmark_app's; ours once before it (`first`) and once after.
+
+    Raises:
+        BenchFaultError: as `measure` and `benchmark_app_median_ms`.
+    """
+    theirs = benchmark_app_median_ms(package, setting, runs=runs)
+    second = measure(package, setting, runs=runs)
+    return (first.median_ms + second.median_ms) / 2 / theirs
+
+
 def chosen(latencies: Iterable[Latency], target_ms: float) -> Latency | None:
     """The setting that meets the target with the fewest threads, the fastest of those."""
     meeting = [one for one in latencies if one.p95_ms <= target_ms]
@@ -138,8 +201,10 @@ def advice_of(latency: Latency, target_ms: float) -> dict[str, str | int | float
         "default_precision": latency.precision,
         "device": latency.device,
         "hint": latency.hint,
+        "streams": latency.streams,
         "threads": latency.threads,
         "median_ms": round(latency.median_ms, 1),
+        "p95_ms": round(latency.p95_ms, 1),
         "target_ms": target_ms,
     }
 
@@ -180,7 +245,7 @@ def _resident_mb() -> float:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except (OSError, ValueError, IndexError):
         return 0.0
-    return pages * 4096 / 1e6
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def _since(started: float) -> float:

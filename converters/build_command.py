@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from converters.calibration import CalibrationSet, read_calibration
-from converters.case_memory import CaseMemory
+from converters.benchmark import advice_of, chosen
+from converters.build_stages import Evidence, Speed, Stages
+from converters.command_guard import DONE, guarded
 from converters.errors import BenchFaultError
-from converters.evaluation import EvaluationOptions
-from converters.golden_sources import phantom_cases
-from converters.importing import ImportedModel, import_model
-from converters.packaging import Order, package, save_ir
-from converters.progress import progress_bar
-from converters.proof import Margin, Proof
-from converters.quantization import overflow_fix_for, processor_flags, quantize_int8
+from converters.importing import import_model
+from converters.labelled_images import labels_of, require_folders
+from converters.package_revision import revised
 from converters.recipe import read_recipe
-from converters.tensor_store import TensorStore
-from converters.verify_command import labels_of
-from converters.workbench import Workbench, key_of
-from models.errors import PackageRefusedError
-from runtime.devices import EngineFaultError
+from converters.report import LATENCY, latency_section
+from converters.workbench import Workbench
+from models.package import SIGNATURE, load_package
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator
     from pathlib import Path
 
+    from converters.calibration import CalibrationSet
     from converters.labels import Labels
-    from converters.recipe import PackageRecipe
     from models.package import Package
-
-DONE, USAGE = 0, 2
-TOOLS = ("openvino", "nncf", "numpy", "opencv-python-headless", "mammoedge")
 
 
 @dataclass(kw_only=True)
@@ -55,28 +46,30 @@ class Clock:
         self.seconds[name] = time.perf_counter() - started
 
 
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """All that the last screen says."""
+
+    package: Package
+    calibration: CalibrationSet
+    evidence: Evidence
+    speed: Speed
+    clock: Clock
+
+
 def run(arguments: Namespace) -> int:
     """Exit code 0 if the package was made and held its margin, 2 if nothing was written."""
-    try:
-        return _run(arguments)
-    except BenchFaultError as fault:
-        faults = list(fault.faults)
-    except PackageRefusedError as refused:
-        faults = [f"{refused.package}: {fault}" for fault in refused.faults]
-    except EngineFaultError as fault:
-        faults = [f"engine: {fault}"]
-    for line in faults:
-        print(line, file=sys.stderr)
-    print("verdict: fail; no package was written", file=sys.stderr)
-    return USAGE
+    code = guarded(_run, arguments)
+    if code != DONE:
+        print("verdict: fail; no package was written", file=sys.stderr)
+    return code
 
 
-def _run(arguments: Namespace) -> int:
+def _run(arguments: Namespace, scratch: Path) -> int:
+    del scratch  # what is half done is kept beside the package
     clock = Clock()
     recipe = read_recipe(arguments.recipe)
-    missing = [folder for folder in arguments.calibration if not folder.is_dir()]
-    if missing:
-        raise BenchFaultError([f"--calibration {folder}: no such folder" for folder in missing])
+    require_folders("--calibration", arguments.calibration)
     labels = _labels(arguments)
     bench = Workbench(arguments.out.parent / f".{arguments.out.name}.build")
     with clock.stage("convert"):
@@ -88,27 +81,24 @@ def _run(arguments: Namespace) -> int:
     if "int8" in recipe.precisions:
         with clock.stage("quantize"):
             ready["int8"] = stages.quantised(calibration)
-    with clock.stage("verify and package"):
-        made = package(
-            Order(
-                model=model,
-                recipe=recipe,
-                golden=phantom_cases(recipe),
-                calibration=calibration.tensors,
-                calibration_label=calibration.label,
-                target_cpu=arguments.target_cpu,
-                signing_key=arguments.sign,
-                proof=stages.proof(labels, calibration),
-                ready=ready,
-                say=_say,
-            ),
-            arguments.out,
-        )
+    with clock.stage("verify"):
+        proved = stages.packaged(labels, calibration, ready)
+    with clock.stage("explain"):
+        evidence = stages.explained(proved)
+    speed = Speed(latencies=(), ratios={})
+    if not arguments.without_benchmark:
+        with clock.stage("benchmark"):
+            speed = stages.benchmarked(evidence.package)
+    with clock.stage("package"):
+        made = _finished(arguments, evidence.package, speed)
     bench.discard()
+    built = Built(
+        package=made, calibration=calibration, evidence=evidence, speed=speed, clock=clock
+    )
     if arguments.json:
-        print(json.dumps(_summary(made, calibration, clock)))
+        print(json.dumps(_summary(built)))
     else:
-        print("\n".join(_screen(made, calibration, clock)))
+        print("\n".join(_screen(built, arguments.target_ms)))
     return DONE
 
 
@@ -125,109 +115,40 @@ def _labels(arguments: Namespace) -> Labels | None:
     return None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stages:
-    """The stages that are kept, and what they depend on."""
-
-    arguments: Namespace
-    bench: Workbench
-    recipe: PackageRecipe
-    model: ImportedModel
-
-    @property
-    def key(self) -> str:
-        """Of everything that all stages depend on."""
-        tools = [importlib.metadata.version(tool) for tool in TOOLS]
-        return key_of(self.model.source_sha256, self.recipe.model_dump_json(), *tools)
-
-    def calibrated(self) -> CalibrationSet:
-        """The prepared calibration images."""
-        asked = self.arguments
-        files = [
-            (str(path), path.stat().st_size, path.stat().st_mtime_ns)
-            for folder in asked.calibration
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        ]
-
-        def make(folder: Path) -> dict[str, Any]:
-            made = read_calibration(
-                asked.calibration,
-                self.recipe,
-                self.model.inputs,
-                limit=asked.limit,
-                pixel_spacing_mm=asked.pixel_spacing_mm,
-                scratch=folder,
-                progress=progress_bar("calibrate", min(asked.limit, len(files))),
-            )
-            return {"sets": len(made.tensors), "refused": made.refused, "label": made.label}
-
-        key = key_of(self.key, files, asked.limit, asked.pixel_spacing_mm)
-        stage = self.bench.once("calibration", key, make)
-        if stage.resumed:
-            _say("calibration images were prepared before")
-        refused = tuple((name, reason) for name, reason in stage.record["refused"])
-        for name, reason in refused:
-            _say(f"not used: {name} ({reason})")
-        names = tuple(port.tensor for port in self.model.inputs)
-        return CalibrationSet(
-            tensors=TensorStore.reopened(stage.folder, names, stage.record["sets"]),
-            refused=refused,
-            label=stage.record["label"],
-            key=key,
-        )
-
-    def quantised(self, calibration: CalibrationSet) -> Path:
-        """The INT8 graph."""
-        fix = overflow_fix_for(self.arguments.target_cpu, processor_flags())
-
-        def make(folder: Path) -> dict[str, Any]:
-            graph = quantize_int8(
-                self.model.graph,
-                calibration.tensors,
-                architecture=self.recipe.architecture,
-                overflow_fix=fix,
-            )
-            save_ir(graph, folder, "int8")
-            return {}
-
-        stage = self.bench.once("int8", key_of(calibration.key, fix), make)
-        if stage.resumed:
-            _say("the INT8 graph was made before")
-        return stage.folder / "int8.xml"
-
-    def proof(self, labels: Labels | None, calibration: CalibrationSet) -> Proof | None:
-        """What must hold; None where no labelled images were named."""
-        if labels is None:
-            return None
-        asked = self.arguments
-        options = EvaluationOptions(regions=asked.regions, pixel_spacing_mm=asked.pixel_spacing_mm)
-        key = key_of(calibration.key, asked.target_cpu, options)
-        return Proof(
-            images=labels,
-            options=options,
-            margin=Margin(allowed=asked.margin, accepted_loss=asked.accept_loss),
-            memory=CaseMemory(self.bench.folder / f"cases-{key[:16]}.jsonl"),
-            progress=progress_bar("verify", len(labels)),
-        )
+def _finished(arguments: Namespace, made: Package, speed: Speed) -> Package:
+    """The package in its place: latencies in the report, advice, and signed if there is a key."""
+    with revised(made, arguments.out, arguments.sign) as revision:
+        if speed.latencies:
+            revision.report(LATENCY, latency_section(speed.latencies))
+        target_ms = arguments.target_ms
+        best = chosen(speed.latencies, target_ms) if target_ms is not None else None
+        if best is not None:
+            advice = {**made.manifest.advice, **advice_of(best, target_ms)}
+            revision.manifest = made.manifest.model_copy(update={"advice": advice})
+    return load_package(arguments.out, allow_unsigned=True)
 
 
-def _summary(made: Package, calibration: CalibrationSet, clock: Clock) -> dict[str, Any]:
+def _summary(built: Built) -> dict[str, Any]:
+    made = built.package
     return {
         "package": made.manifest.label,
         "sha256": made.sha256,
-        "used": len(calibration.tensors),
-        "not_used": len(calibration.refused),
+        "used": len(built.calibration.tensors),
+        "not_used": len(built.calibration.refused),
         "parity": [
             part.model_dump(mode="json", exclude_none=True) for part in made.manifest.parity
         ],
-        "seconds": {name: round(spent, 1) for name, spent in clock.seconds.items()},
+        "evidence": made.manifest.evidence is not None,
+        "latencies": [asdict(latency) for latency in built.speed.latencies],
+        "ratio_to_benchmark_app": built.speed.ratios,
+        "seconds": {name: round(spent, 1) for name, spent in built.clock.seconds.items()},
         "verdict": "pass",
     }
 
 
-def _screen(made: Package, calibration: CalibrationSet, clock: Clock) -> list[str]:
+def _screen(built: Built, target_ms: float | None) -> list[str]:
     """What an engineer reads at the end, on one screen."""
+    made, calibration = built.package, built.calibration
     manifest = made.manifest
     lines = [
         f"{manifest.label}  {made.folder}",
@@ -248,14 +169,31 @@ def _screen(made: Package, calibration: CalibrationSet, clock: Clock) -> list[st
     accepted = next((p.accepted_auc_loss for p in manifest.parity if p.accepted_auc_loss), None)
     if accepted is not None:
         lines.append(f"accepted    a loss of AUC of up to {accepted:g}: it stands in the manifest")
+    lines += built.evidence.lines
+    lines += _speed_lines(built, target_ms)
+    seconds = built.clock.seconds
     lines += [
-        f"signed      {'yes' if (made.folder / 'manifest.sig').is_file() else 'no'}",
-        "seconds     " + ", ".join(f"{name} {s:.0f}" for name, s in clock.seconds.items()),
+        f"signed      {'yes' if (made.folder / SIGNATURE).is_file() else 'no'}",
+        "seconds     " + ", ".join(f"{name} {spent:.0f}" for name, spent in seconds.items()),
         f"report      {made.folder / 'report.html'}",
         "verdict: pass" + ("" if proved else " (parity only)"),
     ]
     return lines
 
 
-def _say(text: str) -> None:
-    print(f"    {text}", file=sys.stderr, flush=True)
+def _speed_lines(built: Built, target_ms: float | None) -> list[str]:
+    lines = []
+    for one in built.speed.latencies:
+        if one.hint != "LATENCY":
+            continue
+        ratio = built.speed.ratios.get(one.precision)
+        told = f", {ratio:.2f} times benchmark_app's" if ratio else ""
+        lines.append(
+            f"latency     {one.precision}: median {one.median_ms:.1f} ms{told},"
+            f" p95 {one.p95_ms:.1f} ms"
+        )
+    if target_ms is not None:
+        best = chosen(built.speed.latencies, target_ms)
+        told = "met by nothing here" if best is None else f"{best.precision}, {best.hint}: advised"
+        lines.append(f"target      {target_ms:g} ms: {told}")
+    return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,18 +11,21 @@ import numpy as np
 from converters.errors import BenchFaultError
 from converters.image_reading import (
     IMAGE_SUFFIXES,
+    PICTURE_SUFFIXES,
     ImageRefusedError,
     SideNotes,
     read_image,
     side_notes,
 )
 from converters.tensor_store import TensorStore
+from runtime.image_header import HeaderRefusedError
 from runtime.preparation import prepare
 from runtime.reasons import Reason
+from runtime.stored_image import open_image
 from runtime.suitability import assess_header, assess_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from converters.recipe import PackageRecipe
     from models.manifest import InputPort, Recipe
 
+Chosen = tuple["Path", SideNotes]
 UNIMPORTANT = {
     Reason.LATERALITY_MISSING,
     Reason.LATERALITY_CONTRADICTS,
@@ -64,7 +69,8 @@ def read_calibration(
 ) -> CalibrationSet:
     """Prepare up to `limit` images, evenly spread over the folders' sorted files.
 
-    For a package that sees several views at once, consecutive images fill its inputs.
+    For a package that sees several views at once, each input is filled with images of its view;
+    those of which nobody says the view go where there are fewest.
 
     Args:
         folders: DICOM, PNG, JPEG or TIFF files, at any depth; `labels.csv` beside them may give
@@ -79,20 +85,28 @@ def read_calibration(
     Raises:
         BenchFaultError: no image can be used.
     """
-    recipes = [port.preparation or recipe.steps_for(port) for port in inputs]
-    sets = TensorStore(scratch)
+    chosen = _chosen(folders, limit, pixel_spacing_mm)
     refused: list[tuple[str, str]] = []
-    filling: dict[str, NDArray[np.generic]] = {}
-    for number, (path, notes) in enumerate(_chosen(folders, limit, pixel_spacing_mm), start=1):
-        progress(number)
-        prepared = prepared_image(path, notes, recipe, recipes[len(filling)])
-        if isinstance(prepared, str):
-            refused.append((path.name, prepared))
-            continue
-        filling[inputs[len(filling)].tensor] = prepared
-        if len(filling) == len(inputs):
-            sets.append(filling)
-            filling = {}
+    counter = count(1)
+
+    def usable(port: InputPort, images: Sequence[Chosen]) -> Iterator[NDArray[np.generic]]:
+        steps = port.preparation or recipe.steps_for(port)
+        for path, notes in images:
+            progress(next(counter))
+            prepared = prepared_image(path, notes, recipe, steps)
+            if isinstance(prepared, str):
+                refused.append((path.name, prepared))
+            else:
+                yield prepared
+
+    placed, unplaced = _placed(chosen, inputs)
+    refused += [(path.name, Reason.UNSUPPORTED_VIEW) for path, _ in unplaced]
+    sets = TensorStore(scratch)
+    names = [port.tensor for port in inputs]
+    streams = [usable(port, placed[port.view]) for port in inputs]
+    # As many sets as the view with the fewest usable images allows.
+    for tensors in zip(*streams, strict=False):
+        sets.append(dict(zip(names, tensors, strict=True)))
     if not sets:
         some = ", ".join(f"{name}: {reason}" for name, reason in refused[:5]) or "no files"
         raise BenchFaultError([f"calibration: no image can be used ({some})"])
@@ -103,9 +117,36 @@ def read_calibration(
     )
 
 
-def _chosen(
-    folders: Sequence[Path], limit: int, pixel_spacing_mm: float | None
-) -> list[tuple[Path, SideNotes]]:
+def _placed(
+    chosen: Sequence[Chosen], inputs: tuple[InputPort, ...]
+) -> tuple[dict[str, list[Chosen]], list[Chosen]]:
+    """(view of an input port -> images that feed it, images that none takes)."""
+    placed: dict[str, list[Chosen]] = {port.view: [] for port in inputs}
+    if list(placed) == ["any"]:
+        return {"any": list(chosen)}, []
+    unknown, unplaced = [], []
+    for path, notes in chosen:
+        laterality, view = notes.laterality, notes.view
+        if path.suffix.lower() not in PICTURE_SUFFIXES:
+            try:
+                header = open_image(path).header
+            except HeaderRefusedError:
+                pass  # its preparation will say why
+            else:
+                laterality, view = header.laterality or laterality, header.view or view
+        slots = {f"{view}", f"{laterality}{view}"} & placed.keys()
+        if slots:
+            placed[slots.pop()].append((path, notes))
+        elif view is None or laterality is None:
+            unknown.append((path, notes))
+        else:
+            unplaced.append((path, notes))
+    for image in unknown:
+        min(placed.values(), key=len).append(image)
+    return placed, unplaced
+
+
+def _chosen(folders: Sequence[Path], limit: int, pixel_spacing_mm: float | None) -> list[Chosen]:
     files = [
         path
         for folder in folders

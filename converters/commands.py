@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
-def _package_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, metavar="ONNX", help="the trained model")
+def _source_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="the trained model")
     parser.add_argument("--recipe", type=Path, required=True, help="what the model is (TOML)")
+
+
+def _calibration_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--calibration",
         type=Path,
@@ -24,27 +27,21 @@ def _package_arguments(parser: ArgumentParser) -> None:
         metavar="DIR",
         help="DICOM, PNG, JPEG or TIFF images, with labels.csv beside them; may be given again",
     )
-    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the package")
     parser.add_argument("--limit", type=int, default=300, help="calibration images (%(default)s)")
-    parser.add_argument(
-        "--pixel-spacing-mm", type=float, metavar="X", help="of images that do not say it"
-    )
-    parser.add_argument("--card", type=Path, metavar="MD", help="CARD.md (else one is written)")
-    parser.add_argument("--sign", type=Path, metavar="KEY", help="private key of `keygen`")
     parser.add_argument(
         "--target-cpu",
         choices=("any", "this", "vnni"),
         default="any",
         help="INT8 for every processor, this one, or those with VNNI (%(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON line at the end")
 
 
-def _evaluate_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder or .zip")
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR")
-    labels = parser.add_mutually_exclusive_group(required=True)
-    labels.add_argument("--labels", type=Path, metavar="CSV", help="columns file, label, ...")
+def _labelled_arguments(parser: ArgumentParser, *, required: bool = True) -> None:
+    parser.add_argument("--images", type=Path, required=required, metavar="DIR")
+    labels = parser.add_mutually_exclusive_group(required=required)
+    labels.add_argument(
+        "--labels", type=Path, metavar="CSV", help="columns file, label, and more for subgroups"
+    )
     labels.add_argument(
         "--labels-from-folders",
         action="store_true",
@@ -55,21 +52,51 @@ def _evaluate_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="images are pieces of views: no suitability gate, no orientation, no crop",
     )
+
+
+def _spacing_argument(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--pixel-spacing-mm", type=float, metavar="X", help="of images that do not say it"
     )
+
+
+def _sign_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("--sign", type=Path, metavar="KEY", help="private key of `keygen`")
+
+
+def _threads_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, help="CPU threads (OpenVINO's choice)")
+
+
+def _json_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="nothing on stdout but one JSON line")
+
+
+def _package_arguments(parser: ArgumentParser) -> None:
+    _source_arguments(parser)
+    _calibration_arguments(parser)
+    _spacing_argument(parser)
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the package")
+    parser.add_argument("--card", type=Path, metavar="MD", help="CARD.md (else one is written)")
+    _sign_argument(parser)
+    _json_argument(parser)
+
+
+def _evaluate_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder or .zip")
+    _labelled_arguments(parser)
+    _spacing_argument(parser)
     parser.add_argument("--min-auc", type=float, metavar="X", help="the verdict fails below")
     parser.add_argument("--precision", choices=PRECISIONS, help="(the package's advice)")
     parser.add_argument(
         "--device", action="append", dest="devices", metavar="DEVICE", help="NPU, GPU or CPU (CPU)"
     )
-    parser.add_argument("--threads", type=int, help="CPU threads (OpenVINO's choice)")
-    parser.add_argument("--json", action="store_true", help="nothing on stdout but one JSON line")
+    _threads_argument(parser)
+    _json_argument(parser)
 
 
 def _convert_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="the trained model")
-    parser.add_argument("--recipe", type=Path, required=True, help="what the model is (TOML)")
+    _source_arguments(parser)
     parser.add_argument(
         "--precision",
         action="append",
@@ -81,15 +108,10 @@ def _convert_arguments(parser: ArgumentParser) -> None:
 
 
 def _quantize_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="the trained model")
-    parser.add_argument("--recipe", type=Path, required=True, help="what the model is (TOML)")
-    parser.add_argument("--calibration", type=Path, action="append", required=True, metavar="DIR")
-    parser.add_argument("--limit", type=int, default=300, help="calibration images (%(default)s)")
-    parser.add_argument(
-        "--pixel-spacing-mm", type=float, metavar="X", help="of images that do not say it"
-    )
+    _source_arguments(parser)
+    _calibration_arguments(parser)
+    _spacing_argument(parser)
     parser.add_argument("--preset", choices=("cnn", "transformer"), help="(the recipe's)")
-    parser.add_argument("--target-cpu", choices=("any", "this", "vnni"), default="any")
     parser.add_argument(
         "--accuracy-aware", action="store_true", help="give layers back until the AUC holds"
     )
@@ -102,48 +124,27 @@ def _quantize_arguments(parser: ArgumentParser) -> None:
 
 
 def _build_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="the trained model")
-    parser.add_argument("--recipe", type=Path, required=True, help="what the model is (TOML)")
-    parser.add_argument(
-        "--calibration",
-        type=Path,
-        action="append",
-        required=True,
-        metavar="DIR",
-        help="DICOM, PNG, JPEG or TIFF images, with labels.csv beside them; may be given again",
-    )
-    parser.add_argument("--images", type=Path, metavar="DIR", help="labelled images: the proof")
-    labels = parser.add_mutually_exclusive_group()
-    labels.add_argument("--labels", type=Path, metavar="CSV", help="columns file, label, ...")
-    labels.add_argument("--labels-from-folders", action="store_true")
-    parser.add_argument("--regions", action="store_true", help="images are pieces of views")
+    _source_arguments(parser)
+    _calibration_arguments(parser)
+    _labelled_arguments(parser, required=False)
+    _spacing_argument(parser)
     _margin_arguments(parser)
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the package")
-    parser.add_argument("--limit", type=int, default=300, help="calibration images (%(default)s)")
+    _sign_argument(parser)
+    parser.add_argument("--runs", type=int, default=20, help="inferences each (%(default)s)")
     parser.add_argument(
-        "--pixel-spacing-mm", type=float, metavar="X", help="of images that do not say it"
+        "--target-ms", type=float, metavar="X", help="p95 to be met: the choice becomes advice"
     )
-    parser.add_argument("--sign", type=Path, metavar="KEY", help="private key of `keygen`")
-    parser.add_argument(
-        "--target-cpu",
-        choices=("any", "this", "vnni"),
-        default="any",
-        help="INT8 for every processor, this one, or those with VNNI (%(default)s)",
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON line at the end")
+    parser.add_argument("--without-explain", action="store_true", help="add no evidence map")
+    parser.add_argument("--without-benchmark", action="store_true", help="measure no latency")
+    _json_argument(parser)
 
 
 def _verify_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder or .zip")
     parser.add_argument("--source", type=Path, required=True, help="the model it was made from")
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR")
-    labels = parser.add_mutually_exclusive_group(required=True)
-    labels.add_argument("--labels", type=Path, metavar="CSV", help="columns file, label, ...")
-    labels.add_argument("--labels-from-folders", action="store_true")
-    parser.add_argument("--regions", action="store_true", help="images are pieces of views")
-    parser.add_argument(
-        "--pixel-spacing-mm", type=float, metavar="X", help="of images that do not say it"
-    )
+    _labelled_arguments(parser)
+    _spacing_argument(parser)
     parser.add_argument(
         "--precision",
         action="append",
@@ -152,9 +153,9 @@ def _verify_arguments(parser: ArgumentParser) -> None:
         help="may be given again (all of the package)",
     )
     _margin_arguments(parser)
-    parser.add_argument("--threads", type=int, help="CPU threads (OpenVINO's choice)")
+    _threads_argument(parser)
     parser.add_argument("--report", type=Path, metavar="HTML", help="write the report there")
-    parser.add_argument("--json", action="store_true", help="nothing on stdout but one JSON line")
+    _json_argument(parser)
 
 
 def _margin_arguments(parser: ArgumentParser) -> None:
@@ -177,16 +178,31 @@ def _benchmark_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--threads", action="append", type=int, help="CPU threads; may be given again"
     )
+    parser.add_argument(
+        "--streams", action="append", type=int, help="instead of hints; may be given again"
+    )
+    parser.add_argument(
+        "--sweep", action="store_true", help="streams and threads in powers of two, instead"
+    )
     parser.add_argument("--runs", type=int, default=50, help="inferences each (%(default)s)")
     parser.add_argument("--target-ms", type=float, metavar="X", help="p95 that must be met")
     parser.add_argument(
         "--write", action="store_true", help="write the chosen setting into the package as advice"
     )
-    parser.add_argument("--sign", type=Path, metavar="KEY", help="sign what --write wrote")
+    _sign_argument(parser)
     parser.add_argument(
         "--without-app", action="store_true", help="do not run OpenVINO's benchmark_app"
     )
-    parser.add_argument("--json", action="store_true", help="nothing on stdout but one JSON line")
+    _json_argument(parser)
+
+
+def _explain_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder or .zip")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the new package")
+    parser.add_argument("--version", help="of the new package (the old one's, and +evidence)")
+    _sign_argument(parser)
+    _threads_argument(parser)
+    _json_argument(parser)
 
 
 def _inspect_arguments(parser: ArgumentParser) -> None:
@@ -228,7 +244,7 @@ QUANTIZE = Command(
 )
 BUILD = Command(
     name="build",
-    help="from a trained model to a proved package: convert, quantise, verify, package",
+    help="from a trained model to a proved package, all steps, resumed where it stopped",
     add_arguments=_build_arguments,
     run="converters.build_command:run",
 )
@@ -243,6 +259,12 @@ BENCHMARK = Command(
     help="latency and throughput of a package here, beside OpenVINO's benchmark_app",
     add_arguments=_benchmark_arguments,
     run="converters.benchmark_command:run",
+)
+EXPLAIN = Command(
+    name="explain",
+    help="add an evidence map to a classifier, checked against occlusion",
+    add_arguments=_explain_arguments,
+    run="converters.explain_command:run",
 )
 INSPECT = Command(
     name="inspect",

@@ -3,57 +3,47 @@
 from __future__ import annotations
 
 import json
-import sys
-import tempfile
 from collections import Counter
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from converters.accuracy_aware import labelled_tensors, quantize_by_auc
 from converters.calibration import read_calibration
+from converters.command_guard import DONE, guarded
 from converters.errors import BenchFaultError
-from converters.evaluation import EvaluationOptions
 from converters.importing import import_model
+from converters.ir_files import save_ir
+from converters.labelled_images import require_folders
 from converters.labels import Labels
 from converters.layers import executed_layers
 from converters.package_writer import staged
-from converters.packaging import save_ir
 from converters.progress import progress_bar
 from converters.quantization import overflow_fix_for, processor_flags, quantize_int8
+from converters.reading_options import EvaluationOptions
 from converters.recipe import read_recipe
 from converters.tensor_store import TensorStore
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from pathlib import Path
 
     from converters.importing import ImportedModel
     from converters.recipe import PackageRecipe
 
-DONE, USAGE = 0, 2
 RECORD = "conversion.json"
 
 
 def run_convert(arguments: Namespace) -> int:
     """Exit code 0 if the IR was written, 2 if nothing was."""
-    return _guarded(_convert, arguments)
+    return guarded(_convert, arguments)
 
 
 def run_quantize(arguments: Namespace) -> int:
     """Exit code 0 if the INT8 IR was written, 2 if nothing was."""
-    return _guarded(_quantize, arguments)
+    return guarded(_quantize, arguments)
 
 
-def _guarded(step: Any, arguments: Namespace) -> int:
-    try:
-        step(arguments)
-    except BenchFaultError as fault:
-        for line in fault.faults:
-            print(line, file=sys.stderr)
-        return USAGE
-    return DONE
-
-
-def _convert(arguments: Namespace) -> None:
+def _convert(arguments: Namespace, scratch: Path) -> int:
+    del scratch
     recipe = read_recipe(arguments.recipe)
     model = import_model(arguments.source, recipe)
     with staged(arguments.out, marked_by=RECORD) as folder:
@@ -63,13 +53,12 @@ def _convert(arguments: Namespace) -> None:
     print(f"{arguments.out}: {', '.join(port.tensor for port in model.inputs)} from step", end=" ")
     folded = model.inputs[0].preparation
     print(folded.folded_from if folded and folded.folded_from is not None else "none", "on")
+    return DONE
 
 
-def _quantize(arguments: Namespace) -> None:
+def _quantize(arguments: Namespace, scratch: Path) -> int:
     recipe = read_recipe(arguments.recipe)
-    missing = [folder for folder in arguments.calibration if not folder.is_dir()]
-    if missing:
-        raise BenchFaultError([f"--calibration {folder}: no such folder" for folder in missing])
+    require_folders("--calibration", arguments.calibration)
     labels = None
     if arguments.accuracy_aware:
         if arguments.labels is None:
@@ -77,17 +66,17 @@ def _quantize(arguments: Namespace) -> None:
         labels = Labels.from_csv(arguments.images or arguments.labels.parent, arguments.labels)
     model = import_model(arguments.source, recipe)
     fix = overflow_fix_for(arguments.target_cpu, processor_flags())
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        staged(arguments.out, marked_by=RECORD) as folder,
-    ):
+    prepared, held = scratch / "calibration", scratch / "labelled"
+    prepared.mkdir()
+    held.mkdir()
+    with staged(arguments.out, marked_by=RECORD) as folder:
         calibration = read_calibration(
             arguments.calibration,
             recipe,
             model.inputs,
             limit=arguments.limit,
             pixel_spacing_mm=arguments.pixel_spacing_mm,
-            scratch=Path(scratch),
+            scratch=prepared,
             progress=progress_bar("calibrate", arguments.limit),
         )
         architecture = arguments.preset or recipe.architecture
@@ -97,8 +86,6 @@ def _quantize(arguments: Namespace) -> None:
             )
         else:
             options = EvaluationOptions(pixel_spacing_mm=arguments.pixel_spacing_mm)
-            held = Path(scratch) / "labelled"
-            held.mkdir()
             graph = quantize_by_auc(
                 model,
                 recipe,
@@ -120,6 +107,7 @@ def _quantize(arguments: Namespace) -> None:
         print(f"{precision:5} {name}")
     counts = Counter(layers.values())
     print(", ".join(f"{count} layers in {precision}" for precision, count in counts.items()))
+    return DONE
 
 
 def _describe(

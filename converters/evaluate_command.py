@@ -3,64 +3,46 @@
 from __future__ import annotations
 
 import json
-import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from converters.errors import BenchFaultError
-from converters.evaluation import Evaluation, EvaluationOptions, evaluate
-from converters.labels import Labels
+from converters.command_guard import DONE, FAIL, guarded
+from converters.evaluation import Evaluation, evaluate
+from converters.labelled_images import labels_of, options_of
 from converters.progress import progress_bar
-from models.errors import PackageRefusedError
+from converters.subject import counted_as
+from converters.subjects import subjects_of
 from models.package import load_package
-from runtime.devices import EngineFaultError, NoUsableDeviceError
 from runtime.engine import open_engine
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from pathlib import Path
 
     from converters.discrimination import Auc
     from models.package import Package
 
-PASS, FAIL, USAGE = 0, 1, 2
 DIGITS = 4
 
 
 def run(arguments: Namespace) -> int:
     """Exit code 0 only if the verdict is `pass`; 1 if it is `fail`; 2 if there is no verdict."""
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            return _run(arguments, Path(scratch))
-        except PackageRefusedError as refused:
-            faults = [f"{refused.package}: {fault}" for fault in refused.faults]
-        except NoUsableDeviceError as refused:
-            faults = list(refused.attempts)
-        except BenchFaultError as fault:
-            faults = list(fault.faults)
-        except EngineFaultError as fault:
-            faults = [f"engine: {fault}"]
-    for line in faults:
-        print(line, file=sys.stderr)
-    return USAGE
+    return guarded(_run, arguments)
 
 
 def _run(arguments: Namespace, scratch: Path) -> int:
-    if not arguments.images.is_dir():
-        raise BenchFaultError([f"--images {arguments.images}: no such folder"])
-    if arguments.labels_from_folders:
-        labels = Labels.from_folders(arguments.images)
-    else:
-        labels = Labels.from_csv(arguments.images, arguments.labels)
+    labels = labels_of(arguments)
     package = load_package(arguments.package, allow_unsigned=True, store=scratch)
     precision = arguments.precision or default_precision(package)
     devices = tuple(arguments.devices or ("CPU",))
     engine = open_engine(package, precision, devices, None, threads=arguments.threads)
-    options = EvaluationOptions(
-        regions=arguments.regions, pixel_spacing_mm=arguments.pixel_spacing_mm
-    )
+    options = options_of(arguments)
+    subjects = subjects_of(package.manifest, labels, options)
     evaluation = evaluate(
-        package.manifest, engine, labels, options, progress=progress_bar("evaluate", len(labels))
+        package.manifest,
+        engine,
+        subjects,
+        options,
+        progress=progress_bar("evaluate", len(subjects)),
     )
     passed = _passes(evaluation.auc(), arguments.min_auc)
     verdict = "pass" if passed else "fail"
@@ -68,7 +50,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
         print("\n".join(_lines(evaluation, package, precision)))
         print(f"verdict: {verdict}")
     print(json.dumps(_report(evaluation, package, precision, verdict)))
-    return PASS if passed else FAIL
+    return DONE if passed else FAIL
 
 
 def default_precision(package: Package) -> str:
@@ -122,10 +104,10 @@ def _report(
 
 
 def _lines(evaluation: Evaluation, package: Package, precision: str) -> list[str]:
-    overall = evaluation.overall
+    overall, counted = evaluation.overall, counted_as(package.manifest.scope)
     lines = [
         f"{package.manifest.label} at {precision}",
-        f"images         {overall.images}, {overall.positives} of them positive",
+        f"{counted:14} {overall.images}, {overall.positives} of them positive",
         f"not assessed   {overall.not_assessed}",
         f"AUC            {_shown(overall.auc())}",
         f"AUC, assessed  {_shown(overall.auc_assessed())}",

@@ -5,36 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from converters.asking import Enquiry
 from converters.discrimination import Auc, ScoreTally, wilson
-from converters.errors import BenchFaultError
-from converters.image_reading import ImageRefusedError, SideNotes, read_image
-from models.manifest import Scope
-from runtime.judgement import suspicion
-from runtime.preparation import prepare, prepare_region
-from runtime.suitability import assess_header, assess_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from converters.labels import LabelledImage
+    from converters.reading_options import EvaluationOptions
+    from converters.subject import Subject
     from models.manifest import Manifest, OperatingPoint
-    from runtime.mammogram import Mammogram
     from runtime.prediction import Engine
 
-MAX_PIXELS = 64_000_000
-REGION_SPACING_MM = 0.05
-"""Of a piece of a view that says nothing about itself: scanned film (CBIS-DDSM)."""
+PACKAGE = "package"
 MAXIMUM_SUBGROUPS = 64
 """A column with more values than this (a date, a path) is no subgroup."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationOptions:
-    """How to look at the images."""
-
-    regions: bool = False
-    pixel_spacing_mm: float | None = None
-    """Of images that do not say it, neither themselves nor in the CSV."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,17 +43,17 @@ class Evaluation:
     too_many: set[str] = field(default_factory=set)
     """Columns left out because they have too many values."""
 
-    def add(self, image: LabelledImage, score: float | None, reason: str = "") -> None:
-        """Count one image; `score` None and a reason's code where it was not assessed."""
-        self.overall.add(positive=image.positive, score=score)
+    def add(self, subject: Subject, score: float | None, reason: str = "") -> None:
+        """Count one subject; `score` None and a reason's code where it was not assessed."""
+        self.overall.add(positive=subject.positive, score=score)
         if score is None:
             self.reasons[reason] = self.reasons.get(reason, 0) + 1
-        for group in image.subgroups:
+        for group in subject.subgroups:
             column = group.partition("=")[0]
             if group not in self.by and len(self.by) >= MAXIMUM_SUBGROUPS:
                 self.too_many.add(column)
                 continue
-            self.by.setdefault(group, ScoreTally()).add(positive=image.positive, score=score)
+            self.by.setdefault(group, ScoreTally()).add(positive=subject.positive, score=score)
 
     def at(self, point: OperatingPoint) -> AtPoint:
         """Sensitivity and specificity of an operating point with Wilson's intervals."""
@@ -92,54 +76,20 @@ class Evaluation:
 def evaluate(
     manifest: Manifest,
     engine: Engine,
-    images: Iterable[LabelledImage],
+    subjects: Iterable[Subject],
     options: EvaluationOptions,
     *,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
-    """Judge every image by itself.
+    """Judge every subject: an image by itself, or the views of a breast or an exam together.
 
     Raises:
-        BenchFaultError: the package judges several views at once.
         EngineFaultError: the engine failed.
     """
-    if manifest.scope is not Scope.VIEW:
-        raise BenchFaultError([f"{manifest.label}: evaluate judges single views (scope view)"])
     evaluation = Evaluation()
-    for number, image in enumerate(images, start=1):
-        try:
-            mammogram = read_image(image.path, notes_of(image, options))
-        except ImageRefusedError as refused:
-            evaluation.add(image, None, refused.reason)
-        else:
-            score, reason = score_of_image(manifest, engine, mammogram, regions=options.regions)
-            evaluation.add(image, score, reason)
+    enquiry = Enquiry(manifest, {PACKAGE: engine}, options)
+    for number, subject in enumerate(subjects, start=1):
+        answer = enquiry.answer(subject)
+        evaluation.add(subject, answer.scores.get(PACKAGE), answer.reason)
         progress(number)
     return evaluation
-
-
-def notes_of(image: LabelledImage, options: EvaluationOptions) -> SideNotes:
-    """What is known of an image from outside its file."""
-    spacing = image.pixel_spacing_mm or options.pixel_spacing_mm
-    if spacing is None and options.regions:
-        spacing = REGION_SPACING_MM
-    return SideNotes.of(image.laterality, image.view, spacing)
-
-
-def score_of_image(
-    manifest: Manifest, engine: Engine, mammogram: Mammogram, *, regions: bool
-) -> tuple[float | None, str]:
-    """The suspicion, or None and the reason's code."""
-    port = manifest.inputs[0]
-    recipe = manifest.recipe_for(port)
-    if regions:
-        tensor = prepare_region(mammogram, recipe).tensor
-    else:
-        found = assess_header(mammogram.header, manifest.accepts, recipe)
-        if found.suitable:
-            found = assess_pixels(mammogram, manifest.accepts)
-        if found.reasons:
-            return None, found.reasons[0]
-        tensor = prepare(mammogram, recipe, breast=found.breast).tensor
-    prediction = engine.infer({port.tensor: tensor})
-    return suspicion(prediction, manifest, mammogram.header.laterality), ""

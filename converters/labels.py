@@ -6,7 +6,7 @@ import csv
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from converters.errors import BenchFaultError
 from converters.image_reading import IMAGE_SUFFIXES
@@ -24,6 +24,7 @@ RANK = {
 """The worst of a view's rows is its label."""
 NO_SUBGROUP = {
     "file",
+    "exam",
     "patient",
     "label",
     "pixel_spacing_mm",
@@ -33,6 +34,7 @@ NO_SUBGROUP = {
     "note",
 }
 MAXIMUM_FAULTS = 20
+SELECT = "SELECT id, path, rank, subgroups, laterality, view, spacing, exam, patient FROM images"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,11 @@ class LabelledImage:
     laterality: str
     view: str
     pixel_spacing_mm: float | None
+    exam: str = ""
+    """The CSV's `exam`: which views belong together, where the files do not say it rightly."""
+    patient: str = ""
+    number: int = 0
+    """Of its row, for `Labels.image`."""
 
 
 class Labels:
@@ -57,7 +64,7 @@ class Labels:
         self._rows = sqlite3.connect("")
         self._rows.execute(
             "CREATE TABLE images (id INTEGER PRIMARY KEY, path TEXT UNIQUE, rank INTEGER,"
-            " subgroups TEXT, laterality TEXT, view TEXT, spacing REAL)"
+            " subgroups TEXT, laterality TEXT, view TEXT, spacing REAL, exam TEXT, patient TEXT)"
         )
 
     @classmethod
@@ -106,16 +113,26 @@ class Labels:
         return labels._checked(faults)
 
     def __iter__(self) -> Iterator[LabelledImage]:
-        query = "SELECT path, rank, subgroups, laterality, view, spacing FROM images ORDER BY path"
-        for path, rank, subgroups, laterality, view, spacing in self._rows.execute(query):
-            yield LabelledImage(
-                path=self._images / path,
-                positive=rank == RANK[POSITIVE],
-                subgroups=tuple(subgroups.split("\x1f")) if subgroups else (),
-                laterality=laterality,
-                view=view,
-                pixel_spacing_mm=spacing,
-            )
+        for row in self._rows.execute(f"{SELECT} ORDER BY path"):
+            yield self._read(row)
+
+    def image(self, number: int) -> LabelledImage:
+        """The image of that number."""
+        return self._read(self._rows.execute(f"{SELECT} WHERE id = ?", (number,)).fetchone())
+
+    def _read(self, row: tuple[Any, ...]) -> LabelledImage:
+        number, path, rank, subgroups, laterality, view, spacing, exam, patient = row
+        return LabelledImage(
+            path=self._images / path,
+            positive=rank == RANK[POSITIVE],
+            subgroups=tuple(subgroups.split("\x1f")) if subgroups else (),
+            laterality=laterality,
+            view=view,
+            pixel_spacing_mm=spacing,
+            exam=exam,
+            patient=patient,
+            number=number,
+        )
 
     def __len__(self) -> int:
         return int(self._rows.execute("SELECT count(*) FROM images").fetchone()[0])
@@ -156,8 +173,9 @@ class Labels:
         spacing: float | None,
     ) -> None:
         self._rows.execute(
-            "INSERT INTO images (path, rank, subgroups, laterality, view, spacing)"
-            " VALUES (?, ?, ?, ?, ?, ?)"
+            "INSERT INTO images"
+            " (path, rank, subgroups, laterality, view, spacing, exam, patient)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (path) DO UPDATE SET rank = max(rank, excluded.rank)",
             (
                 name,
@@ -166,6 +184,8 @@ class Labels:
                 (row.get("laterality") or "").strip().upper(),
                 (row.get("view") or "").strip().upper(),
                 spacing,
+                (row.get("exam") or "").strip(),
+                (row.get("patient") or "").strip(),
             ),
         )
 

@@ -12,7 +12,7 @@ class Latency:
     precision: str
     device: str
     hint: str
-    """`LATENCY` or `THROUGHPUT`."""
+    """`LATENCY`, `THROUGHPUT`, or `NONE` where the number of streams was given."""
     streams: int
     threads: int
     median_ms: float
@@ -23,4 +23,4 @@ class Latency:
     cached_ms: float
     """To be ready for the first inference, from a warm cache of compiled graphs."""
     memory_mb: float
-    """Growth of this process's resident memory."""
+    """Growth of resident memory of a process that does nothing else."""

@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.calibration import read_calibration
+from converters.command_guard import DONE, guarded
 from converters.errors import BenchFaultError
 from converters.golden_sources import phantom_cases
 from converters.importing import import_model
+from converters.labelled_images import require_folders
 from converters.packaging import Order, package
+from converters.progress import progress_bar
 from converters.recipe import read_recipe
-from models.errors import PackageRefusedError
 
 if TYPE_CHECKING:
     from argparse import Namespace
-
-DONE, USAGE = 0, 2
+    from pathlib import Path
 
 
 def run(arguments: Namespace) -> int:
     """Exit code 0 if the package was written and loads, 2 if nothing was written."""
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            return _run(arguments, Path(scratch))
-    except BenchFaultError as fault:
-        faults = list(fault.faults)
-    except PackageRefusedError as refused:
-        faults = [f"{refused.package}: {fault}" for fault in refused.faults]
-    for line in faults:
-        print(line, file=sys.stderr)
-    return USAGE
+    return guarded(_run, arguments)
 
 
 def _run(arguments: Namespace, scratch: Path) -> int:
@@ -44,9 +34,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
             card = arguments.card.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as fault:
             raise BenchFaultError([f"{arguments.card.name}: {fault}"]) from fault
-    missing = [folder for folder in arguments.calibration if not folder.is_dir()]
-    if missing:
-        raise BenchFaultError([f"--calibration {folder}: no such folder" for folder in missing])
+    require_folders("--calibration", arguments.calibration)
     _say(f"reading {arguments.source.name}")
     model = import_model(arguments.source, recipe)
     _say("preparing calibration images")
@@ -57,6 +45,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
         limit=arguments.limit,
         pixel_spacing_mm=arguments.pixel_spacing_mm,
         scratch=scratch,
+        progress=progress_bar("calibrate", arguments.limit),
     )
     for name, reason in calibration.refused:
         _say(f"not used: {name} ({reason})")
@@ -72,6 +61,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
             signing_key=arguments.sign,
             card=card,
             say=_say,
+            progress=progress_bar,
         ),
         arguments.out,
     )

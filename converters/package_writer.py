@@ -76,6 +76,15 @@ def write_package_files(
     (folder / CARD).write_text(card, encoding="utf-8")
     if report:
         (folder / REPORT).write_text(report, encoding="utf-8")
+    return seal(folder, manifest, signing_key)
+
+
+def seal(folder: Path, manifest: Manifest, signing_key: Path | None) -> Manifest:
+    """Write manifest.json with the hash of every file in `folder`, and sign it if there is a key.
+
+    Raises:
+        BenchFaultError: no usable key.
+    """
     written = manifest.model_copy(update={"files": _files(folder)})
     content = (written.model_dump_json(indent=1, exclude_none=True) + "\n").encode()
     (folder / MANIFEST).write_bytes(content)

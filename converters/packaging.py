@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from converters.card import write_card
 from converters.errors import BenchFaultError
 from converters.graph_run import compile_on_cpu, score_with
+from converters.ir_files import save_ir
 from converters.package_writer import staged, write_package_files
 from converters.quantization import TargetCpu, overflow_fix_for, processor_flags, quantize_int8
 from converters.report import Reported, report_html
+from converters.subjects import subjects_of
 from converters.verification import Verification, verify
 from models.golden import GoldenCase, GoldenImage, GoldenRecord, sample_input
 from models.histogram import ScoreHistogram
@@ -80,6 +82,10 @@ class Order:
     ready: Mapping[str, Path] = field(default_factory=dict)
     """Precision -> IR file that was made earlier from this model."""
     say: Callable[[str], None] = field(default=lambda _: None)
+    progress: Callable[[str, int], Callable[[int], None]] = field(
+        default=lambda _task, _total: lambda _done: None
+    )
+    """Makes a bar for a task of so many images, as `progress_bar` does."""
 
 
 def package(order: Order, out: Path) -> Package:
@@ -132,13 +138,6 @@ def package(order: Order, out: Path) -> Package:
         if model.source_sha256 != written.source.sha256:
             raise BenchFaultError([f"{model.source.name}: changed while it was packaged"])
     return load_package(out, allow_unsigned=True)
-
-
-def save_ir(graph: Any, folder: Path, name: str) -> None:
-    """Write `NAME.xml` and `NAME.bin`; every precision but fp32 keeps its weights in 16 bits."""
-    import openvino
-
-    openvino.save_model(graph, str(folder / f"{name}.xml"), compress_to_fp16=name != "fp32")
 
 
 def _graph_for(order: Order, name: str) -> Any:
@@ -220,7 +219,17 @@ def _exact_scores(order: Order, manifest: Manifest) -> list[dict[str, float]]:
                 score_with(graph, manifest, ours),
                 scores_of(manifest, order.model.run_source(theirs)),
             )
-        return [score_with(graph, manifest, tensors) for tensors in order.calibration]
+        return _scores(order, manifest, graph, "fp32")
+
+
+def _scores(order: Order, manifest: Manifest, graph: Graph, name: str) -> list[dict[str, float]]:
+    """Of every calibration image."""
+    bar = order.progress(name, len(order.calibration))
+    scores = []
+    for number, tensors in enumerate(order.calibration, start=1):
+        scores.append(score_with(graph, manifest, tensors))
+        bar(number)
+    return scores
 
 
 def _require_equal(name: str, ours: dict[str, float], theirs: dict[str, float]) -> None:
@@ -239,7 +248,7 @@ def _compare(
     parity = []
     shown: list[float] = []
     for name, graph in graphs.items():
-        scores = [score_with(graph, manifest, tensors) for tensors in order.calibration]
+        scores = _scores(order, manifest, graph, name)
         differences = [
             abs(one[score] - other[score])
             for one, other in zip(scores, plain, strict=True)
@@ -285,7 +294,7 @@ def _prove(order: Order, manifest: Manifest, graphs: dict[str, Graph]) -> Verifi
         manifest,
         order.model.run_source,
         engines,
-        proof.images,
+        subjects_of(manifest, proof.labels, proof.options),
         proof.options,
         memory=proof.memory,
         progress=proof.progress,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 WIDTH = 30
 
 
-def progress_bar(task: str, total: int) -> Callable[[int], None]:
+def progress_bar(task: str, total: int, *, counted: str = "images") -> Callable[[int], None]:
     """Says how many of `total` are done: in place on a terminal, every hundred elsewhere."""
     in_place = sys.stderr.isatty()
 
@@ -22,6 +22,6 @@ def progress_bar(task: str, total: int) -> Callable[[int], None]:
             end = "" if done < total else "\n"
             print(f"\r{task:12} [{bar}] {done}/{total}", end=end, file=sys.stderr, flush=True)
         elif done % 100 == 0 or done == total:
-            print(f"{task}: {done}/{total} images", file=sys.stderr, flush=True)
+            print(f"{task}: {done}/{total} {counted}", file=sys.stderr, flush=True)
 
     return say

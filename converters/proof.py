@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from converters.agreement import MINIMUM_OF_EACH_CLASS
 from converters.errors import BenchFaultError
-from converters.evaluation import EvaluationOptions
+from converters.reading_options import EvaluationOptions
 from converters.verification import DEFAULT_MARGIN
 from models.manifest import Parity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from converters.agreement import Agreement
     from converters.case_memory import CaseMemory
-    from converters.labels import LabelledImage
+    from converters.labels import Labels
     from converters.verification import Verification
 
 
@@ -74,7 +74,7 @@ class Margin:
 class Proof:
     """The labelled images on which a package is to be proved."""
 
-    images: Iterable[LabelledImage]
+    labels: Labels
     options: EvaluationOptions = field(default_factory=EvaluationOptions)
     margin: Margin = field(default_factory=Margin)
     memory: CaseMemory | None = None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import platform
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from converters.errors import BenchFaultError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -60,20 +61,20 @@ def quantize_int8(
         overflow_fix: see `overflow_fix_for`.
 
     Raises:
-        BenchFaultError: no samples.
+        BenchFaultError: no samples, or NNCF cannot quantise the graph.
     """
     import nncf
 
     if not samples:
         raise BenchFaultError(["calibration: not one image could be used"])
-    nncf.set_log_level(logging.ERROR)
-    return nncf.quantize(
-        graph.clone(),
-        nncf.Dataset(samples, dict),
-        subset_size=len(samples),
-        **quantization_options(graph, architecture),
-        advanced_parameters=_advanced(overflow_fix),
-    )
+    with _told():
+        return nncf.quantize(
+            graph.clone(),
+            nncf.Dataset(samples, dict),
+            subset_size=len(samples),
+            **quantization_options(graph, architecture),
+            advanced_parameters=_advanced(overflow_fix),
+        )
 
 
 def quantize_int8_by_auc(
@@ -96,21 +97,46 @@ def quantize_int8_by_auc(
         architecture: as for `quantize_int8`.
         overflow_fix: as for `quantize_int8`.
         max_drop: absolute.
+
+    Raises:
+        BenchFaultError: NNCF cannot quantise the graph.
     """
     import nncf
 
+    with _told():
+        return nncf.quantize_with_accuracy_control(
+            graph.clone(),
+            nncf.Dataset(samples, dict),
+            nncf.Dataset(labelled, lambda item: dict(item[0])),
+            measure,
+            max_drop=max_drop,
+            drop_type=nncf.DropType.ABSOLUTE,
+            subset_size=len(samples),
+            **quantization_options(graph, architecture),
+            advanced_quantization_parameters=_advanced(overflow_fix),
+        )
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Keeps NNCF quiet, and turns what it cannot do into a fault of the bench."""
+    import nncf
+
     nncf.set_log_level(logging.ERROR)
-    return nncf.quantize_with_accuracy_control(
-        graph.clone(),
-        nncf.Dataset(samples, dict),
-        nncf.Dataset(labelled, lambda item: dict(item[0])),
-        measure,
-        max_drop=max_drop,
-        drop_type=nncf.DropType.ABSOLUTE,
-        subset_size=len(samples),
-        **quantization_options(graph, architecture),
-        advanced_quantization_parameters=_advanced(overflow_fix),
-    )
+    try:
+        yield
+    except (
+        RuntimeError,
+        ValueError,
+        nncf.InternalError,
+        nncf.ParameterNotSupportedError,
+        nncf.UnsupportedModelError,
+        nncf.ValidationError,
+    ) as fault:
+        told = str(fault).splitlines()[0][:300] if str(fault) else type(fault).__name__
+        raise BenchFaultError(
+            [f"int8: NNCF cannot quantise this network ({told}): leave int8 out of `precisions`"]
+        ) from fault
 
 
 def quantization_options(graph: Any, architecture: Literal["cnn", "transformer"]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from converters.charts import Series, curves, histogram, scatter
 from converters.discrimination import ScoreTally
 from converters.errors import BenchFaultError
 from converters.image_reading import ImageRefusedError, SideNotes, read_image
+from converters.report_sections import RECIPE_HEADING, section
+from converters.subject import counted_as
 from models.manifest import Monochrome1Step, Recipe, ResizeStep, WindowStep
 from runtime.preparation import prepare
 
@@ -36,6 +38,21 @@ PREVIEW = Recipe(
         Monochrome1Step(),
         ResizeStep(mode="fit_pad", height=PREVIEW_PX, width=PREVIEW_PX),
     )
+)
+LATENCY = "latency"
+"""The section that `benchmark` renews."""
+LATENCY_COLUMNS = (
+    "precision",
+    "device",
+    "hint",
+    "streams",
+    "threads",
+    "median ms",
+    "p95 ms",
+    "per second",
+    "compile ms",
+    "cached start ms",
+    "memory MB",
 )
 STYLE = """body{font-family:sans-serif;max-width:70em;margin:2em auto;color:#222}
 table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.3em .6em;text-align:left}
@@ -79,9 +96,9 @@ def report_html(reported: Reported) -> str:
     else:
         parts += ["<h2>Parity on calibration images</h2>", _parity_table(manifest)]
     if reported.latencies:
-        parts += ["<h2>Latency</h2>", _latency_table(reported.latencies)]
+        parts.append(section(LATENCY, latency_section(reported.latencies)))
     recipe = manifest.preparation.model_dump_json(indent=1, exclude_none=True)
-    parts += ["<h2>Recipe</h2>", f"<pre>{escape(recipe)}</pre>"]
+    parts += [RECIPE_HEADING, f"<pre>{escape(recipe)}</pre>"]
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none';"
@@ -96,11 +113,12 @@ def _verified(verification: Verification, margin: Margin, manifest: Manifest) ->
     word = "fail" if faults else "pass"
     assessed = [case for case in verification.cases if case.scores]
     names = [agreement.precision for agreement in verification.agreements]
+    counted = counted_as(manifest.scope)
     parts = [
         f"<h2>Verification: <span class='{word}'>{word}</span></h2>",
         *(f"<p class='fail'>{escape(fault)}</p>" for fault in faults),
-        f"<p>{len(verification.cases)} labelled images, {len(assessed)} assessed; margin of"
-        f" non-inferiority {margin.allowed:g} AUC"
+        f"<p>{len(verification.cases)} labelled {counted}, {len(assessed)} assessed;"
+        f" margin of non-inferiority {margin.allowed:g} AUC"
         + (
             f"; <b>accepted loss {margin.accepted_loss:g}</b>"
             if margin.accepted_loss is not None
@@ -138,7 +156,7 @@ def _verified(verification: Verification, margin: Margin, manifest: Manifest) ->
     ]
     if verification.not_assessed:
         rows = [[reason, str(n)] for reason, n in verification.not_assessed.items()]
-        parts += ["<h2>Not assessed</h2>", _table(["reason", "images"], rows)]
+        parts += ["<h2>Not assessed</h2>", table(["reason", counted], rows)]
     return parts
 
 
@@ -176,7 +194,7 @@ def _agreement_table(agreements: Sequence[Agreement]) -> str:
         ]
         for agreement in agreements
     ]
-    return _table(
+    return table(
         ["precision", "largest difference", "mean", "difference of AUC (95 % CI)", "flips"], rows
     )
 
@@ -186,10 +204,11 @@ def _parity_table(manifest: Manifest) -> str:
         [part.precision, part.device, str(part.images), f"{part.largest_score_difference:.4f}"]
         for part in manifest.parity
     ]
-    return _table(["precision", "device", "images", "largest score difference"], rows)
+    return table(["precision", "device", "images", "largest score difference"], rows)
 
 
-def _latency_table(latencies: Sequence[Latency]) -> str:
+def latency_section(latencies: Sequence[Latency]) -> str:
+    """A table of measurements, with its heading."""
     rows = [
         [
             one.precision,
@@ -200,13 +219,13 @@ def _latency_table(latencies: Sequence[Latency]) -> str:
             f"{one.median_ms:.1f}",
             f"{one.p95_ms:.1f}",
             f"{one.per_second:.1f}",
+            f"{one.compile_ms:.0f}",
+            f"{one.cached_ms:.0f}",
+            f"{one.memory_mb:.0f}",
         ]
         for one in latencies
     ]
-    return _table(
-        ["precision", "device", "hint", "streams", "threads", "median ms", "p95 ms", "per second"],
-        rows,
-    )
+    return "<h2>Latency</h2>" + table(LATENCY_COLUMNS, rows)
 
 
 def _flips(agreement: Agreement, cases: Sequence[Case], manifest: Manifest) -> str:
@@ -226,7 +245,8 @@ def _figure(case: Case, precision: str, point: str, threshold: float) -> str:
         f" {threshold:.3f}<br>source {case.scores[SOURCE]:.4f},"
         f" {escape(precision)} {case.scores[precision]:.4f}"
     )
-    return f"<figure>{_preview(case.path)}<figcaption>{caption}</figcaption></figure>"
+    pictures = "".join(_preview(path) for path in case.paths)
+    return f"<figure>{pictures}<figcaption>{caption}</figcaption></figure>"
 
 
 def _preview(path: Path) -> str:
@@ -241,7 +261,8 @@ def _preview(path: Path) -> str:
     return f"<img alt='preview, not for diagnostic use' src='data:image/png;base64,{data}'>"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows under heads, everything escaped."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BenchFaultError
+from converters.ir_files import read_ir
 from converters.source_kind import SourceKind
+from converters.unsupported_operations import unsupported_nodes, unsupported_torch_nodes
 from models.archive import is_safe_path
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 OWN_FRAMEWORK = {SourceKind.ONNX, SourceKind.EXPORTED_PROGRAM, SourceKind.TORCHSCRIPT}
 """Those that are run in their own framework for comparison; the others by OpenVINO in FP32."""
+OLDEST_OPSET = 7
+"""ONNX Runtime guarantees nothing for older ones (its documentation, Compatibility)."""
 # The suffix by which OpenVINO chooses the front end of these.
 SUFFIXES = {
     SourceKind.FROZEN_GRAPH: ".pb",
@@ -53,19 +57,27 @@ def read_source(source: Path, kind: SourceKind) -> Any:
     """
     if kind is SourceKind.ONNX:
         refuse_unsafe_onnx(source)
+    if kind in {SourceKind.EXPORTED_PROGRAM, SourceKind.TORCHSCRIPT}:
+        program = _torch_program(source, kind)
+        return _converted(source, program, lambda told: unsupported_torch_nodes(program, told))
+    with _under_its_suffix(source, kind) as path:
+        if kind is SourceKind.IR:
+            return _read_ir(source, path)
+        return _converted(source, str(path), lambda _: unsupported_nodes(path))
+
+
+def _converted(source: Path, model: Any, nodes: Callable[[str], list[str]]) -> Any:
+    """By `convert_model`, not `read_model`: it also simplifies the graph.
+
+    Clip becomes Clamp, shapes constants, without which the CPU runs quantised depthwise layers in
+    FP32.
+    """
     import openvino
     from openvino import frontend
     from openvino.tools.ovc.error import Error as ConverterError
 
     try:
-        if kind in {SourceKind.EXPORTED_PROGRAM, SourceKind.TORCHSCRIPT}:
-            return openvino.convert_model(_torch_program(source, kind))
-        with _under_its_suffix(source, kind) as path:
-            if kind is SourceKind.IR:
-                return openvino.Core().read_model(str(path))
-            # convert_model, not read_model: it also simplifies the graph (Clip becomes Clamp,
-            # shapes constants), without which the CPU runs quantised depthwise layers in FP32.
-            return openvino.convert_model(str(path))
+        return openvino.convert_model(model)
     except (
         RuntimeError,
         ConverterError,
@@ -75,6 +87,16 @@ def read_source(source: Path, kind: SourceKind) -> Any:
         frontend.OpConversionFailure,
         frontend.OpValidationFailure,
     ) as fault:
+        faults = [f"OpenVINO cannot read it: {told(fault)}"]
+        if isinstance(fault, frontend.OpConversionFailure):
+            faults += nodes(str(fault))
+        raise BenchFaultError([f"{source.name}: {line}" for line in faults]) from fault
+
+
+def _read_ir(source: Path, xml: Path) -> Any:
+    try:
+        return read_ir(xml)
+    except RuntimeError as fault:
         raise BenchFaultError([f"{source.name}: OpenVINO cannot read it: {told(fault)}"]) from fault
 
 
@@ -94,10 +116,25 @@ def source_runner(source: Path, kind: SourceKind, unfolded: Any) -> Run:
 
 
 def onnx_runner(source: Path) -> Run:
-    """ONNX Runtime on this machine's CPU."""
-    import onnxruntime
+    """ONNX Runtime on this machine's CPU.
 
-    session = onnxruntime.InferenceSession(str(source), providers=["CPUExecutionProvider"])
+    Raises:
+        BenchFaultError: it refuses the model.
+    """
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as refusals
+
+    try:
+        session = onnxruntime.InferenceSession(str(source), providers=["CPUExecutionProvider"])
+    except (
+        refusals.Fail,
+        refusals.InvalidArgument,
+        refusals.InvalidGraph,
+        refusals.InvalidProtobuf,
+        refusals.NotImplemented,
+        refusals.RuntimeException,
+    ) as fault:
+        raise BenchFaultError([f"{source.name}: ONNX Runtime refuses it: {told(fault)}"]) from fault
     names = [output.name for output in session.get_outputs()]
 
     def run(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.float32]]:
@@ -185,6 +222,7 @@ def refuse_unsafe_onnx(source: Path) -> None:
         raise BenchFaultError([f"{source.name}: no readable ONNX: {fault}"]) from fault
     if not model.graph.node:
         raise BenchFaultError([f"{source.name}: an ONNX file without a graph"])
+    _refuse_opset(source, model)
     folder = source.resolve().parent
     faults = [
         f"{source.name}: weights of {tensor.name!r} lie outside its folder"
@@ -197,6 +235,17 @@ def refuse_unsafe_onnx(source: Path) -> None:
     ]
     if faults:
         raise BenchFaultError(faults)
+
+
+def _refuse_opset(source: Path, model: Any) -> None:
+    """A version of the operations that nobody has defined, or that ONNX Runtime does not run."""
+    import onnx
+
+    newest = onnx.defs.onnx_opset_version()
+    for entry in model.opset_import:
+        if not entry.domain and not OLDEST_OPSET <= entry.version <= newest:
+            readable = f"opset {entry.version}, and {OLDEST_OPSET} to {newest} are read"
+            raise BenchFaultError([f"{source.name}: {readable}: export it with opset_version=17"])
 
 
 def told(fault: Exception) -> str:

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from converters.agreement import SOURCE, Agreement, Case, agreement_of
-from converters.case_memory import Answer
+from converters.asking import Enquiry, key_of_files
 from converters.errors import BenchFaultError
-from converters.evaluation import MAX_PIXELS, notes_of, score_of_image
 from converters.folding import numpy_tail
-from converters.image_reading import PICTURE_SUFFIXES, ImageRefusedError, read_image
-from models.manifest import Scope
 from runtime.engine import scores_of
-from runtime.judgement import suspicion
-from runtime.outcome import Execution, ModelRef, NotAssessed
-from runtime.pipeline import Pipeline
+from runtime.outcome import Execution
 from runtime.prediction import Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
     from converters.case_memory import CaseMemory
-    from converters.evaluation import EvaluationOptions
-    from converters.labels import LabelledImage
+    from converters.reading_options import EvaluationOptions
+    from converters.subject import Subject
     from models.manifest import Manifest
-    from runtime.image_header import Laterality
     from runtime.prediction import Engine
 
     RunSource = Callable[[Mapping[str, NDArray[np.generic]]], dict[str, NDArray[np.float32]]]
@@ -65,24 +57,6 @@ class SourceEngine:
         return Prediction(scores=scores, execution=self.execution)
 
 
-class Panel:
-    """An engine that asks several engines the same question and keeps every answer."""
-
-    def __init__(self, members: Mapping[str, Engine]) -> None:
-        self._members = dict(members)
-        self.answers: dict[str, Prediction] = {}
-
-    @property
-    def execution(self) -> Execution:
-        """That of the last member."""
-        return list(self._members.values())[-1].execution
-
-    def infer(self, tensors: Mapping[str, NDArray[np.generic]]) -> Prediction:
-        """Ask every member. Raises EngineFaultError."""
-        self.answers = {name: member.infer(tensors) for name, member in self._members.items()}
-        return list(self.answers.values())[-1]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Verification:
     """Every image's scores, and what they come to."""
@@ -100,46 +74,36 @@ def verify(
     manifest: Manifest,
     run_source: RunSource,
     engines: Mapping[str, Engine],
-    images: Iterable[LabelledImage],
+    subjects: Iterable[Subject],
     options: EvaluationOptions,
     *,
     memory: CaseMemory | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Verification:
-    """Ask the source model and each of `engines` (precision -> engine) about every image.
+    """Ask the source model and each of `engines` (precision -> engine) about every subject.
 
-    A DICOM file goes through the runtime's `Pipeline`, as on a unit; a picture through the same
-    steps after its own reader.
+    DICOM files go through the runtime's `Pipeline`, as on a unit; pictures through the same
+    steps after their own reader.
 
     Raises:
-        BenchFaultError: the package judges several views at once, or no image was assessed.
+        BenchFaultError: no subject was assessed.
         EngineFaultError: an engine failed.
     """
-    if manifest.scope is not Scope.VIEW:
-        raise BenchFaultError([f"{manifest.label}: verify judges single views (scope view)"])
-    panel = Panel({SOURCE: SourceEngine(manifest, run_source), **engines})
-    pipeline = Pipeline(
-        manifest=manifest, model=_model_ref(manifest), engine=panel, max_pixels=MAX_PIXELS
-    )
+    source = SourceEngine(manifest, run_source)
+    enquiry = Enquiry(manifest, {SOURCE: source, **engines}, options)
     cases = []
-    for number, image in enumerate(images, start=1):
-        key = _key(image.path)
+    for number, subject in enumerate(subjects, start=1):
+        key = key_of_files(subject.paths)
         answer = memory.recall(key) if memory is not None else None
         if answer is None:
-            panel.answers = {}
-            laterality, reason = _ask(pipeline, panel, manifest, image, options)
-            scores = {
-                name: suspicion(prediction, manifest, laterality)
-                for name, prediction in panel.answers.items()
-            }
-            answer = Answer(scores=scores, reason=reason)
+            answer = enquiry.answer(subject)
             if memory is not None:
                 memory.remember(key, answer)
         cases.append(
             Case(
                 key=key,
-                path=image.path,
-                positive=image.positive,
+                paths=subject.paths,
+                positive=subject.positive,
                 scores=answer.scores,
                 reason=answer.reason,
             )
@@ -147,48 +111,9 @@ def verify(
         progress(number)
     if not any(case.scores for case in cases):
         told = ", ".join(sorted({case.reason for case in cases})) or "no images"
-        raise BenchFaultError([f"verify: not one image was assessed ({told})"])
+        raise BenchFaultError([f"verify: nothing was assessed ({told})"])
     points = manifest.operating_points
     return Verification(
         cases=tuple(cases),
         agreements=tuple(agreement_of(cases, name, points) for name in engines),
     )
-
-
-def _ask(
-    pipeline: Pipeline,
-    panel: Panel,
-    manifest: Manifest,
-    image: LabelledImage,
-    options: EvaluationOptions,
-) -> tuple[Laterality | None, str]:
-    """The image's laterality, and why it was not assessed or ""."""
-    if image.path.suffix.lower() not in PICTURE_SUFFIXES and not options.regions:
-        judged, _ = pipeline.judge_view(0, image.path)
-        outcome = judged.outcome
-        reason = outcome.reasons[0] if isinstance(outcome, NotAssessed) else ""
-        return judged.header.laterality if judged.header else None, reason
-    try:
-        mammogram = read_image(image.path, notes_of(image, options))
-    except ImageRefusedError as refused:
-        return None, refused.reason
-    _, reason = score_of_image(manifest, panel, mammogram, regions=options.regions)
-    return mammogram.header.laterality, reason
-
-
-def _model_ref(manifest: Manifest) -> ModelRef:
-    """What the pipeline stamps on results that nobody will see."""
-    point = manifest.operating_points[0]
-    return ModelRef(
-        name=manifest.name,
-        version=manifest.version,
-        package_sha256="",
-        operating_point=point.name,
-        threshold=point.threshold,
-        precision="",
-    )
-
-
-def _key(path: Path) -> str:
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()[:16]

@@ -3,52 +3,36 @@
 from __future__ import annotations
 
 import json
-import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from converters.command_guard import DONE, FAIL, guarded
 from converters.errors import BenchFaultError
-from converters.evaluation import EvaluationOptions
-from converters.labels import Labels
+from converters.labelled_images import labels_of, options_of
 from converters.progress import progress_bar
 from converters.proof import Margin
 from converters.report import Reported, write_report
 from converters.source_kind import SourceKind, kind_of
 from converters.source_reading import read_source, sha256_of_source, source_runner
+from converters.subject import counted_as
+from converters.subjects import subjects_of
 from converters.verification import verify
-from models.errors import PackageRefusedError
 from models.package import load_package
-from runtime.devices import EngineFaultError, NoUsableDeviceError
 from runtime.engine import open_engine
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from pathlib import Path
 
     from converters.agreement import Agreement
     from converters.verification import Verification
     from models.package import Package
 
-PASS, FAIL, USAGE = 0, 1, 2
 DIGITS = 6
 
 
 def run(arguments: Namespace) -> int:
     """Exit code 0 only if the verdict is `pass`; 1 if it is `fail`; 2 if there is no verdict."""
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            return _run(arguments, Path(scratch))
-        except PackageRefusedError as refused:
-            faults = [f"{refused.package}: {fault}" for fault in refused.faults]
-        except NoUsableDeviceError as refused:
-            faults = list(refused.attempts)
-        except BenchFaultError as fault:
-            faults = list(fault.faults)
-        except EngineFaultError as fault:
-            faults = [f"engine: {fault}"]
-    for line in faults:
-        print(line, file=sys.stderr)
-    return USAGE
+    return guarded(_run, arguments)
 
 
 def _run(arguments: Namespace, scratch: Path) -> int:
@@ -62,13 +46,16 @@ def _run(arguments: Namespace, scratch: Path) -> int:
         for name in arguments.precisions or manifest.precisions
     }
     margin = Margin(allowed=arguments.margin, accepted_loss=arguments.accept_loss)
+    options = options_of(arguments)
+    subjects = subjects_of(manifest, labels, options)
+    counted = counted_as(manifest.scope)
     verification = verify(
         manifest,
         _source_runner(arguments.source, package),
         engines,
-        labels,
-        EvaluationOptions(regions=arguments.regions, pixel_spacing_mm=arguments.pixel_spacing_mm),
-        progress=progress_bar("verify", len(labels)),
+        subjects,
+        options,
+        progress=progress_bar("verify", len(subjects), counted=counted),
     )
     if arguments.report is not None:
         write_report(
@@ -78,22 +65,9 @@ def _run(arguments: Namespace, scratch: Path) -> int:
     faults = margin.faults(verification)
     verdict = "fail" if faults else "pass"
     if not arguments.json:
-        print("\n".join([*lines_of(verification, margin), *faults, f"verdict: {verdict}"]))
+        print("\n".join([*lines_of(verification, margin, counted), *faults, f"verdict: {verdict}"]))
     print(json.dumps(_figures(package, verification, margin, verdict)))
-    return FAIL if faults else PASS
-
-
-def labels_of(arguments: Namespace) -> Labels:
-    """The labelled images that the command line names.
-
-    Raises:
-        BenchFaultError: no such folder, or labels that cannot be used.
-    """
-    if not arguments.images.is_dir():
-        raise BenchFaultError([f"--images {arguments.images}: no such folder"])
-    if arguments.labels is None:
-        return Labels.from_folders(arguments.images)
-    return Labels.from_csv(arguments.images, arguments.labels)
+    return FAIL if faults else DONE
 
 
 def _source_runner(source: Path, package: Package) -> Any:
@@ -118,10 +92,10 @@ def _source_runner(source: Path, package: Package) -> Any:
     return source_runner(source, kind, unfolded)
 
 
-def lines_of(verification: Verification, margin: Margin) -> list[str]:
+def lines_of(verification: Verification, margin: Margin, counted: str) -> list[str]:
     """The figures for people, a line for each precision and each operating point's flips."""
     assessed = sum(bool(case.scores) for case in verification.cases)
-    lines = [f"images         {len(verification.cases)}, {assessed} assessed"]
+    lines = [f"{counted:14} {len(verification.cases)}, {assessed} assessed"]
     lines += [f"not assessed: {reason} {n}" for reason, n in verification.not_assessed.items()]
     for agreement in verification.agreements:
         lines.append(

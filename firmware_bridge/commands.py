@@ -48,7 +48,12 @@ def _tls_arguments(parser: ArgumentParser) -> None:
 
 
 def _simulate_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--to", required=True, metavar="AE@HOST:PORT", help="who receives them")
+    parser.add_argument(
+        "--to",
+        required=True,
+        metavar="AE@HOST:PORT|frames:SOCKET",
+        help="a DICOM port, or the path of a frame socket",
+    )
     parser.add_argument("--units", type=int, default=1, metavar="N", help="at once (%(default)s)")
     parser.add_argument("--exams", type=int, default=10, metavar="N", help="each (%(default)s)")
     parser.add_argument(
@@ -72,12 +77,21 @@ def _simulate_arguments(parser: ArgumentParser) -> None:
         "--scale", type=float, default=1.0, metavar="F", help="phantoms with fewer, larger pixels"
     )
     parser.add_argument("--seed", type=int, default=1, help="of phantoms and events (%(default)s)")
-    parser.add_argument("--no-mpps", action="store_true", help="say nothing of procedure steps")
+    parser.add_argument(
+        "--no-mpps", action="store_true", help="do not say when exams end (MPPS, exam_closed)"
+    )
+    parser.add_argument(
+        "--wait-flags",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="after the last exam, for the flags that come back by frame socket (%(default)s)",
+    )
     for name, rate, what in (
         ("retakes", 0.03, "of views that are rejected and taken again"),
         ("magnifications", 0.02, "of views after which a magnification view follows"),
         ("implants", 0.02, "of exams with an implant"),
-        ("faults", 0.02, "of exams in which the connection breaks inside an object"),
+        ("faults", 0.02, "of exams in which the connection breaks inside an image"),
         ("reboots", 0.005, "of exams in which the unit restarts"),
     ):
         parser.add_argument(
@@ -118,7 +132,7 @@ DEMO = Command(
 
 SIMULATE_UNIT = Command(
     name="simulate-unit",
-    help="play units at a clinic's pace by DICOM, with phantoms or a folder of exams",
+    help="play units at a clinic's pace by DICOM or frame socket, with phantoms or own exams",
     add_arguments=_simulate_arguments,
     run="firmware_bridge.simulate_command:run",
 )

@@ -45,6 +45,7 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.COMPANION_NOT_ASSESSED: "another view that the model needs could not be assessed",
     Reason.AWAITING_VIEWS: "waiting for more views",
     Reason.VIEW_NOT_RECEIVED: "views missing",
+    Reason.TOO_MANY_IMAGES: "more images than an exam may have",
 }
 
 

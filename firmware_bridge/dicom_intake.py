@@ -19,7 +19,7 @@ from firmware_bridge.dicom_intake_settings import DicomIntakeSettings
 from firmware_bridge.incoming_object import IncomingObject, remove_leftovers
 from firmware_bridge.object_identity import matches_command
 from firmware_bridge.procedure_step_service import ProcedureStepService, StepReader
-from firmware_bridge.rejection_note import rejected_images
+from firmware_bridge.rejection_note import NO_REJECTION_NOTE, tell_rejections
 from firmware_bridge.sender import Destination
 from firmware_bridge.spooling_dimse import SpoolingDimse
 from firmware_bridge.spooling_socket import SpoolingSocket
@@ -157,7 +157,9 @@ class DicomIntake:
         self._receiver = receiver
         tls = self.settings.tls.server_context() if self.settings.tls else None
         steps = ProcedureStepService(
-            StepReader(procedure_views=self.settings.procedure_views), self._require_receiver
+            StepReader(procedure_views=self.settings.procedure_views),
+            self._require_receiver,
+            storage_fault=self._step_not_recorded,
         )
         removed = remove_leftovers(receiver.incoming)
         if removed:
@@ -238,6 +240,11 @@ class DicomIntake:
         """Reports a connection that was no TLS of ours: clear text, no or a wrong certificate."""
         reason = fault.reason if isinstance(fault, ssl.SSLError) else type(fault).__name__
         self._report(EventKind.ASSOCIATION_REFUSED, f"TLS handshake failed: {reason}", None)
+
+    def _step_not_recorded(self, fault: LedgerError | OSError) -> None:
+        what = f"a procedure step cannot be recorded: {type(fault).__name__}"
+        LOGGER.error(what)
+        self._report(EventKind.FAULT, what, None)
 
     def _commitment(self) -> StorageCommitment:
         pacs = self.settings.commitment_pacs
@@ -335,18 +342,12 @@ class DicomIntake:
     def _take_note(self, note: IncomingObject) -> Refusal | None:
         """A rejection note: its word goes to the ledger, the document itself is not kept."""
         try:
-            rejected = rejected_images(note.path)
+            told = tell_rejections(note.path, self._require_receiver())
         except HeaderRefusedError as refused:
             return Refusal.of(refused.reason)
-        if not rejected:
-            return Refusal(
-                status=StoreStatus.CANNOT_UNDERSTAND, comment="no rejection note (113001, 113037)"
-            )
-        for image in rejected:
-            self._require_receiver().reject_image(
-                image.study_instance_uid, image.sop_instance_uid, detail=image.why
-            )
-        return None
+        if told:
+            return None
+        return Refusal(status=StoreStatus.CANNOT_UNDERSTAND, comment=NO_REJECTION_NOTE)
 
     def _check_command(self, event: Any, incoming: IncomingObject) -> Refusal | None:
         """What the request says must be what was agreed, and what the data set says."""

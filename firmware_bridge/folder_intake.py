@@ -29,10 +29,13 @@ from firmware_bridge.dropped_file import (
     set_aside,
     state_of,
 )
+from firmware_bridge.rejection_note import NO_REJECTION_NOTE, is_key_object, tell_rejections
 from firmware_bridge.settling import Settling
 from firmware_bridge.troubles import Troubles
+from runtime.image_header import HeaderRefusedError
 from runtime.intake import OutOfRoomError, Receiver, ReceptionRefusedError
 from runtime.ledger import LedgerError
+from runtime.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,9 +86,10 @@ class FolderIntake:
     """Watches a folder, sub-folders included, and hands complete DICOM files to the receiver.
 
     Files that are no DICOM, or that the receiver refuses, are moved to the sub-folder `refused`
-    with the reason in a text file beside them. Links, pipes and devices are left alone. A file that
-    cannot be read waits without being in the way of others; one that cannot be moved out of the
-    folder is not handed over again while it stays as it is.
+    with the reason in a text file beside them. Rejection notes are taken at their word. Links,
+    pipes and devices are left alone. A file that cannot be read waits without being in the way of
+    others; one that cannot be moved out of the folder is not handed over again while it stays as
+    it is.
 
     Args:
         settings: checked already.
@@ -282,6 +286,8 @@ class FolderIntake:
                 max_bytes=self.settings.max_object_mib * MEBIBYTE,
                 check_room=receiver.check_room,
             )
+            if is_key_object(copy):
+                return self._take_note(copy, state)
             receiver.receive(copy, source=SOURCE, peer=SOURCE)
         except UnfitFileError as unfit:
             if unfit.problem in (CopyProblem.BEING_WRITTEN, CopyProblem.GONE):
@@ -291,6 +297,23 @@ class FolderIntake:
             reason = f"{refused.reason.value}\n{refused.detail}"
             return _Verdict(state=state, folder=REFUSED, reason=reason)
         return _Verdict(state=state, folder=TAKEN)
+
+    def _take_note(self, copy: Path, state: FileState) -> _Verdict:
+        """A rejection note: its word goes to the ledger, the document itself is not kept."""
+        try:
+            told = tell_rejections(copy, self._require_receiver())
+        except HeaderRefusedError as refused:
+            reason = f"{refused.reason.value}\n{refused.detail}"
+            return _Verdict(state=state, folder=REFUSED, reason=reason)
+        finally:
+            copy.unlink(missing_ok=True)
+        if told:
+            return _Verdict(state=state, folder=TAKEN)
+        return _Verdict(
+            state=state,
+            folder=REFUSED,
+            reason=f"{Reason.NOT_MAMMOGRAPHY.value}\n{NO_REJECTION_NOTE}",
+        )
 
     def _put_away(self, path: Path, verdict: _Verdict) -> float | None:
         try:

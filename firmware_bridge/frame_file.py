@@ -6,7 +6,7 @@ import os
 import uuid
 from typing import TYPE_CHECKING
 
-from firmware_bridge.write_back import WRITE_BACK_BYTES, start_write_back
+from firmware_bridge.kernel_hints import WRITE_BACK_BYTES, allocate, start_write_back
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,7 @@ def write_frame(folder: Path, head: bytes, pixels: memoryview) -> Path:
     path = folder / f"{PREFIX}{uuid.uuid4().hex}{SUFFIX}"
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
+        allocate(descriptor, len(head) + len(pixels))
         written = _write_all(descriptor, memoryview(head))
         for start in range(0, len(pixels), WRITE_BACK_BYTES):
             size_bytes = _write_all(descriptor, pixels[start : start + WRITE_BACK_BYTES])

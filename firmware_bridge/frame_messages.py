@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from runtime.intake import Receipt
 from runtime.reasons import Reason
 
-VERSION = 1
+VERSION: Final = 1
 MAX_MESSAGE_BYTES = 64 * 1024
 BYTES_PER_PIXEL = 2
 

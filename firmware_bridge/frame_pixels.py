@@ -46,8 +46,6 @@ def mapped_pixels(frame: Frame, descriptor: int) -> Iterator[memoryview]:
             detail=f"rows x columns x 2 is {frame.size_bytes} bytes, the memfd has {size_bytes}",
         )
     # Private: before Linux 6.7 a write-sealed memfd could not be mapped shared, even for reading.
-    # Populated: one call instead of a page fault for every few pages halves the time of the copy.
-    flags = mmap.MAP_PRIVATE | mmap.MAP_POPULATE
-    mapping = mmap.mmap(descriptor, size_bytes, flags=flags, prot=mmap.PROT_READ)
+    mapping = mmap.mmap(descriptor, size_bytes, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
     with mapping, memoryview(mapping) as pixels:
         yield pixels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from firmware_bridge.frame_messages import Accepted, Refusal
 from firmware_bridge.frame_object import data_set_offset_of, head_of
 from firmware_bridge.frame_pixels import mapped_pixels
 from firmware_bridge.frame_protocol import MessageRefusedError
+from firmware_bridge.kernel_hints import populate
 from runtime.intake import FRAMES, OutOfRoomError, ReceptionRefusedError
 from runtime.ledger import LedgerError
 
@@ -49,15 +50,18 @@ class FrameTaking:
         try:
             with mapped_pixels(frame, descriptor) as pixels:
                 self.receiver.check_room(frame.size_bytes)
-                head = head_of(frame, exam, unit)
                 # Sealed memory does not change: it is hashed while it goes to the disk.
-                hashing = self.hashers.submit(_sha256, head, pixels)
+                made: Future[bytes] = Future()
+                hashing = self.hashers.submit(_sha256, made, pixels)
                 try:
+                    head = head_of(frame, exam, unit)
+                    made.set_result(head)
                     path = write_frame(self.receiver.incoming, head, pixels)
                     received = self.receiver.receive(
                         path, source=FRAMES, peer=unit.serial, sha256=hashing.result
                     )
                 finally:
+                    made.cancel()  # if there is no head, nobody waits for one
                     wait([hashing])  # before the memory goes
         except ReceptionRefusedError as refused:
             raise MessageRefusedError(refused.reason, id=frame.id) from refused
@@ -72,8 +76,10 @@ class FrameTaking:
         return Accepted(id=frame.id, receipt=received.receipt)
 
 
-def _sha256(head: bytes, pixels: memoryview) -> str:
-    """Of the data set alone, as the receiver knows images."""
+def _sha256(made: Future[bytes], pixels: memoryview) -> str:
+    """Of the data set alone, as the receiver knows images; gets the memory ready meanwhile."""
+    populate(pixels)
+    head = made.result()
     digest = hashlib.sha256(memoryview(head)[data_set_offset_of(head) :])
     digest.update(pixels)
     return digest.hexdigest()

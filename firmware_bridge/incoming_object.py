@@ -10,8 +10,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 from firmware_bridge.association_limits import AssociationLimits, LimitExceededError
+from firmware_bridge.kernel_hints import WRITE_BACK_BYTES, start_write_back
 from firmware_bridge.store_status import Refusal, StoreStatus
-from firmware_bridge.write_back import WRITE_BACK_BYTES, start_write_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from firmware_bridge.message_data_set import MOST_REFERENCES, is_uid, read_message
 from runtime.attributes import items, text
 from runtime.image_header import FOR_PRESENTATION_CLASS, HeaderRefusedError, Laterality
+from runtime.ledger import LedgerError
 from runtime.procedure_step import StepAnswer, StepBegun, StepEnded, StepState
 
 if TYPE_CHECKING:
@@ -150,11 +151,24 @@ class StepReader:
 
 
 class ProcedureStepService:
-    """Answers N-CREATE and N-SET with what the receiver makes of them."""
+    """Answers N-CREATE and N-SET with what the receiver makes of them.
 
-    def __init__(self, reader: StepReader, receiver: Callable[[], Receiver]) -> None:
+    Args:
+        reader: of the data sets.
+        receiver: what is behind the door.
+        storage_fault: told where ledger or disk failed; the unit hears a failure, and no more.
+    """
+
+    def __init__(
+        self,
+        reader: StepReader,
+        receiver: Callable[[], Receiver],
+        *,
+        storage_fault: Callable[[LedgerError | OSError], None],
+    ) -> None:
         self._reader = reader
         self._receiver = receiver
+        self._storage_fault = storage_fault
 
     def create(self, event: Any) -> tuple[Dataset, None]:
         """A step begins (evt.EVT_N_CREATE)."""
@@ -167,7 +181,7 @@ class ProcedureStepService:
             ds = read_message(request.AttributeList, event.context.transfer_syntax, KEYWORDS)
             return self._receiver().begin_step(self._reader.begun(ds, step_uid))
 
-        return _answered(take)
+        return self._answered(take)
 
     def set(self, event: Any) -> tuple[Dataset, None]:
         """A step changes or ends (evt.EVT_N_SET)."""
@@ -179,25 +193,28 @@ class ProcedureStepService:
             ended = self._reader.ended(ds, step_uid)
             return StepAnswer.TAKEN if ended is None else self._receiver().end_step(ended)
 
-        return _answered(take)
+        return self._answered(take)
 
-
-def _answered(take: Callable[[], StepAnswer]) -> tuple[Dataset, None]:
-    """The status for the unit; a success only after the word is in the ledger."""
-    response = Dataset()
-    try:
-        answer = take()
-    except StepRefusedError as refused:
-        response.Status, response.ErrorComment = int(refused.status), refused.comment
-    except HeaderRefusedError:
-        response.Status = int(StepStatus.PROCESSING_FAILURE)
-        response.ErrorComment = "the data set cannot be read"
-    else:
-        response.Status = int(_STATUS[answer])
-        if answer is StepAnswer.ENDED:
-            response.ErrorID = NO_LONGER_UPDATED
-            response.ErrorComment = "the step has ended and may no longer be updated"
-    return response, None
+    def _answered(self, take: Callable[[], StepAnswer]) -> tuple[Dataset, None]:
+        """The status for the unit; a success only after the word is in the ledger."""
+        response = Dataset()
+        try:
+            answer = take()
+        except StepRefusedError as refused:
+            response.Status, response.ErrorComment = int(refused.status), refused.comment
+        except HeaderRefusedError:
+            response.Status = int(StepStatus.PROCESSING_FAILURE)
+            response.ErrorComment = "the data set cannot be read"
+        except (LedgerError, OSError) as fault:
+            self._storage_fault(fault)
+            response.Status = int(StepStatus.PROCESSING_FAILURE)
+            response.ErrorComment = "storage fault: not recorded"
+        else:
+            response.Status = int(_STATUS[answer])
+            if answer is StepAnswer.ENDED:
+                response.ErrorID = NO_LONGER_UPDATED
+                response.ErrorComment = "the step has ended and may no longer be updated"
+        return response, None
 
 
 def _codes(ds: Dataset) -> Iterator[Dataset]:

@@ -12,13 +12,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from firmware_bridge.message_data_set import LIMITS, MOST_REFERENCES, is_uid
+from firmware_bridge.transfer_syntaxes import KEY_OBJECT_SELECTION
 from runtime.attributes import items, text
 from runtime.dicom_file import opened, read_dicom_file
 from runtime.header_reading import wanted_tags
+from runtime.image_header import HeaderRefusedError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runtime.intake import Receiver
+
+NO_REJECTION_NOTE = "no rejection note (113001, 113037)"
 TITLES = {"113001": "rejected for quality reasons", "113037": "rejected for patient safety reasons"}
 KEYWORDS = (
     "ConceptNameCodeSequence",
@@ -64,3 +69,26 @@ def rejected_images(path: Path) -> tuple[RejectedImage, ...]:
         if is_uid(sop_uid := text(image, "ReferencedSOPInstanceUID"))
     ]
     return tuple(found[:MOST_REFERENCES])
+
+
+def is_key_object(path: Path) -> bool:
+    """Whether the file is a Key Object Selection; False as well where it cannot be read."""
+    try:
+        with opened(path) as stream:
+            ds = read_dicom_file(stream, wanted_tags(("SOPClassUID",)), LIMITS).elements
+    except HeaderRefusedError:
+        return False
+    return text(ds, "SOPClassUID") == KEY_OBJECT_SELECTION
+
+
+def tell_rejections(path: Path, receiver: Receiver) -> bool:
+    """Takes the note's word to the ledger; False if it is no rejection note.
+
+    Raises:
+        HeaderRefusedError: unreadable.
+        LedgerError: the word is not taken; it may be said again.
+    """
+    rejected = rejected_images(path)
+    for image in rejected:
+        receiver.reject_image(image.study_instance_uid, image.sop_instance_uid, detail=image.why)
+    return bool(rejected)

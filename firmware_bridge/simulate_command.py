@@ -1,4 +1,4 @@
-"""`mammoedge simulate-unit --to AE@host:port`: n units at a clinic's pace."""
+"""`mammoedge simulate-unit --to AE@host:port|frames:socket`: n units at a clinic's pace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 
 from pydicom.uid import generate_uid
 
+from firmware_bridge.dicom_line import DicomLine
 from firmware_bridge.exam_source import NoExamsError, folder_templates, phantom_templates
+from firmware_bridge.frame_line import FrameLine
 from firmware_bridge.sender import Destination, files_below
 from firmware_bridge.transport_security import TlsSettings
 from firmware_bridge.unit_plan import Rates, plan_exams
@@ -30,8 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from firmware_bridge.exam_source import Template
+    from firmware_bridge.unit_line import UnitLine
     from firmware_bridge.unit_simulator import PlayedExam
 
+FRAMES = "frames:"
+"""Before the path of a frame socket, as the service names it in its log."""
 ALL_STORED, SOME_NOT, CANNOT = 0, 1, 2
 NOTICE = "Simulated: for plumbing, load and quality control. No patient, no finding, not for care."
 
@@ -43,15 +48,12 @@ def run(arguments: Namespace) -> int:
         signal.signal(number, lambda _number, _frame: stop.set())
     with tempfile.TemporaryDirectory(prefix="mammoedge-unit-") as folder:
         try:
-            destination = Destination.parse(arguments.to)
             around = Surroundings(
-                destination=destination,
+                line=_line(arguments, Path(folder)),
                 templates=_templates(arguments, Path(folder)),
                 folder=Path(folder),
-                procedure_steps=not arguments.no_mpps,
-                tls=_tls(arguments),
                 now=lambda: datetime.now().astimezone(),
-                new_uid=lambda: str(generate_uid()),
+                new_uid=new_uid,
                 pause=stop.wait,
             )
         except (ValueError, NoExamsError, OSError) as fault:
@@ -84,15 +86,44 @@ def play(
         # Units of one seed differ, and stay the same however many there are.
         randomness = random.Random(f"{arguments.seed}/{unit}")  # noqa: S311 - repeatable, not secret
         plan = plan_exams(unit, arguments.exams, views, rates, randomness)
-        for exam in SimulatedUnit(unit, around).play(plan, pace_s):
+        simulated = SimulatedUnit(unit, around)
+        for exam in simulated.play(plan, pace_s):
             with lock:
                 total.update(exam.happened)
                 show(exam)
+        stopped = around.pause(0)
+        flags = simulated.finish(0 if stopped else arguments.wait_flags)
+        with lock:
+            total.update(flags)
 
     with ThreadPoolExecutor(arguments.units) as pool:
         for done in [pool.submit(one, unit) for unit in range(1, arguments.units + 1)]:
             done.result()
     return total
+
+
+def new_uid() -> str:
+    """A UID that nobody else has."""
+    return str(generate_uid())
+
+
+def _line(arguments: Namespace, folder: Path) -> Callable[[str], UnitLine]:
+    """From a unit's name to its line. Raises ValueError, OSError: what was asked makes no line."""
+    steps = not arguments.no_mpps
+    if arguments.to.startswith(FRAMES):
+        socket = Path(arguments.to.removeprefix(FRAMES))
+        if not socket.is_socket():
+            raise ValueError(f"no socket at {socket}: is [intake.frames] on, the service running?")
+        return lambda name: FrameLine(name, socket=socket, closes_exams=steps)
+    destination, tls = Destination.parse(arguments.to), _tls(arguments)
+    return lambda name: DicomLine(
+        name,
+        destination=destination,
+        folder=folder,
+        procedure_steps=steps,
+        tls=tls,
+        new_uid=new_uid,
+    )
 
 
 def _templates(arguments: Namespace, folder: Path) -> list[Template]:

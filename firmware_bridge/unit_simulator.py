@@ -1,26 +1,25 @@
-"""Plays units at a clinic's pace, by DICOM: images, rejection notes, procedure steps, mishaps."""
+"""Plays units at a clinic's pace: images, rejections, beginnings and ends of exams, mishaps."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from firmware_bridge.exam_source import take
 from firmware_bridge.reissue import ExamIdentity
-from firmware_bridge.sender import CannotConnectError, Outcome, Sender, SentFile, outgoing
-from firmware_bridge.step_client import StepClient, write_rejection_note
+from firmware_bridge.sender import CannotConnectError, Outcome
 from firmware_bridge.unit_plan import ExamPlan, Mishap, Shot
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from firmware_bridge.exam_source import Taken, Template
-    from firmware_bridge.sender import Destination, OutgoingFile
+    from firmware_bridge.unit_line import UnitLine
 
 ATTEMPTS = 20
 RETRY_PAUSE_S = 0.5
@@ -41,6 +40,9 @@ class Happening(StrEnum):
     FAULT = "faults"
     REBOOT = "reboots"
     STEP_REFUSED = "steps_refused"
+    """A beginning or an end of an exam that was not taken."""
+    FLAG = "flags"
+    """Final flags that came back to the unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +61,11 @@ class PlayedExam:
 class Surroundings:
     """What every simulated unit is given."""
 
-    destination: Destination
+    line: Callable[[str], UnitLine]
+    """From the unit's name to its line."""
     templates: Sequence[Template]
     folder: Path
     """For the images that are being sent; each is removed once it is."""
-    procedure_steps: bool
-    tls: ssl.SSLContext | None
     now: Callable[[], datetime]
     new_uid: Callable[[], str]
     pause: Callable[[float], bool]
@@ -72,12 +73,12 @@ class Surroundings:
 
 
 class SimulatedUnit:
-    """One unit; its calling AE title is `SIM` and its number."""
+    """One unit; its name (AE title, serial number) is `SIM` and its number."""
 
     def __init__(self, number: int, around: Surroundings) -> None:
-        self.ae_title = f"SIM{number}"
+        self.name = f"SIM{number}"
         self._around = around
-        self._steps = StepClient(around.destination, calling_ae_title=self.ae_title, tls=around.tls)
+        self._line = around.line(self.name)
 
     def play(self, plan: Iterable[ExamPlan], pace_s: float) -> Iterator[PlayedExam]:
         """The exams one after the other, one each `pace_s`; ends early when told to."""
@@ -85,6 +86,13 @@ class SimulatedUnit:
             yield self._exam(exam, pace_s)
             if self._around.pause(pace_s / 2):
                 return
+
+    def finish(self, timeout_s: float) -> Counter[Happening]:
+        """The final flags that came back, waited for so long; the unit is switched off then."""
+        try:
+            return Counter({Happening.FLAG: self._line.finish(timeout_s)})
+        finally:
+            self._line.close()
 
     def _exam(self, exam: ExamPlan, pace_s: float) -> PlayedExam:
         around = self._around
@@ -95,8 +103,7 @@ class SimulatedUnit:
             acquired_at=around.now(),
         )
         happened: Counter[Happening] = Counter({Happening.EXAM: 1})
-        step_uid = around.new_uid()
-        self._say_step(lambda: self._steps.begin(step_uid, identity), happened)
+        self._say(partial(self._line.begin, identity), happened)
         stored: list[Taken] = []
         for shot in exam.shots:
             # Exposures fill the first half of an exam's time; the rest is the next patient's.
@@ -104,13 +111,14 @@ class SimulatedUnit:
                 break
             taken = self._expose(exam, shot, identity)
             try:
-                if self._transfer(taken.path, shot.mishap, happened):
+                if self._transfer(taken, shot.mishap, happened):
                     stored.append(taken)
                 if shot.rejected:
-                    self._reject(taken, identity, happened)
+                    happened[Happening.RETAKE] += 1
+                    self._hand_over(partial(self._line.reject, taken), happened)
             finally:
                 taken.path.unlink(missing_ok=True)
-        self._say_step(lambda: self._steps.end(step_uid, identity, stored), happened)
+        self._say(partial(self._line.end, stored), happened)
         return PlayedExam(
             unit=exam.unit,
             number=exam.number,
@@ -124,91 +132,53 @@ class SimulatedUnit:
             self._around.templates[exam.template],
             shot,
             identity,
-            path=self._around.folder / f"{self.ae_title}-{shot.number}.dcm",
+            path=self._around.folder / f"{self.name}-{shot.number}.dcm",
             new_uid=self._around.new_uid,
         )
 
-    def _reject(self, taken: Taken, identity: ExamIdentity, happened: Counter[Happening]) -> None:
-        happened[Happening.RETAKE] += 1
-        note = write_rejection_note(
-            taken,
-            identity,
-            path=self._around.folder / f"{self.ae_title}-note.dcm",
-            new_uid=self._around.new_uid,
-        )
-        self._transfer(note, Mishap.NONE, happened, counts=False)
-
-    def _transfer(
-        self,
-        path: Path,
-        mishap: Mishap,
-        happened: Counter[Happening],
-        *,
-        counts: bool = True,
-    ) -> bool:
-        """Sends one file until it has an answer; whether it was stored."""
-        file = outgoing(path)
-        if isinstance(file, SentFile):
-            raise OSError(f"{path.name}: {file.comment}")
-        if mishap is Mishap.FAULT:
-            happened[Happening.FAULT] += 1
-            self._break_off(file)
-        elif mishap is Mishap.REBOOT:
-            happened[Happening.REBOOT] += 1
-            self._break_off(file)
-            self._around.pause(REBOOT_PAUSE_S)
-        for _ in range(ATTEMPTS):
-            outcome = self._send(file)
-            if outcome is Outcome.FAILED:
+    def _transfer(self, taken: Taken, mishap: Mishap, happened: Counter[Happening]) -> bool:
+        """Sends one image until it has an answer; whether it was stored."""
+        if mishap is not Mishap.NONE:
+            happened[Happening.FAULT if mishap is Mishap.FAULT else Happening.REBOOT] += 1
+            try:
+                self._line.break_off(taken, mishap)
+            except CannotConnectError:
                 happened[Happening.RETRY] += 1
-                if self._around.pause(RETRY_PAUSE_S):
-                    break
-                continue
-            if counts or outcome is Outcome.REFUSED:
-                stored = outcome is Outcome.STORED
-                happened[Happening.STORED if stored else Happening.REFUSED] += 1
-            return outcome is Outcome.STORED
-        happened[Happening.LOST] += 1
-        return False
+            if mishap is Mishap.REBOOT:
+                self._around.pause(REBOOT_PAUSE_S)
+        outcome = self._hand_over(partial(self._line.send, taken), happened)
+        if outcome is Outcome.STORED:
+            happened[Happening.STORED] += 1
+        return outcome is Outcome.STORED
 
-    def _sender(self, file: OutgoingFile) -> Sender:
-        return Sender(
-            self._around.destination,
-            [file],
-            calling_ae_title=self.ae_title,
-            tls=self._around.tls,
-        )
-
-    def _send(self, file: OutgoingFile) -> Outcome:
-        try:
-            with self._sender(file) as sender:
-                sent = sender.send(file)
-        except CannotConnectError:
-            return Outcome.FAILED
-        # PS3.4 table B.2-1: A7xx, out of resources: a unit tries again later.
-        busy = sent.status is not None and sent.status & 0xFF00 == 0xA700
-        return Outcome.FAILED if busy else sent.outcome
-
-    def _break_off(self, file: OutgoingFile) -> None:
-        """Hangs up without a word in the middle of the object."""
-        try:
-            with self._sender(file) as sender:
-                sender.break_off(file)
-        except CannotConnectError:
-            return
-
-    def _say_step(self, say: Callable[[], int], happened: Counter[Happening]) -> None:
-        if not self._around.procedure_steps:
-            return
+    def _hand_over(self, send: Callable[[], Outcome], happened: Counter[Happening]) -> Outcome:
+        """Tries until there is an answer; FAILED after all attempts, or when told to stop."""
         for _ in range(ATTEMPTS):
             try:
-                status = say()
+                outcome = send()
+            except CannotConnectError:
+                outcome = Outcome.FAILED
+            if outcome is Outcome.REFUSED:
+                happened[Happening.REFUSED] += 1
+            if outcome is not Outcome.FAILED:
+                return outcome
+            happened[Happening.RETRY] += 1
+            if self._around.pause(RETRY_PAUSE_S):
+                break
+        happened[Happening.LOST] += 1
+        return Outcome.FAILED
+
+    def _say(self, say: Callable[[], bool], happened: Counter[Happening]) -> None:
+        """A beginning or an end, until it has an answer."""
+        for _ in range(ATTEMPTS):
+            try:
+                taken = say()
             except CannotConnectError:
                 happened[Happening.RETRY] += 1
                 if self._around.pause(RETRY_PAUSE_S):
                     break
             else:
-                if status == 0:
+                if taken:
                     return
                 break
         happened[Happening.STEP_REFUSED] += 1

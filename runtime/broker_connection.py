@@ -39,6 +39,7 @@ LOG = logging.getLogger(__name__)
 NO_LIMIT_RECEIVE_MAXIMUM = 65_535
 """What holds if the CONNACK names none (MQTT 5, 3.2.2.3.3)."""
 DISCONNECT_WITH_WILL = 0x04
+SESSION_TAKEN_OVER = 0x8E
 POLL_MS = 500
 # What paho's parser raises on bytes that are no MQTT; its own MalformedPacket it handles itself.
 PARSE_FAULTS = (
@@ -67,6 +68,8 @@ class Lost:
     """The connection is over, or never came about."""
 
     reason: str
+    name_taken: bool = False
+    """The broker gave our client id to another connection (MQTT 5, 3.1.4)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +116,9 @@ class SessionTerms:
     packet_limit_bytes: int = PAYLOAD_LIMIT_BYTES
     manual_acknowledgement: bool = False
     hear_retained: bool = False
+    content_type: str | None = CONTENT_TYPE
+    """Of all that we say, which is then UTF-8; None: bytes that say nothing of themselves."""
+    will_retained: bool = True
 
 
 UNIT_SESSION = SessionTerms()
@@ -147,6 +153,7 @@ class BrokerConnection:
         self._accept = accept
         self._end_reason = "connection closed"
         self._abandoned = False
+        self._name_taken = False
         self._poke_in, self._poke_out = socket.socketpair()
         self._poke_in.settimeout(0)
         self._poke_out.settimeout(0)
@@ -211,8 +218,7 @@ class BrokerConnection:
         """Puts a PUBLISH on its way; its message id. `Acknowledged` follows for QoS 1."""
         properties = _properties(PacketTypes.PUBLISH)
         if payload:
-            properties.PayloadFormatIndicator = 1
-            properties.ContentType = CONTENT_TYPE
+            self._describe(properties)
         if expiry_s is not None:
             properties.MessageExpiryInterval = expiry_s
         info = self._client.publish(topic, payload, qos, retained, properties)
@@ -261,7 +267,7 @@ class BrokerConnection:
             # However this thread ends, the publisher hears of it; a dead thread behind a live
             # socket would look like a broker that never answers.
             self._close_client_socket()
-            self._say(Lost(reason=self._end_reason))
+            self._say(Lost(reason=self._end_reason, name_taken=self._name_taken))
 
     def _turn(self) -> bool:
         """One round of the network; False when the connection is over."""
@@ -310,6 +316,11 @@ class BrokerConnection:
         self._poke_in.close()
         self._poke_out.close()
 
+    def _describe(self, properties: Properties) -> None:
+        if self._terms.content_type is not None:
+            properties.PayloadFormatIndicator = 1
+            properties.ContentType = self._terms.content_type
+
     # --- paho ---------------------------------------------------------------------------------
 
     def _new_client(self, client_id: str, will: Announcement | None) -> mqtt.Client:
@@ -324,9 +335,9 @@ class BrokerConnection:
         client.connect_timeout = self._settings.connect_timeout_s
         if will is not None:
             properties = _properties(PacketTypes.WILLMESSAGE)
-            properties.PayloadFormatIndicator = 1
-            properties.ContentType = CONTENT_TYPE
-            client.will_set(will.topic, will.payload, qos=1, retain=True, properties=properties)
+            self._describe(properties)
+            retained = self._terms.will_retained
+            client.will_set(will.topic, will.payload, qos=1, retain=retained, properties=properties)
         client.on_socket_open = _without_delay
         # With this callback set paho leaves all writing to our own loop.
         client.on_socket_register_write = lambda *_: None
@@ -368,6 +379,7 @@ class BrokerConnection:
     ) -> None:
         if not self._abandoned:
             self._end_reason = f"connection lost: {reason}"
+            self._name_taken = reason.value == SESSION_TAKEN_OVER
 
     def _on_publish(
         self, _c: mqtt.Client, _u: Any, mid: int, reason: ReasonCode, _p: Properties

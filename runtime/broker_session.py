@@ -28,6 +28,7 @@ LOG = logging.getLogger(__name__)
 
 STATUS_LOOK_S = 5.0
 CLEARING_S = 60.0
+NOT_AUTHORIZED = 0x87
 PACKET_OVERHEAD_BYTES = 64
 """Fixed header, lengths and properties of our PUBLISH: 40 bytes, rounded up."""
 
@@ -141,6 +142,8 @@ class BrokerSession:
         self._more = True
         self._version = 0
         self.lost: str | None = None
+        self.refusal = ""
+        self.name_taken = False
         self.born = False
 
     def announce(self) -> None:
@@ -218,6 +221,7 @@ class BrokerSession:
                 self._command(signal)
             elif isinstance(signal, Lost):
                 self.lost = signal.reason
+                self.name_taken = signal.name_taken
         oldest = next(iter(self._in_flight.values()), None)
         if oldest and self._providers.monotonic() - oldest.sent_at_s > self._patience_s:
             self.lost = "the broker acknowledges nothing"
@@ -230,7 +234,12 @@ class BrokerSession:
         if flown.what is Cargo.STATUS:
             self.born = self.born or not failed
             if failed:
-                LOG.error("the broker refuses our status: 0x%02x", signal.reason_code)
+                self.refusal = (
+                    f"the broker refuses our status: 0x{signal.reason_code:02x}"
+                    f"{' (not authorized)' if signal.reason_code == NOT_AUTHORIZED else ''};"
+                    " do its access rules and our certificate name this unit?"
+                )
+                LOG.error("%s", self.refusal)
                 self._agenda.said = None
         elif flown.what is Cargo.CLEARING:
             self._agenda.clearing.discard(flown.seq)
@@ -345,7 +354,10 @@ class BrokerSession:
         """
         if now_s < self._agenda.clearing_s or self._room < 1:
             return
-        expired = self._ledger.retained_topics_to_clear(self._providers.clock_ms())
+        now_ms = self._providers.clock_ms()
+        expired = self._ledger.retained_topics_to_clear(now_ms)
+        if self._providers.clock_ms() < now_ms:
+            return  # the clock was set back meanwhile: what is due is asked again
         due = [(topic, seq) for topic, seq in expired if seq not in self._agenda.clearing]
         for topic, seq in due[: self._room]:
             self._agenda.clearing.add(seq)

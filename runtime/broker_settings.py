@@ -33,7 +33,7 @@ class BrokerSettings(BaseModel):
     # Shortest and longest pause between attempts; the pause doubles, and is drawn at random.
     backoff_first_s: Seconds = 0.5
     backoff_longest_s: Seconds = 30.0
-    in_flight: int = Field(default=20, ge=1, le=1000, description="unacknowledged rows at most")
+    in_flight: int = Field(default=100, ge=1, le=1000, description="unacknowledged rows at most")
     refusal_backoff_s: Seconds = Field(
         default=5.0, description="pause before a refused row is tried again; doubles"
     )

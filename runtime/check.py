@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from models.errors import PackageRefusedError
 from runtime.broker_connection import BrokerConnection, CannotConnectError, Connected, Lost
+from runtime.certificate_end import SOON_DAYS, days_left
 from runtime.console.console import PACKAGE
 from runtime.console.gate import TokenRefusedError, read_token
 from runtime.devices import NoUsableDeviceError
@@ -24,6 +25,7 @@ from runtime.service import intake_types, model_ref, open_package
 from runtime.settings import SettingsError, load_settings
 from runtime.site_key import SiteKeyError, read_site_key
 from runtime.topics import Topics
+from runtime.unit_clock import wall_ms
 from runtime.web.catalogue import CatalogueError, load_catalogues
 
 if TYPE_CHECKING:
@@ -214,6 +216,24 @@ def _port_is_free(host: str, port: int) -> bool:
     return True
 
 
+def check_certificate(settings: Settings) -> Iterator[Verdict]:
+    """Our certificate for the broker lasts for a while yet."""
+    if settings.broker.certificate_file is None:
+        return
+    try:
+        left_days = days_left(settings.broker.certificate_file, wall_ms())
+    except (OSError, ValueError) as error:
+        yield Verdict(name="certificate", grade=Grade.BAD, found=f"cannot be read: {error}")
+        return
+    grade = Grade.GOOD if left_days >= SOON_DAYS else Grade.WARNING
+    yield Verdict(
+        name="certificate",
+        grade=grade if left_days >= 0 else Grade.BAD,
+        found=f"{settings.broker.certificate_file}: {left_days:.0f} days left",
+        advice="" if grade is Grade.GOOD else "at the site: `mammoedge init DIR --renew`",
+    )
+
+
 def check_broker(settings: Settings) -> Verdict:
     """The broker takes us in with MQTT 5 and what else we need of it."""
     broker = settings.broker
@@ -273,6 +293,7 @@ def verdicts(arguments: Namespace) -> Iterator[Verdict]:
         yield check_engine(settings, package)
     yield from check_intakes(settings)
     yield from check_console(settings)
+    yield from check_certificate(settings)
     yield check_broker(settings)
 
 

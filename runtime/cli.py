@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from runtime.command import Command
 from runtime.contract.commands import ASYNCAPI
-from runtime.site.commands import SIMULATE_SITE, SITE
+from runtime.site.commands import TAIL, WATCH
+from runtime.site.service_commands import SIMULATE_SITE, SITE
+from runtime.site_trust.arguments import add_site_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,9 +36,10 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _init_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="where (%(default)s)")
-    parser.add_argument("--site", default="my-site", help="the site's name (%(default)s)")
+    parser.add_argument("--site", help="the site's name (my-site)")
     parser.add_argument("--unit", default="unit-1", help="this unit's name (%(default)s)")
     parser.add_argument("--force", action="store_true", help="replace an existing unit.toml")
+    add_site_arguments(parser)
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +72,7 @@ OWN_COMMANDS = (
     ),
     Command(
         name="init",
-        help="write a commented unit.toml and a site key",
+        help="write a commented unit.toml and a site key; or make and keep a site's certificates",
         add_arguments=_init_arguments,
         run="runtime.unit_file:init_command",
     ),
@@ -88,6 +91,8 @@ OWN_COMMANDS = (
     ASYNCAPI,
     SITE,
     SIMULATE_SITE,
+    WATCH,
+    TAIL,
 )
 
 

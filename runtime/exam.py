@@ -56,6 +56,8 @@ class ExamRules:
     expected_views: tuple[str, ...]
     idle_timeout_ms: int
     exam_rule: str
+    max_images: int = 100
+    """Of one exam; others are kept and not judged. Each revision lists all that count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,8 @@ class Exam:
     """The only views that the unit said it would take; () if it said nothing."""
     images_missing: bool = False
     """Whether the unit announced images that have not come."""
+    images_surplus: int = 0
+    """Images beyond `ExamRules.max_images`: kept, not judged."""
 
     def expected_views(self, rules: ExamRules) -> tuple[str, ...]:
         """The views without which the exam's flag cannot be `none`."""
@@ -161,6 +165,7 @@ def revise(
         exam.expected_views(rules),
         rules.exam_rule,
         complete=completed_by is not None,
+        surplus=exam.images_surplus > 0,
     )
     return revised, ExamFlag(
         study_instance_uid=exam.study_instance_uid,
@@ -172,6 +177,7 @@ def revise(
         reasons=verdict.reasons,
         missing_views=verdict.missing_views,
         images=tuple(images),
+        images_surplus=exam.images_surplus,
         decided_at_ms=at_ms,
         model=verdict.model,
         execution=verdict.execution,

@@ -6,29 +6,25 @@ Nothing here decides; nothing here blocks on anything but the ledger.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from runtime.arrival import Arrivals
 from runtime.descriptor_drift import descriptor_drift
 from runtime.drift import day_before, drift_figures
 from runtime.exam import (
     Exam,
     ExamRules,
     Phase,
-    image_received,
     outcome_recorded,
     revise,
-    role_of,
     timeout_due_ms,
 )
-from runtime.exam_flag import Completion, ExamFlag, Role
-from runtime.exam_identity import ExamIdentity
-from runtime.intake import FRAMES, Receipt, Received
-from runtime.job_planning import CHECK_ONLY, plan_jobs
-from runtime.ledger_rows import NewObject
+from runtime.exam_flag import Completion, ExamFlag
+from runtime.job_planning import CHECK_ONLY
 from runtime.messages import EventKind
-from runtime.outcome import ImageOutcome, JobOutcome, ModelRef, NotAssessed
+from runtime.outcome import ImageOutcome, JobOutcome, NotAssessed
 from runtime.reasons import Reason
 from runtime.unit_word import UnitWord
 
@@ -36,10 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from models.histogram import ScoreHistogram
-    from models.manifest import Manifest
+    from runtime.arrival import ActivePackage, SpooledObject
     from runtime.drift_settings import DriftSettings
     from runtime.exam_flag import ExamImage
-    from runtime.image_header import ImageHeader
+    from runtime.intake import Received
     from runtime.ledger import Ledger
     from runtime.ledger_rows import LedgerTransaction
     from runtime.voice import Voice
@@ -48,31 +44,6 @@ PACKAGE_NOTE = "active_package_sha256"
 DRIFT_NOTE = "drift_published_for"
 WORKER_DEATHS_ALLOWED = 1
 """An object that took a worker down twice is not tried a third time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ActivePackage:
-    """The package that new jobs are made for."""
-
-    manifest: Manifest
-    model: ModelRef
-
-    def accepts_intent(self, header: ImageHeader) -> bool:
-        """Whether the image's presentation intent is one that the package was made for."""
-        return header.intent is None or header.intent in self.manifest.accepts.presentation_intents
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpooledObject:
-    """A complete, durable file in the spool, before the ledger knows of it."""
-
-    header: ImageHeader
-    sha256: str
-    path: str
-    size_bytes: int
-    source: str
-    peer: str
-    identity: ExamIdentity = field(default_factory=ExamIdentity)
 
 
 class ExamDesk:
@@ -100,6 +71,13 @@ class ExamDesk:
             publish=lambda tx, exam, changed, now_ms: self._publish(tx, exam, changed, {}, now_ms),
             clock_ms=clock_ms,
         )
+        self._arrivals = Arrivals(
+            voice=voice,
+            rules=rules,
+            active=active,
+            superseded=self._say_superseded,
+            publish=lambda tx, exam, now_ms: self._publish(tx, exam, (), {}, now_ms),
+        )
 
     # --- images arrive ---------------------------------------------------------------------------
 
@@ -107,71 +85,17 @@ class ExamDesk:
         """Makes an object known: its row, its exam and its job, in one transaction.
 
         The same bytes again are the same image. Other bytes under a known SOP Instance UID are
-        kept, raise an event, and the first stands. A frame and the unit's own object of the same
-        image are twins by design: no event.
+        kept and raise an event; the first stands, unless it could not be decoded. A frame and the
+        unit's own object of the same image are twins by design: no event. Beyond the exam's limit
+        an image is kept and not judged.
         """
-        return self._ledger.transact(lambda tx: self._receive(tx, spooled))
+        return self._ledger.transact(
+            lambda tx: self._arrivals.receive(tx, spooled, self._clock_ms())
+        )
 
     def knows(self, sop_instance_uid: str) -> bool:
         """Whether an object is stored under that SOP Instance UID."""
         return bool(self._ledger.transact(lambda tx: tx.objects_with_uid(sop_instance_uid)))
-
-    def _receive(self, tx: LedgerTransaction, spooled: SpooledObject) -> Received:
-        now_ms = self._clock_ms()
-        known = tx.objects_with_uid(spooled.header.sop_instance_uid)
-        for image_id, sha256 in known:
-            if sha256 == spooled.sha256:
-                return Received(image_id=image_id, receipt=Receipt.KNOWN)
-        first = known[0][0] if known else None
-        image_id = tx.add_object(
-            NewObject(
-                header=spooled.header,
-                sha256=spooled.sha256,
-                path=spooled.path,
-                size_bytes=spooled.size_bytes,
-                role=self._role(spooled.header),
-                source=spooled.source,
-                peer=spooled.peer,
-                received_at_ms=now_ms,
-            ),
-            first,
-        )
-        if first is not None and _twins(tx, first, spooled):
-            return Received(image_id=image_id, receipt=Receipt.TWIN)
-        if first is not None:
-            event = self._voice.event(
-                EventKind.IMAGE_CONFLICT,
-                at_ms=now_ms,
-                detail="other bytes under a known SOP Instance UID; the first image stands",
-                exam=spooled.header.study_instance_uid,
-                image=spooled.header.sop_instance_uid,
-            )
-            tx.enqueue(event, now_ms)
-            return Received(image_id=image_id, receipt=Receipt.CONFLICT)
-        study_uid = spooled.header.study_instance_uid
-        exam = tx.exam(study_uid) or Exam(study_instance_uid=study_uid)
-        tx.save_exam(image_received(exam, now_ms))
-        if superseded := self.word.supersede(tx, study_uid):
-            self._say_views(tx, study_uid, tx.exam_images(study_uid), superseded, now_ms=now_ms)
-        exam_key = self._voice.exam_key(study_uid)
-        tx.chronicle.identify(study_uid, exam_key, spooled.identity, now_ms)
-        jobs = plan_jobs(
-            self._active.manifest.scope,
-            tx.object(image_id),
-            tx.exam_objects(study_uid),
-            tx.images_in_jobs(study_uid),
-        )
-        model = self._active.model
-        for images in jobs:
-            tx.add_job(study_uid, model.package_sha256, model.precision, images, now_ms)
-        return Received(image_id=image_id, receipt=Receipt.STORED)
-
-    def _role(self, header: ImageHeader) -> Role:
-        return role_of(
-            header,
-            self._rules.expected_views,
-            intent_accepted=self._active.accepts_intent(header),
-        )
 
     # --- outcomes arrive -------------------------------------------------------------------------
 
@@ -190,7 +114,9 @@ class ExamDesk:
         tx.finish_job(outcome, now_ms)
         for image in outcome.images:
             if image.header is not None:
-                tx.correct_header(image.image_id, image.header, self._role(image.header))
+                role = self._arrivals.role(image.header)
+                tx.correct_header(image.image_id, image.header, role)
+        self._arrivals.replace_undecoded(tx, job.study_uid, outcome, now_ms)
         exam = tx.exam(job.study_uid) or Exam(study_instance_uid=job.study_uid)
         judged = {image.image_id for image in outcome.images}
         judged |= self.word.supersede(tx, job.study_uid)
@@ -248,6 +174,10 @@ class ExamDesk:
         seq = tx.enqueue(message, now_ms)
         tx.chronicle.revised(flag, seq)
         return flag
+
+    def _say_superseded(self, tx: LedgerTransaction, study_uid: str, now_ms: int) -> None:
+        if superseded := self.word.supersede(tx, study_uid):
+            self._say_views(tx, study_uid, tx.exam_images(study_uid), superseded, now_ms=now_ms)
 
     def _say_views(
         self,
@@ -407,9 +337,3 @@ class ExamDesk:
                 tx.enqueue(event, now_ms)
         tx.repin_jobs(model.package_sha256, model.precision)
         return tx.jobs_open()
-
-
-def _twins(tx: LedgerTransaction, first: int, spooled: SpooledObject) -> bool:
-    """Whether one of the two came as a frame and the other did not, in the same exam."""
-    one_is_a_frame = (tx.source_of(first) == FRAMES) != (spooled.source == FRAMES)
-    return one_is_a_frame and tx.object(first).study_uid == spooled.header.study_instance_uid

@@ -59,5 +59,7 @@ class ExamFlag:
     missing_views: tuple[str, ...]
     images: tuple[ExamImage, ...]
     decided_at_ms: int
+    images_surplus: int = 0
+    """Images beyond the exam's limit: kept, not judged, not among `images`."""
     model: ModelRef | None = None
     execution: Execution | None = None

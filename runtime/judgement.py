@@ -79,13 +79,19 @@ def exam_score(images: Iterable[tuple[str, float]], rule: str) -> float | None:
 
 
 def judge_exam(
-    images: Sequence[ExamImage], expected_views: Sequence[str], rule: str, *, complete: bool
+    images: Sequence[ExamImage],
+    expected_views: Sequence[str],
+    rule: str,
+    *,
+    complete: bool,
+    surplus: bool = False,
 ) -> ExamVerdict:
     """The truth table of the clinic rules (architecture, rule 1).
 
     `priority` if the judged images cross the threshold; otherwise `none` only if every expected
     view has a judged image; otherwise `not_assessed`, with the reasons. While the exam is not
-    complete, an open view is a reason (`awaiting_views`), not a fault.
+    complete, an open view is a reason (`awaiting_views`), not a fault. An exam with images beyond
+    its limit (`surplus`) is never `none`: nobody looked at those.
     """
     counted = [image for image in images if image.role is not Role.SUPERSEDED]
     judged = [(image, image.outcome) for image in counted if isinstance(image.outcome, ViewResult)]
@@ -98,11 +104,12 @@ def judge_exam(
     reasons: tuple[Reason, ...] = ()
     if _crosses([result for _, result in judged], score, rule):
         flag = Flag.PRIORITY
-    elif not missing:
+    elif not missing and not surplus:
         flag = Flag.NONE
     else:
         flag = Flag.NOT_ASSESSED
         reasons = _why_not(counted, missing, complete=complete)
+        reasons += (Reason.TOO_MANY_IMAGES,) if surplus else ()
     return ExamVerdict(
         flag=flag,
         score=score,

@@ -13,6 +13,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from runtime.arrival_rows import SCHEMA as ARRIVAL_SCHEMA
 from runtime.chronicle import CHRONICLE_SCHEMA
 from runtime.descriptor_rows import DESCRIPTOR_SCHEMA
 from runtime.ledger_rows import LedgerTransaction
@@ -62,7 +63,8 @@ CREATE TABLE IF NOT EXISTS outbox (
     expires_at_ms INTEGER NOT NULL, refusals INTEGER NOT NULL DEFAULT 0,
     delivered_at_ms INTEGER, parked_at_ms INTEGER, superseded INTEGER NOT NULL DEFAULT 0,
     replayed INTEGER NOT NULL DEFAULT 0, cleared INTEGER NOT NULL DEFAULT 0) STRICT;
-CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox (seq)
+DROP INDEX IF EXISTS outbox_waiting;
+CREATE INDEX IF NOT EXISTS outbox_turn ON outbox (replayed, seq)
     WHERE delivered_at_ms IS NULL AND parked_at_ms IS NULL;
 CREATE INDEX IF NOT EXISTS outbox_parked ON outbox (parked_at_ms) WHERE parked_at_ms NOTNULL;
 CREATE INDEX IF NOT EXISTS outbox_retained ON outbox (topic, seq) WHERE retained = 1;
@@ -113,9 +115,12 @@ class Ledger:
                 raise LedgerError(
                     self._path, f"has version {version}, this software writes {LEDGER_VERSION}"
                 )
-            connection.executescript(
-                SCHEMA + UNIT_WORD_SCHEMA + CHRONICLE_SCHEMA + DESCRIPTOR_SCHEMA
+            # One transaction: else each statement is a commit, with an fsync of its own.
+            tables = (
+                SCHEMA + UNIT_WORD_SCHEMA + CHRONICLE_SCHEMA + ARRIVAL_SCHEMA + DESCRIPTOR_SCHEMA
             )
+            name = "INSERT OR IGNORE INTO meta VALUES ('ledger_id', lower(hex(randomblob(8))));"
+            connection.executescript(f"BEGIN; {tables} {name} COMMIT")
             connection.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
         except sqlite3.Error as error:
             raise LedgerError(self._path, str(error)) from error
@@ -227,6 +232,11 @@ class Ledger:
     def add_event(self, publication: Publication, at_ms: int) -> int:
         """Queues one event by itself; its `seq`."""
         return self.transact(lambda tx: tx.enqueue(publication, at_ms))
+
+    @property
+    def ledger_id(self) -> str:
+        """Made with the file; a ledger that was lost and begun again has another."""
+        return self.transact(lambda tx: tx.meta("ledger_id")) or ""
 
     def last_seq(self) -> int:
         """The highest `seq` ever given, 0 before the first."""

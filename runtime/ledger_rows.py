@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
+from runtime.arrival_rows import ARRIVAL_TABLES, ArrivalRows
 from runtime.chronicle import CHRONICLE_TABLES, Chronicle
 from runtime.descriptor_rows import DescriptorRows
 from runtime.exam import Exam, Phase
@@ -28,6 +29,8 @@ HEADER = TypeAdapter(ImageHeader)
 OUTCOME: TypeAdapter[ViewOutcome] = TypeAdapter(ViewOutcome)
 FLAG = TypeAdapter(ExamFlag)
 
+COUNTS = "conflicts_with IS NULL AND image_id NOT IN (SELECT image_id FROM surplus_images)"
+"""Of a row of `objects`: it is one of its exam's images."""
 
 # In this order: outcomes hang on jobs, descriptors on objects, jobs and objects on exams.
 FORGET_EXAMS = (
@@ -50,7 +53,7 @@ FORGET_EXAMS = (
     *(
         f"DELETE FROM {table} WHERE study_uid IN"  # noqa: S608 - our own tables' names
         " (SELECT study_uid FROM exams WHERE phase = ? AND last_activity_ms < ?)"
-        for table in CHRONICLE_TABLES
+        for table in (*CHRONICLE_TABLES, *ARRIVAL_TABLES)
     ),
     "DELETE FROM exams WHERE phase = ? AND last_activity_ms < ?",
 )
@@ -109,6 +112,7 @@ class LedgerTransaction:
         self._connection = connection
         self.outbox = Outbox(connection)
         self.word = UnitWordRows(connection)
+        self.arrivals = ArrivalRows(connection)
         self.chronicle = Chronicle(connection)
         self.exam_index = ExamIndex(connection)
         self.descriptors = DescriptorRows(connection)
@@ -155,9 +159,11 @@ class LedgerTransaction:
         return str(row[0])
 
     def objects_with_uid(self, sop_uid: str) -> list[tuple[int, str]]:
-        """(image_id, sha256) of every object stored under a SOP Instance UID, oldest first."""
+        """(image_id, sha256) of all objects under a SOP Instance UID; the one that stands first."""
         return self._connection.execute(
-            "SELECT image_id, sha256 FROM objects WHERE sop_uid = ? ORDER BY image_id", (sop_uid,)
+            "SELECT image_id, sha256 FROM objects WHERE sop_uid = ?"
+            " ORDER BY conflicts_with NOTNULL, image_id",
+            (sop_uid,),
         ).fetchall()
 
     def add_object(self, new: NewObject, conflicts_with: int | None) -> int:
@@ -193,8 +199,7 @@ class LedgerTransaction:
     def exam_objects(self, study_uid: str) -> list[StoredObject]:
         """The objects of an exam that count, oldest first (conflicting copies do not)."""
         rows = self._connection.execute(
-            f"{self._OBJECT} FROM objects WHERE study_uid = ? AND conflicts_with IS NULL"
-            " ORDER BY image_id",
+            f"{self._OBJECT} FROM objects WHERE study_uid = ? AND {COUNTS} ORDER BY image_id",
             (study_uid,),
         )
         return [self._object(row) for row in rows]
@@ -212,10 +217,10 @@ class LedgerTransaction:
         A later job that could not judge an image (a companion failed) takes no judgement back.
         """
         rows = self._connection.execute(
-            "SELECT image_id, sop_uid, header, role, received_at_ms, superseded_by,"
+            "SELECT image_id, sop_uid, header, role, received_at_ms, superseded_by,"  # noqa: S608 - a condition of ours
             " (SELECT outcome FROM outcomes WHERE outcomes.image_id = objects.image_id"
             "  ORDER BY json_extract(outcome, '$.score') NOTNULL DESC, job_id DESC LIMIT 1)"
-            " FROM objects WHERE study_uid = ? AND conflicts_with IS NULL ORDER BY image_id",
+            f" FROM objects WHERE study_uid = ? AND {COUNTS} ORDER BY image_id",
             (study_uid,),
         ).fetchall()
         rejected = self.word.rejections(study_uid)
@@ -262,6 +267,7 @@ class LedgerTransaction:
             last_activity_ms=last_activity_ms,
             narrowed_views=self.word.narrowed_views(study_uid),
             images_missing=self.word.images_missing(study_uid),
+            images_surplus=self.arrivals.surplus(study_uid),
         )
 
     def save_exam(self, exam: Exam, flag: ExamFlag | None = None) -> None:
@@ -463,6 +469,26 @@ class LedgerTransaction:
             " AND (package_sha256 <> ? OR precision <> ?)",
             (package_sha256, precision, package_sha256, precision),
         ).rowcount
+
+    # --- the clock -------------------------------------------------------------------------------
+
+    def times_kept(self) -> list[str]:
+        """TABLE.COLUMN of every time in the ledger: by its schema, so that none is forgotten."""
+        return [
+            f"{table}.{column}"
+            for table, column in self._connection.execute(
+                "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c"
+                " WHERE t.type = 'table' AND c.type = 'INTEGER' AND c.name GLOB '*_ms'"
+            )
+        ]
+
+    def shift_times(self, by_ms: int) -> None:
+        """Every time that the ledger keeps is moved with a clock that was set; payloads stay."""
+        for table, column in (name.split(".") for name in self.times_kept()):
+            self._connection.execute(
+                f'UPDATE "{table}" SET "{column}" = "{column}" + ? WHERE "{column}" NOTNULL',  # noqa: S608 - our own schema's names
+                (by_ms,),
+            )
 
     # --- retention -------------------------------------------------------------------------------
 

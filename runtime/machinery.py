@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from models.histogram import ScoreHistogram
     from models.package import Package
     from runtime.acknowledgement import AcknowledgementDesk
+    from runtime.clock_desk import ClockDesk
     from runtime.console.console import Console
     from runtime.exam_desk import ExamDesk
     from runtime.intake import Intake
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from runtime.outcome import ModelRef
     from runtime.publisher import Publisher
     from runtime.reception import Reception
+    from runtime.sparkplug.edge_node import EdgeNode
     from runtime.supervisor import Supervisor
 
 
@@ -34,3 +36,5 @@ class Machinery:
     reference: ScoreHistogram
     acknowledgement: AcknowledgementDesk
     console: Console | None
+    clock_desk: ClockDesk
+    edge_node: EdgeNode | None

@@ -207,7 +207,9 @@ class ExamMessage(JudgedBy, NumberedMessage):
     missing_views: tuple[ViewSlug, ...] = Field(max_length=16)
     views: tuple[ViewEntry, ...] = Field(description="expected views first")
     views_omitted: int = Field(
-        default=0, ge=0, description="images left out of `views` so that the message fits 16 KiB"
+        default=0,
+        ge=0,
+        description="images left out of `views`: the message fits 16 KiB; beyond the limit",
     )
     accession_number: Annotated[str, Field(max_length=64)] | None = Field(
         default=None, description="only where the site has switched it on"
@@ -260,6 +262,7 @@ class EventKind(StrEnum):
     DEVICE_FALLBACK = "device_fallback"
     IMAGE_REFUSED = "image_refused"
     IMAGE_CONFLICT = "image_conflict"
+    TOO_MANY_IMAGES = "too_many_images"
     FRAME_REFUSED = "frame_refused"
     ASSOCIATION_REFUSED = "association_refused"
     ACKNOWLEDGED = "acknowledged"
@@ -269,6 +272,9 @@ class EventKind(StrEnum):
     WORKER_RESTARTED = "worker_restarted"
     DISK_LOW = "disk_low"
     DISK_RECOVERED = "disk_recovered"
+    CLOCK_JUMPED = "clock_jumped"
+    NAME_TAKEN = "name_taken"
+    """Another client connected to the broker under this unit's name."""
 
 
 class EventMessage(NumberedMessage):
@@ -372,8 +378,14 @@ class StatusFacts(JudgedBy):
 class StatusMessage(StatusFacts, StandingMessage):
     """Birth, change of state, clean stop, and the will."""
 
+    omitted_when_none: ClassVar[frozenset[str]] = frozenset({"ledger_id"})
     schema_id: Literal["mammoedge.status/1"] = Field(default="mammoedge.status/1", alias="schema")
     state: UnitState
+    ledger_id: Word | None = Field(
+        default=None,
+        description="one ledger's life; `seq` counts within it, and another one begins again at 1",
+        examples=["5f1d3c0a9b7e2468"],
+    )
 
 
 class Latency(Part):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,12 +80,16 @@ class Outbox:
         return seq
 
     def waiting(self, limit: int, skip: Collection[int]) -> list[OutboxRow]:
-        """The first rows that are neither delivered nor parked."""
+        """The first rows that are neither delivered nor parked; what is replayed comes last.
+
+        A flag of now must not wait behind a week that somebody asked to hear again.
+        """
         rows = self._connection.execute(
             "SELECT seq, kind, topic, payload, retained, at_ms, expires_at_ms, refusals,"
             " superseded, replayed FROM outbox"
-            " WHERE delivered_at_ms IS NULL AND parked_at_ms IS NULL ORDER BY seq LIMIT ?",
-            (limit + len(skip),),
+            " WHERE delivered_at_ms IS NULL AND parked_at_ms IS NULL"
+            " AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY replayed, seq LIMIT ?",
+            (json.dumps(list(skip)), limit),
         )
         return [
             OutboxRow(
@@ -111,8 +116,7 @@ class Outbox:
                 superseded,
                 replayed,
             ) in rows
-            if seq not in skip
-        ][:limit]
+        ]
 
     def current_after(
         self, seq: int, kinds: Sequence[Kind], now_ms: int, limit: int
@@ -124,6 +128,13 @@ class Outbox:
             " AND superseded = 0 AND expires_at_ms > ? ORDER BY seq LIMIT ?",
             (seq, *(kind.value for kind in kinds), now_ms, limit),
         ).fetchall()
+
+    def at_ms(self, seq: int) -> int:
+        """When a row was committed. Raises KeyError: retention took it."""
+        row = self._connection.execute("SELECT at_ms FROM outbox WHERE seq = ?", (seq,)).fetchone()
+        if row is None:
+            raise KeyError(seq)
+        return int(row[0])
 
     def delivered(self, seqs: Sequence[int], at_ms: int) -> None:
         """Marks rows as acknowledged."""

@@ -74,6 +74,8 @@ class NotAssessed:
     remarks: tuple[Remark, ...] = ()
     model: ModelRef | None = None
     execution: Execution | None = None
+    artefacts: tuple[Artefact, ...] = ()
+    """A preview, where the pixels could be decoded."""
 
     def __post_init__(self) -> None:
         if not self.reasons:

@@ -31,7 +31,7 @@ from runtime.stored_image import open_image
 from runtime.suitability import assess_header, assess_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from runtime.outcome import Execution, Job, ModelRef, ViewOutcome
     from runtime.prediction import Engine, Prediction
     from runtime.reasons import Remark
+    from runtime.stored_image import StoredImage
 
 LOG = logging.getLogger(__name__)
 
@@ -161,7 +162,12 @@ class Pipeline:
             header = image.header
             suitability = assess_header(header, self._manifest.accepts, self._manifest.preparation)
             if suitability.reasons:
-                return self._refused(header, suitability.reasons, suitability.remarks)
+                return self._refused(
+                    header,
+                    suitability.reasons,
+                    suitability.remarks,
+                    artefacts=self._preview_of_refused(image, watch),
+                )
             with watch.stage("decode"):
                 mammogram = load_mammogram(image, self._limits)
             with watch.stage("suitability"):
@@ -174,7 +180,8 @@ class Pipeline:
             return self._refused(None, (Reason.UNREADABLE,), detail="the file is gone")
         remarks = (*mammogram.remarks, *suitability.remarks, *seen.remarks)
         if seen.reasons or seen.breast is None:
-            return self._refused(header, seen.reasons, remarks)
+            pictures = self._preview(path, mammogram)
+            return self._refused(header, seen.reasons, remarks, artefacts=pictures)
         with watch.stage("describe"):
             descriptors = describe(mammogram, seen.breast)
         return Assessed(
@@ -191,6 +198,7 @@ class Pipeline:
         reasons: tuple[Reason, ...],
         remarks: tuple[Remark, ...] = (),
         detail: str = "",
+        artefacts: Iterable[Artefact] = (),
     ) -> Assessed:
         outcome = NotAssessed(
             reasons=reasons,
@@ -198,6 +206,7 @@ class Pipeline:
             detail=detail,
             model=self._model,
             execution=self._engine.execution,
+            artefacts=tuple(artefacts),
         )
         return Assessed(header=header, outcome=outcome)
 
@@ -242,6 +251,18 @@ class Pipeline:
             LOG.warning("no preview: %s", error.strerror)
             return []
 
+    def _preview_of_refused(self, image: StoredImage, watch: Stopwatch) -> list[Artefact]:
+        """An image that is not to be judged is decoded for its picture alone."""
+        if not self._previews:
+            return []
+        try:
+            with watch.stage("decode"):
+                mammogram = load_mammogram(image, self._limits)
+        except PixelsRefusedError:
+            return []
+        with watch.stage("artefacts"):
+            return self._preview(image.path, mammogram)
+
     def _judge_group(
         self,
         assessed: dict[int, Assessed],
@@ -260,8 +281,7 @@ class Pipeline:
             alone = CHECK_ONLY in slots.values()
             rest = Reason.UNSUPPORTED_VIEW if alone else Reason.COMPANION_NOT_ASSESSED
             return {
-                image_id: item.outcome
-                or NotAssessed(reasons=(rest,), model=self._model, execution=self._engine.execution)
+                image_id: item.outcome or self._left_alone(rest, item, paths[image_id])
                 for image_id, item in assessed.items()
             }
         tensors: dict[str, NDArray[np.generic]] = {}
@@ -286,6 +306,16 @@ class Pipeline:
             artefacts = tuple(self._preview(paths[image_id], mammogram))
             results[image_id] = replace(result, artefacts=artefacts)
         return results
+
+    def _left_alone(self, reason: Reason, image: Assessed, path: Path) -> NotAssessed:
+        """The outcome of an image that could be judged with its companions."""
+        pictures = () if image.mammogram is None else self._preview(path, image.mammogram)
+        return NotAssessed(
+            reasons=(reason,),
+            model=self._model,
+            execution=self._engine.execution,
+            artefacts=tuple(pictures),
+        )
 
 
 def _image_outcome(image_id: int, assessed: Assessed, outcome: ViewOutcome) -> ImageOutcome:

@@ -16,6 +16,7 @@ from runtime.broker_connection import BrokerConnection, CannotConnectError, Conn
 from runtime.broker_session import BrokerSession, CommandGate, Providers
 from runtime.delivery import Delivery
 from runtime.ledger import LedgerError
+from runtime.messages import EventKind
 from runtime.site_command import COMMAND_LIMIT_BYTES
 from runtime.token_bucket import TokenBucket
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
+NAME_TAKEN_S = 600.0
+"""So long after somebody else connected under our name the unit says so."""
+UNSTABLE_LOSSES, UNSTABLE_S = 3, 300.0
+"""So many connections that the broker closed in that time are no accident."""
 COMMANDS_AT_ONCE = 5
 COMMANDS_PER_S = 0.1
 
@@ -65,6 +70,7 @@ class Publisher:
             monotonic=monotonic,
         )
         self._reached = reached
+        self._randomness = randomness
         self._backoff = Backoff(
             first_s=settings.backoff_first_s,
             longest_s=settings.backoff_longest_s,
@@ -87,6 +93,8 @@ class Publisher:
         self._look = threading.Event()
         self._connected = threading.Event()
         self._problem = "not started"
+        self._name_taken_s: float | None = None
+        self._losses_s: tuple[float, ...] = ()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def start(self) -> None:
@@ -123,6 +131,28 @@ class Publisher:
         """Why there is no connection, for people; "" while there is one."""
         return "" if self.connected else self._problem
 
+    @property
+    def name_taken(self) -> bool:
+        """Whether the broker of late gave this unit's name to another client, and said so."""
+        taken_s = self._name_taken_s
+        return taken_s is not None and self._providers.monotonic() - taken_s < NAME_TAKEN_S
+
+    @property
+    def unstable(self) -> bool:
+        """Whether connections that stood were closed again and again.
+
+        A broker that restarts, or another unit under this name: not every broker says which
+        (Mosquitto 2.0.11 closes without the DISCONNECT of MQTT 5, 3.1.4).
+        """
+        now_s = self._providers.monotonic()
+        return len([s for s in self._losses_s if now_s - s < UNSTABLE_S]) >= UNSTABLE_LOSSES
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Why the site cannot wholly rely on this connection, as reasons of `status`."""
+        faults = (("name_taken", self.name_taken), ("connection_unstable", self.unstable))
+        return tuple(reason for reason, holds in faults if holds)
+
     def wait_connected(self, timeout_s: float) -> bool:
         """Blocks until `connected`, or the time-out; whether it is."""
         return self._connected.wait(timeout_s)
@@ -137,11 +167,30 @@ class Publisher:
                 problem = f"the ledger failed: {error.detail}"
             if self._stop.is_set():
                 break
-            pause_s = self._backoff.next_s()
+            pause_s = self._pause_s()
             if problem != self._problem:
                 LOG.warning("no broker: %s", problem)
             self._problem = problem
             self._stop.wait(pause_s)
+
+    def _pause_s(self) -> float:
+        if not self.faults:
+            return self._backoff.next_s()
+        # Two that take the name from each other at once would leave the site with neither.
+        return self._randomness.uniform(0.5, 1.0) * self._settings.backoff_longest_s
+
+    def _somebody_has_our_name(self) -> None:
+        if not self.name_taken:
+            now_ms = self._providers.clock_ms()
+            event = self._voice.event(
+                EventKind.NAME_TAKEN,
+                at_ms=now_ms,
+                detail="another client connected to the broker under this unit's name; two units"
+                " with the same settings, or a copy of this one?",
+            )
+            LOG.error("the broker gave this unit's name to another connection")
+            self._ledger.add_event(event, now_ms)
+        self._name_taken_s = self._providers.monotonic()
 
     def _one_connection(self) -> str:
         """From connect to the end of the connection; why it ended."""
@@ -209,6 +258,7 @@ class Publisher:
                     LOG.info("connected: %s:%d", self._settings.host, self._settings.port)
                     self._backoff.reset()
                     self._connected.set()
+                self._problem = session.refusal or self._problem
                 session.wait()
             if session.lost is None:
                 clean = session.farewell()
@@ -216,4 +266,9 @@ class Publisher:
         finally:
             self._connected.clear()
             self._delivery.connection_lost()
+            if session.name_taken:
+                self._somebody_has_our_name()
+            elif session.born and session.lost is not None:
+                losses_s = (*self._losses_s, self._providers.monotonic())
+                self._losses_s = losses_s[-UNSTABLE_LOSSES:]
         return session.lost or "stopped"

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     # of exams only
     AWAITING_VIEWS = "awaiting_views"
     VIEW_NOT_RECEIVED = "view_not_received"
+    TOO_MANY_IMAGES = "too_many_images"
 
     @property
     def dicom_code(self) -> tuple[str, str, str] | None:

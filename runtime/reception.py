@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.arrival import SpooledObject
 from runtime.dicom_file import data_set_offset
-from runtime.exam_desk import SpooledObject
 from runtime.exam_identity import ExamIdentity
 from runtime.header_reading import read_image_header
 from runtime.image_header import HeaderRefusedError

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING
 
 from models.package import load_package
 from runtime.acknowledgement import AcknowledgementDesk
+from runtime.arrival import ActivePackage
+from runtime.certificate_end import ends_soon
+from runtime.clock_desk import ClockDesk
 from runtime.console.box import Box, Link, box_of
 from runtime.console.console import Console
 from runtime.console.reader import ConsoleReader
 from runtime.exam import ExamRules
-from runtime.exam_desk import ActivePackage, ExamDesk
+from runtime.exam_desk import ExamDesk
 from runtime.exam_identity import IdentityField, read_exam_identity
 from runtime.housekeeping import keep_house
 from runtime.latency import LatencyBook
@@ -33,7 +36,10 @@ from runtime.publisher import Publisher
 from runtime.reception import Reception, RoomLimits
 from runtime.settings import Settings, SettingsError, load_settings
 from runtime.site_key import read_site_key
+from runtime.sparkplug.edge_node import EdgeNode
+from runtime.sparkplug.node import NodeTopics
 from runtime.supervisor import WORKER_COMMAND, Supervisor, WorkerLimits
+from runtime.unit_clock import UnitClock
 from runtime.unit_desk import UnitDesk
 from runtime.unit_state import MEGABYTE, degraded_reasons, free_mb, health_facts, status_facts
 from runtime.voice import IdentityPolicy, Voice
@@ -60,11 +66,6 @@ DRAIN_S = 20.0
 def intake_types() -> dict[str, type[Intake]]:
     """The intakes that are installed, by name."""
     return {point.name: point.load() for point in entry_points(group="mammoedge.intakes")}
-
-
-def clock_ms() -> int:
-    """Milliseconds since the epoch, UTC."""
-    return time.time_ns() // 1_000_000
 
 
 def model_ref(package: Package, *, precision: str, operating_point: str) -> ModelRef:
@@ -143,6 +144,7 @@ class Service:
         self._disk_low = False
         self._broker_away_since_ms: int | None = None
         self._boot_id = secrets.token_hex(8)
+        self._clock = UnitClock()
         self._closing = ExitStack()
         self._listening: list[Intake] = []
         self._parts = self._build()
@@ -150,7 +152,7 @@ class Service:
     # --- wiring ----------------------------------------------------------------------------------
 
     def _build(self) -> Machinery:
-        settings = self._settings
+        settings, clock_ms = self._settings, self._clock.now_ms
         package = open_package(settings)
         package.precision(settings.model.precision)
         try:
@@ -168,6 +170,7 @@ class Service:
             site=settings.unit.site,
             unit=settings.unit.unit,
             boot_id=self._boot_id,
+            ledger_id=ledger.ledger_id,
             site_key=read_site_key(settings.identity.site_key_file),
             identity=IdentityPolicy(
                 accession_number=settings.identity.publish_accession_number,
@@ -183,6 +186,7 @@ class Service:
                 expected_views=settings.exam.expected_views,
                 idle_timeout_ms=int(settings.exam.idle_timeout_s * 1000),
                 exam_rule=package.manifest.exam_rule,
+                max_images=settings.exam.max_images,
             ),
             active=ActivePackage(manifest=package.manifest, model=model),
             clock_ms=clock_ms,
@@ -255,10 +259,26 @@ class Service:
             reference=package.score_histogram(),
             acknowledgement=acknowledgement,
             console=self._console(ledger, acknowledgement) if settings.console.enabled else None,
+            clock_desk=ClockDesk(clock=self._clock, ledger=ledger, voice=voice),
+            edge_node=self._edge_node(ledger) if settings.sparkplug.enabled else None,
+        )
+
+    def _edge_node(self, ledger: Ledger) -> EdgeNode:
+        unit = self._settings.unit
+        group = self._settings.sparkplug.group or unit.site
+        return EdgeNode(
+            topics=NodeTopics(group=group, node=unit.unit),
+            client_id=f"mammoedge-sparkplug-{unit.site}-{unit.unit}",
+            ledger=ledger,
+            broker=self._settings.broker,
+            status_provider=self._status,
+            clock_ms=self._clock.now_ms,
+            monotonic=time.monotonic,
+            randomness=random.Random(),  # noqa: S311 - spreads reconnects, guards nothing
         )
 
     def _console(self, ledger: Ledger, acknowledgement: AcknowledgementDesk) -> Console:
-        settings = self._settings
+        settings, clock_ms = self._settings, self._clock.now_ms
         console = Console(
             settings.console,
             reader=ConsoleReader(
@@ -279,7 +299,10 @@ class Service:
     def _status(self, backlog: Backlog | None = None) -> StatusFacts:
         parts = self._parts
         reasons = degraded_reasons(
-            parts, backlog or parts.ledger.backlog(), disk_low=self._disk_low
+            parts,
+            backlog or parts.ledger.backlog(),
+            disk_low=self._disk_low,
+            certificate_ends_soon=ends_soon(self._settings.broker, self._clock.now_ms()),
         )
         return status_facts(parts, reasons, self._settings.model.devices)
 
@@ -288,7 +311,7 @@ class Service:
 
     def _box(self, backlog: Backlog) -> Box:
         """What the console says of us; called by one thread."""
-        parts, now_ms = self._parts, clock_ms()
+        parts, now_ms = self._parts, self._clock.now_ms()
         connected = parts.publisher.connected
         self._broker_away_since_ms = None if connected else self._broker_away_since_ms or now_ms
         return box_of(
@@ -323,6 +346,7 @@ class Service:
                 parts.ledger.transact(lambda tx: tx.spooled_paths()),
                 ledger_is_new=parts.ledger.last_seq() == 0,
             )
+            parts.clock_desk.open()
             open_jobs = parts.desk.adopt_open_work()
             LOG.info("ledger open: jobs=%d unanswered_files=%d", open_jobs, swept)
             try:
@@ -337,7 +361,7 @@ class Service:
 
     def _start(self) -> None:
         parts = self._parts
-        now_ms = clock_ms()
+        now_ms = self._clock.now_ms()
         self._check_room()
         parts.supervisor.start()
         if parts.console is not None:
@@ -347,6 +371,8 @@ class Service:
             self._listening.append(intake)
             LOG.info("listening: %s", intake.address)
         parts.publisher.start()
+        if parts.edge_node is not None:
+            parts.edge_node.start()
         LOG.info(
             "service started: site=%s unit=%s model=%s at_ms=%d",
             self._settings.unit.site,
@@ -363,11 +389,13 @@ class Service:
             self._look_after_threads()
             pause_s = min(ROOM_CHECK_S, self._settings.exam.idle_timeout_s)
             try:
+                if parts.clock_desk.look():
+                    parts.publisher.announce()
                 self._check_room()
                 parts.desk.time_out_idle()
                 self._attend_console()
-                if time.monotonic() >= next_housekeeping:
-                    keep_house(parts, self._settings, clock_ms())
+                if time.monotonic() >= next_housekeeping and not parts.clock_desk.unsettled:
+                    keep_house(parts, self._settings, self._clock.now_ms())
                     next_housekeeping = time.monotonic() + HOUSEKEEPING_S
                 timeout_ms = parts.desk.next_timeout_ms()
             except (LedgerError, OSError) as error:
@@ -375,7 +403,8 @@ class Service:
                 LOG.error("%s", error)  # noqa: TRY400 - no defect of ours
                 timeout_ms = None
             if timeout_ms is not None:
-                pause_s = min(pause_s, max(0.0, (timeout_ms - clock_ms()) / 1000) + 0.005)
+                left_ms = timeout_ms - self._clock.now_ms()
+                pause_s = min(pause_s, max(0.0, left_ms / 1000) + 0.005)
             if select.select([self._stopped], [], [], pause_s)[0]:
                 return
 
@@ -383,6 +412,8 @@ class Service:
         """A loop that ended by itself is a defect of ours: end, and be started anew, whole."""
         parts = self._parts
         threads = {"publisher": parts.publisher.alive, "supervisor": parts.supervisor.alive}
+        if parts.edge_node is not None:
+            threads["sparkplug"] = parts.edge_node.alive
         threads |= {intake.address: intake.alive for intake in self._listening}
         lost = [name for name, alive in threads.items() if not alive]
         if lost:
@@ -420,6 +451,8 @@ class Service:
         for intake in self._listening:
             intake.stop()
         parts.supervisor.stop(DRAIN_S)
+        if parts.edge_node is not None:
+            parts.edge_node.stop()
         parts.publisher.stop()
         if parts.console is not None:
             parts.console.stop()

@@ -25,6 +25,7 @@ from pydantic import (
 from runtime.broker_settings import BrokerSettings
 from runtime.console.settings import ConsoleSettings
 from runtime.drift_settings import DriftSettings
+from runtime.sparkplug.settings import SparkplugSettings
 from runtime.topics import SiteName, UnitName
 
 if TYPE_CHECKING:
@@ -108,6 +109,9 @@ class ExamSettings(Section):
         default=("RCC", "LCC", "RMLO", "LMLO"), min_length=1
     )
     idle_timeout_s: float = Field(default=300.0, gt=0)
+    max_images: int = Field(
+        default=100, ge=8, le=1000, description="of one exam; others are kept and not judged"
+    )
 
     @field_validator("expected_views")
     @classmethod
@@ -145,6 +149,7 @@ class FileSettings(Section):
     exam: ExamSettings = ExamSettings()
     expiry: ExpirySettings = ExpirySettings()
     console: ConsoleSettings = ConsoleSettings()
+    sparkplug: SparkplugSettings = SparkplugSettings()
     drift: DriftSettings = DriftSettings()
     intake: dict[str, dict[str, Any]] = Field(min_length=1)
 
@@ -172,6 +177,7 @@ class Settings:
     exam: ExamSettings
     expiry: ExpirySettings
     console: ConsoleSettings
+    sparkplug: SparkplugSettings
     drift: DriftSettings
     intakes: tuple[IntakePlan, ...]
 
@@ -268,6 +274,7 @@ def parse_settings(
         exam=checked.exam,
         expiry=checked.expiry,
         console=_resolved(checked.console, folder),
+        sparkplug=checked.sparkplug,
         drift=checked.drift,
         intakes=tuple(plans),
     )

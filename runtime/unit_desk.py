@@ -132,9 +132,8 @@ class UnitDesk:
         At most `limit` rows are looked at. A flag that expired, or that a later revision
         replaced, is not said any more.
         """
-        now_ms = self._clock_ms()
         rows = self._ledger.transact(
-            lambda tx: tx.outbox.current_after(seq, (Kind.VIEW, Kind.EXAM), now_ms, limit)
+            lambda tx: tx.outbox.current_after(seq, (Kind.VIEW, Kind.EXAM), self._clock_ms(), limit)
         )
         sayings = [self._saying(number, Kind(kind), payload) for number, kind, payload in rows]
         looked_at = rows[-1][0] if rows else seq

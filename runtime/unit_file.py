@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.site_key import write_site_key
+from runtime.site_trust.arguments import is_about_a_site
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -40,6 +41,7 @@ max_megapixels = 64
 [exam]
 expected_views = ["RCC", "LCC", "RMLO", "LMLO"]
 idle_timeout_s = 300     # an exam with views missing ends this long after its last image
+max_images = 100         # of one exam; others are kept, and not judged
 
 [identity]
 site_key_file = "site.key"   # makes pseudonyms of UIDs; the same file at all units of a site
@@ -58,6 +60,10 @@ tls = false              # across a network: true, port 8883, and the three file
 exam_hours = 24          # how long a flag stays true
 event_days = 7
 replay_days = 7          # how long a site may ask for what it missed
+
+[sparkplug]              # the same flags as a Sparkplug B edge node, by a second connection
+enabled = false
+# group = "{site}"       # group id; the broker's rules (init --sparkplug) are for the site's name
 
 [console]                # the technologist's page, on the unit's own screen
 enabled = true
@@ -116,7 +122,14 @@ def unit_toml(*, site: str, unit: str, package: Path, allow_unsigned: bool) -> s
 
 
 def init_command(arguments: Namespace) -> int:
-    """Writes unit.toml and site.key; 1 if a unit.toml is there and must stay."""
+    """Writes unit.toml and site.key; 1 if a unit.toml is there and must stay.
+
+    With the options of a site it works on the site's folder instead.
+    """
+    if is_about_a_site(arguments):
+        from runtime.site_trust.command import site_command
+
+        return site_command(arguments)
     folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "unit.toml"
@@ -126,7 +139,10 @@ def init_command(arguments: Namespace) -> int:
     package = reference_package()
     signed = (package / "manifest.sig").exists()
     text = unit_toml(
-        site=arguments.site, unit=arguments.unit, package=package, allow_unsigned=not signed
+        site=arguments.site or "my-site",
+        unit=arguments.unit,
+        package=package,
+        allow_unsigned=not signed,
     )
     file.write_text(text, encoding="utf-8")
     print(f"{file}: written")

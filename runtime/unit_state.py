@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 MEGABYTE = 1 << 20
 
 
-def degraded_reasons(parts: Machinery, backlog: Backlog, *, disk_low: bool) -> tuple[str, ...]:
+def degraded_reasons(
+    parts: Machinery, backlog: Backlog, *, disk_low: bool, certificate_ends_soon: bool = False
+) -> tuple[str, ...]:
     """Why the unit cannot be wholly relied on; () if it can."""
     state = parts.supervisor.state
     reasons = (
@@ -27,8 +29,10 @@ def degraded_reasons(parts: Machinery, backlog: Backlog, *, disk_low: bool) -> t
         ("disk_low", disk_low),
         ("backlog_full", parts.reception.backlog_is_full),
         ("rows_parked", bool(backlog.parked)),
+        ("clock_jumped", parts.clock_desk.unsettled),
+        ("certificate_ends_soon", certificate_ends_soon),
     )
-    return tuple(reason for reason, holds in reasons if holds)
+    return tuple(reason for reason, holds in reasons if holds) + parts.publisher.faults
 
 
 def status_facts(

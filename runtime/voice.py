@@ -78,6 +78,7 @@ class Voice:
     unit: str
     boot_id: str
     site_key: bytes = field(repr=False)
+    ledger_id: str | None = None
     identity: IdentityPolicy = IdentityPolicy()
     exam_expiry_s: int = DAY_S
     event_expiry_s: int = 7 * DAY_S
@@ -115,6 +116,7 @@ class Voice:
             reasons=flag.reasons,
             missing_views=tuple(view_slug(view) for view in flag.missing_views),
             views=tuple(self._entry(image, flag.images) for image in images),
+            views_omitted=flag.images_surplus,
             study_instance_uid=flag.study_instance_uid if with_uid else None,
             accession_number=accession_number if with_accession else None,
         )
@@ -300,6 +302,7 @@ class Voice:
             **self._envelope(at_ms),
             **dict(facts),
             last_seq=last_seq,
+            ledger_id=self.ledger_id,
             state=UnitState.OFFLINE if offline else state,
         )
         return Announcement(self.topics.status, message.encode())

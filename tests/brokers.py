@@ -53,8 +53,11 @@ class Mosquitto:
         acl: tuple[str, ...] = (),
         persistence: bool = False,
         port: int | None = None,
+        prefix: tuple[str, ...] = (),
     ) -> None:
         self.port = port or free_port()
+        self.prefix = prefix
+        """What it is started with: ("faketime", "-f", "+25h")."""
         self.folder = folder
         self.process: subprocess.Popen | None = None
         self._acl = folder / "acl"
@@ -85,7 +88,7 @@ class Mosquitto:
         """Starts it; returns when it takes connections."""
         with (self.folder / "mosquitto.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [MOSQUITTO, "-c", str(self._configuration)], stdout=log, stderr=log
+                [*self.prefix, MOSQUITTO, "-c", str(self._configuration)], stdout=log, stderr=log
             )
         wait_until(self.is_up, what="mosquitto listens")
         return self
@@ -103,6 +106,16 @@ class Mosquitto:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    def stop(self) -> None:
+        """SIGTERM: it writes what it keeps."""
+        self.process.terminate()
+        self.process.wait(30)
+        self.process = None
+
+    def log(self) -> str:
+        """What it said, over all its lives."""
+        return (self.folder / "mosquitto.log").read_text()
 
     def restart(self) -> None:
         """Killed and started again."""

@@ -71,6 +71,11 @@ class FakeBroker:
         for mid in waiting:
             self._peer.sendall(b"\x40\x02" + mid.to_bytes(2, "big"))
 
+    def take_over(self) -> None:
+        """Says that another connection has the client id now (MQTT 5, 3.1.4), and closes."""
+        self._peer.sendall(b"\xe0\x02\x8e\x00")
+        self.drop()
+
     def drop(self) -> None:
         """Ends the connection."""
         self._peer.shutdown(socket.SHUT_RDWR)

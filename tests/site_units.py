@@ -34,8 +34,10 @@ FACTS = StatusFacts(
 class SaidUnit:
     """One unit's mouth: numbers its messages as a ledger would, on its own clock."""
 
-    def __init__(self, name="mammo-1", *, boot="boot-1", site="st-anna", first_seq=1) -> None:
-        self.voice = Voice(site=site, unit=name, boot_id=boot, site_key=KEY)
+    def __init__(
+        self, name="mammo-1", *, boot="boot-1", site="st-anna", first_seq=1, ledger=None
+    ) -> None:
+        self.voice = Voice(site=site, unit=name, boot_id=boot, site_key=KEY, ledger_id=ledger)
         self.next_seq = first_seq
         self.clock_error_ms = 0
         self.model = MODEL

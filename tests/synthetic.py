@@ -35,6 +35,8 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from firmware_bridge.recoding import encoded
+
 if TYPE_CHECKING:
     from collections.abc import Sequence as Items
     from pathlib import Path
@@ -319,27 +321,9 @@ def encode(frame: NDArray[np.generic], ds: Dataset, transfer_syntax: str) -> byt
     bits = int(ds.BitsStored)
     # Codecs of the JPEG family get the stored bits as unsigned numbers.
     plain = np.ascontiguousarray(frame.view(f"u{frame.dtype.itemsize}") & (2**bits - 1))
-    jpeg8, jpegls = imagecodecs.jpeg8_encode, imagecodecs.jpegls_encode
-    jpeg2k, htj2k = imagecodecs.jpeg2k_encode, imagecodecs.htj2k_encode
-
-    def jpeg2000(level: int, *, reversible: bool) -> bytes:
-        return jpeg2k(plain, level, codecformat="J2K", reversible=reversible, bitspersample=bits)
-
-    encoders = {
-        RLELossless: lambda: rle(frame),
-        JPEGLossless: lambda: jpeg8(plain, lossless=True, predictor=1, bitspersample=bits),
-        JPEGLosslessSV1: lambda: jpeg8(plain, lossless=True, predictor=1, bitspersample=bits),
-        JPEGBaseline8Bit: lambda: jpeg8(plain.astype(np.uint8), 95),
-        JPEGExtended12Bit: lambda: jpeg8(plain, 95, bitspersample=12),
-        JPEGLSLossless: lambda: jpegls(plain, 0),
-        JPEGLSNearLossless: lambda: jpegls(plain, 2),
-        JPEG2000Lossless: lambda: jpeg2000(0, reversible=True),
-        JPEG2000: lambda: jpeg2000(60, reversible=False),
-        HTJ2KLossless: lambda: htj2k(plain, reversible=True),
-        HTJ2KLosslessRPCL: lambda: htj2k(plain, reversible=True),
-        HTJ2K: lambda: htj2k(plain, 0.0005, reversible=False),
-    }
-    return bytes(encoders[transfer_syntax]())
+    if transfer_syntax == RLELossless:
+        return rle(frame)  # ours, where the project takes pydicom's: each holds the other to PS3.5
+    return encoded(plain, bits, transfer_syntax)
 
 
 def rle(frame: NDArray[np.generic]) -> bytes:

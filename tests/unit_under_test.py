@@ -26,9 +26,20 @@ def now_ms() -> int:
 class Unit:
     """A ledger and a publisher, as the service wires them."""
 
-    def __init__(self, folder, port, reached=lambda _point: None, **settings) -> None:
-        folder.mkdir(exist_ok=True)
+    def __init__(
+        self,
+        folder,
+        port,
+        reached=lambda _point: None,
+        *,
+        boot_id="b00t",
+        clock_ms=now_ms,
+        **settings,
+    ) -> None:
+        folder.mkdir(exist_ok=True, parents=True)
         self.ledger = Ledger(folder / "ledger.db")
+        self.voice = replace(VOICE, boot_id=boot_id, ledger_id=self.ledger.ledger_id)
+        self.clock_ms = clock_ms
         self.reasons: tuple[str, ...] = ()
         facts = {
             "host": "127.0.0.1",
@@ -45,14 +56,17 @@ class Unit:
     def _publisher(self) -> Publisher:
         return Publisher(
             ledger=self.ledger,
-            voice=VOICE,
+            voice=self.voice,
             settings=self._settings,
-            clock_ms=now_ms,
+            clock_ms=self.clock_ms,
             randomness=random.Random(1),
-            status_provider=lambda: StatusFacts(reasons=self.reasons),
+            status_provider=self._status,
             health_provider=HealthFacts,
             reached=self._reached,
         )
+
+    def _status(self) -> StatusFacts:
+        return StatusFacts(reasons=self.reasons + self.publisher.faults)
 
     def succeed(self) -> Publisher:
         """The next publisher on the same ledger, as after a restart; it is connected."""
@@ -63,15 +77,15 @@ class Unit:
 
     def say(self, count=1, *, at_ms=None, kind=EventKind.EXPOSURE) -> int:
         """Queues events; the last number."""
-        at_ms = at_ms or now_ms()
+        at_ms = at_ms or self.clock_ms()
         for _ in range(count):
-            seq = self.ledger.add_event(VOICE.event(kind, at_ms=at_ms), at_ms)
+            seq = self.ledger.add_event(self.voice.event(kind, at_ms=at_ms), at_ms)
         return seq
 
     def say_exam(self, *, revision=1, at_ms=None, expiry_s=3600, study="1.2.3") -> int:
         """Queues a revision of an exam's flag; its number."""
-        at_ms = at_ms or now_ms()
-        voice = replace(VOICE, exam_expiry_s=expiry_s)
+        at_ms = at_ms or self.clock_ms()
+        voice = replace(self.voice, exam_expiry_s=expiry_s)
         said = voice.exam(exam_flag(revision=revision, study_instance_uid=study), at_ms=at_ms)
         return self.ledger.add_event(said, at_ms)
 

@@ -104,10 +104,14 @@ static int play(me_bridge *bridge, shot *shots, const char *study, const char *s
     const me_who who = {.serial = serial, .manufacturer = "Example", .model = "One page", .outcomes = true};
     const me_exam exam = {.study_instance_uid = study};
     const me_technique technique = {.kvp = 28, .mas = 63, .target = "TUNGSTEN", .filter = "RHODIUM", .thickness_mm = 51};
-    if (me_hello(bridge, &who) < 0 || me_exam_opened(bridge, &exam) < 0 || me_detector(bridge, 31.5) < 0)
+    if (me_hello(bridge, &who) < 0 || me_exam_opened(bridge, &exam) < 0 || me_detector(bridge, 31.5, "ready") < 0)
         return fail("hello");
     for (int i = 0; i < VIEWS; i++) {
-        if (me_exposure(bridge, study, shots[i].laterality, shots[i].view, &technique) < 0)
+        const me_exposed exposed = {
+            .study_instance_uid = study, .laterality = shots[i].laterality, .view = shots[i].view,
+            .technique = technique, .detector_state = "ready", .detector_temperature_c = 31.5,
+        };
+        if (me_exposure(bridge, &exposed) < 0)
             return fail("exposure");
         shots[i].frame.technique = technique;
         shots[i].id = me_frame_send(bridge, &shots[i].frame, &shots[i].pixels);

@@ -102,6 +102,7 @@ typedef struct {
     char reasons[512];             /* why not assessed; codes with commas between */
     int64_t revision;              /* exam_flag: the highest holds */
     bool final;                    /* exam_flag: no further revision is expected */
+    char completed_by[24];         /* exam_flag: "exam_closed", "mpps", "expected_views", "timeout" */
     char state[16];                /* status: "online", "degraded", "offline" */
 } me_message;
 
@@ -114,6 +115,7 @@ typedef struct {
 typedef struct {
     const char *study_instance_uid; /* needed; the others may be NULL */
     const char *patient_id, *patient_name, *patient_birth_date, *patient_sex, *accession_number;
+    const char *expected_views[4]; /* the only ones that will be taken: "RCC", "LMLO"; NULL ends; none: all */
 } me_exam;
 
 /* 0 and NULL: not said. */
@@ -122,8 +124,18 @@ typedef struct {
     const char *target, *filter; /* "TUNGSTEN", "RHODIUM", ... */
 } me_technique;
 
+/* X-rays were on, whatever became of the image. */
+typedef struct {
+    const char *study_instance_uid;
+    const char *laterality, *view;  /* as in me_frame */
+    me_technique technique;
+    const char *detector_state;     /* a code: "ready"; NULL: not said */
+    double detector_temperature_c;  /* 0: not said */
+} me_exposed;
+
 typedef struct {
     const char *study_instance_uid, *sop_instance_uid;
+    const char *series_instance_uid; /* NULL: one for each intent of the exam is made */
     const char *laterality; /* "R", "L" */
     const char *view;       /* "CC", "MLO", "ML", "LM", "XCCL" */
     const char *modifiers[3]; /* "implant_displaced", "spot", "magnification"; NULL ends */
@@ -215,6 +227,18 @@ static inline void me_say_text(me_bridge *b, const char *key, const char *text)
         return;
     me_key(b, key);
     me_put_text(b, text);
+}
+
+/* An array of texts; NULL ends it before `most`. */
+static inline void me_say_texts(me_bridge *b, const char *key, const char *const *texts, size_t most)
+{
+    size_t count = 0;
+    while (count < most && texts[count] != NULL)
+        count++;
+    me_key(b, key);
+    me_put_head(b, 4, count);
+    for (size_t i = 0; i < count; i++)
+        me_put_text(b, texts[i]);
 }
 
 static inline void me_say_number(me_bridge *b, const char *key, uint64_t number)
@@ -415,6 +439,7 @@ static inline void me_take_field(const me_item *key, const me_item *value, me_me
         {"view", m->view, sizeof m->view},
         {"outcome", m->outcome, sizeof m->outcome},
         {"flag", m->flag, sizeof m->flag},
+        {"completed_by", m->completed_by, sizeof m->completed_by},
         {"state", m->state, sizeof m->state},
     };
     const struct {
@@ -540,6 +565,7 @@ static inline int64_t me_exam_opened(me_bridge *b, const me_exam *exam)
     me_say_text(b, "patient_birth_date", exam->patient_birth_date);
     me_say_text(b, "patient_sex", exam->patient_sex);
     me_say_text(b, "accession_number", exam->accession_number);
+    me_say_texts(b, "expected_views", exam->expected_views, 4);
     return me_finish(b, -1);
 }
 
@@ -556,25 +582,28 @@ static inline void me_say_technique(me_bridge *b, const me_technique *technique)
     me_close_map(b, outer);
 }
 
-static inline int64_t me_exposure(me_bridge *b, const char *study_instance_uid, const char *laterality,
-                                  const char *view, const me_technique *technique)
+static inline int64_t me_exposure(me_bridge *b, const me_exposed *exposed)
 {
     me_begin(b, "exposure");
-    me_say_text(b, "study_instance_uid", study_instance_uid);
-    me_say_text(b, "laterality", laterality);
-    me_say_text(b, "view", view);
-    me_say_technique(b, technique);
+    me_say_text(b, "study_instance_uid", exposed->study_instance_uid);
+    me_say_text(b, "laterality", exposed->laterality);
+    me_say_text(b, "view", exposed->view);
+    me_say_technique(b, &exposed->technique);
+    me_say_text(b, "detector_state", exposed->detector_state);
+    me_say_double(b, "detector_temperature_c", exposed->detector_temperature_c);
     return me_finish(b, -1);
 }
 
-/* The technologist rejected an image; `reason` is a code: "motion", "positioning". */
+/* The technologist rejected an image; `reason` is a code: "motion", "positioning". `retake_uid` is the SOP
+ * Instance UID of the image in its place; NULL: the next of the same view. */
 static inline int64_t me_repeat(me_bridge *b, const char *study_instance_uid, const char *sop_instance_uid,
-                                const char *reason)
+                                const char *reason, const char *retake_uid)
 {
     me_begin(b, "repeat");
     me_say_text(b, "study_instance_uid", study_instance_uid);
     me_say_text(b, "sop_instance_uid", sop_instance_uid);
     me_say_text(b, "reason", reason);
+    me_say_text(b, "retake_uid", retake_uid);
     return me_finish(b, -1);
 }
 
@@ -585,16 +614,20 @@ static inline int64_t me_exam_closed(me_bridge *b, const char *study_instance_ui
     return me_finish(b, -1);
 }
 
-static inline int64_t me_fault(me_bridge *b, const char *code)
+/* `severity`: "error" or "warning"; NULL is "error". */
+static inline int64_t me_fault(me_bridge *b, const char *code, const char *severity)
 {
     me_begin(b, "fault");
     me_say_text(b, "code", code);
+    me_say_text(b, "severity", severity);
     return me_finish(b, -1);
 }
 
-static inline int64_t me_detector(me_bridge *b, double temperature_c)
+/* `state` is a code: "ready", "warming_up"; NULL: not said. */
+static inline int64_t me_detector(me_bridge *b, double temperature_c, const char *state)
 {
     me_begin(b, "detector");
+    me_say_text(b, "state", state);
     me_key(b, "temperature_c");
     me_put_double(b, temperature_c);
     return me_finish(b, -1);
@@ -671,15 +704,10 @@ static inline int64_t me_frame_send(me_bridge *b, const me_frame *frame, me_pixe
     me_begin(b, "frame");
     me_say_text(b, "study_instance_uid", frame->study_instance_uid);
     me_say_text(b, "sop_instance_uid", frame->sop_instance_uid);
+    me_say_text(b, "series_instance_uid", frame->series_instance_uid);
     me_say_text(b, "laterality", frame->laterality);
     me_say_text(b, "view", frame->view);
-    size_t modifiers = 0;
-    while (modifiers < 3 && frame->modifiers[modifiers] != NULL)
-        modifiers++;
-    me_key(b, "modifiers");
-    me_put_head(b, 4, modifiers);
-    for (size_t i = 0; i < modifiers; i++)
-        me_put_text(b, frame->modifiers[i]);
+    me_say_texts(b, "modifiers", frame->modifiers, 3);
     me_say_text(b, "intent", frame->for_presentation ? "for_presentation" : "for_processing");
     me_say_number(b, "rows", frame->rows);
     me_say_number(b, "columns", frame->columns);

@@ -76,6 +76,7 @@ def tile_of(image: ExamImage) -> Tile:
     retaken = image.role is Role.SUPERSEDED
     if outcome is None:
         return Tile(view=image.view_code, state="received", retaken=retaken)
+    has_preview = any(artefact.kind == "preview" for artefact in outcome.artefacts)
     if isinstance(outcome, NotAssessed):
         return Tile(
             view=image.view_code,
@@ -83,8 +84,8 @@ def tile_of(image: ExamImage) -> Tile:
             reasons=outcome.reasons,
             flag=Flag.NOT_ASSESSED,
             retaken=retaken,
+            preview=image.image_id if has_preview else None,
         )
-    has_preview = any(artefact.kind == "preview" for artefact in outcome.artefacts)
     return Tile(
         view=image.view_code,
         state="judged",

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from runtime.console.board import Board, ExamCard, card_of
 from runtime.console.story import Story, story_of
-from runtime.outcome import ViewResult
 from runtime.preview import PREVIEW_SUFFIX
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def _find(tx: LedgerTransaction, image_id: int, kind: str) -> tuple[str, Artefac
     except KeyError:
         return None
     for image in tx.exam_images(stored.study_uid):
-        if image.image_id == image_id and isinstance(image.outcome, ViewResult) and stored.path:
+        if image.image_id == image_id and image.outcome is not None and stored.path:
             for artefact in image.outcome.artefacts:
                 if artefact.kind == kind:
                     return stored.path, artefact

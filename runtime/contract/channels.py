@@ -116,8 +116,9 @@ CHANNELS: tuple[Channel, ...] = (
         speaker=Speaker.SITE,
         payload=Replay,
         examples=(examples.REPLAY,),
-        summary="Asks the unit to publish again everything from a number on. At most 5 commands at"
-        " once and one in 10 s after that; further ones are refused and counted in `health`.",
+        summary="Asks the unit to publish again everything from a number on; what is new goes"
+        " first. At most 5 commands at once and one in 10 s after that; further ones are refused"
+        " and counted in `health`.",
     ),
     Channel(
         name="rebirth",

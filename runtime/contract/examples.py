@@ -7,8 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from models.descriptor_reference import Descriptor
 from runtime.exam_flag import Completion, Role
 from runtime.messages import (
+    BaselineSource,
+    DescriptorDriftPart,
+    DescriptorPart,
     DriftMessage,
     EventKind,
     EventMessage,
@@ -54,6 +58,7 @@ STATUS = StatusMessage(
     **JUDGED,
     last_seq=4711,
     state=UnitState.DEGRADED,
+    ledger_id="5f1d3c0a9b7e2468",
     reasons=("disk_low",),
     versions={"mammoedge": "0.1.0", "openvino": "2026.4"},
     fallback_reason="NPU: not there",
@@ -147,6 +152,24 @@ DRIFT = DriftMessage(
     psi=0.043,
     priority_rate=0.113,
     not_assessed_rate={Reason.IMPLANT: 0.014},
+    descriptors=DescriptorDriftPart(
+        baseline=BaselineSource.PACKAGE,
+        baseline_images=400,
+        baseline_needed=200,
+        images=209,
+        by_name={
+            Descriptor.BRIGHTNESS: DescriptorPart(
+                edges=(0.25, 0.5),
+                labels=None,
+                counts=(40, 120, 49),
+                expected=(90, 220, 90),
+                psi=0.02,
+            ),
+            Descriptor.PIXEL_SPACING: DescriptorPart(
+                edges=None, labels=("0.07", "0.085"), counts=(200, 9), expected=(400, 0), psi=0.31
+            ),
+        },
+    ),
 )
 HEALTH = HealthMessage(
     **ENVELOPE,

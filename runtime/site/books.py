@@ -49,6 +49,7 @@ def enter(
             unit.last_heard_ms = max(unit.last_heard_ms, arrival.received_ms)
         message = arrival.message
         if isinstance(message, StatusMessage):
+            roll.ledger_named(boot, message.ledger_id)
             roll.claimed(boot, message.last_seq)
             states += _enter_status(unit, boot, message, arrival)
         elif isinstance(message, HealthMessage):

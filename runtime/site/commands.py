@@ -1,126 +1,129 @@
-"""The `mammoedge site` command and its own subcommands. Imports nothing heavy."""
+"""`mammoedge watch` and `mammoedge tail`, named without importing what they need."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.command import Command
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
+    from argparse import ArgumentParser
 
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+FLAGS = ("priority", "none", "not_assessed")
+
+TAIL_EXIT_CODES = """\
+exit codes:
+  0    --until or --count was met; or, without them, a recording or --timeout came to its end
+  1    a fault that is named
+  2    wrong usage
+  3    the time was over, or the recording at its end, before --until or --count was met
+  4    the same, and the broker was never reached
+  130  interrupted
+
+--until waits for ONE message that has all of KEY=VALUE[,KEY=VALUE...]:
+  unit    a unit's name             kind    as --kind
+  flag    priority, none, not_assessed (of an exam or a view)
+  final   true, false (of an exam)  exam    the first digits of its key
+  state   online, degraded, offline event   exposure, disk_low, expired, ...
+  seq     this number, or a higher one
+
+  mammoedge tail --site st-anna --until flag=priority,final=true --timeout 600 && page-somebody
+"""
 
 
-def _config(parser: ArgumentParser) -> None:
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 10**7:
+        raise argparse.ArgumentTypeError("must be above 0")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _source_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--site", help="the site's name (of a recording: its own)")
+    broker = parser.add_argument_group("the broker")
+    broker.add_argument(
+        "--broker", default="localhost", metavar="HOST[:PORT]", help="(%(default)s; port 8883)"
+    )
+    broker.add_argument("--ca", type=Path, metavar="FILE", help="who may vouch for the broker")
+    broker.add_argument("--certificate", type=Path, metavar="FILE", help="ours, PEM")
+    broker.add_argument("--key", type=Path, metavar="FILE", help="its private key, PEM")
+    broker.add_argument("--username")
+    broker.add_argument("--password-file", type=Path, metavar="FILE")
+    broker.add_argument("--no-tls", action="store_true", help="in clear; port 1883")
+    broker.add_argument(
+        "--session",
+        metavar="NAME",
+        help="a session that outlives this command: what comes meanwhile is heard next time",
+    )
+    broker.add_argument("--group", help="share the messages with others of this group ($share)")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="a recording, no broker")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="write what is heard")
     parser.add_argument(
-        "--config", type=Path, default=Path("site.toml"), help="the site's settings (%(default)s)"
+        "--follow-gaps", action="store_true", help="ask the unit again for what is missing"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+
+
+def _watch_arguments(parser: ArgumentParser) -> None:
+    _source_arguments(parser)
+    parser.add_argument(
+        "--snapshot", action="store_true", help="with --json: only the picture, at the end"
+    )
+    parser.add_argument(
+        "--rows", action="store_true", help="with --json: every kept row in the picture, too"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=_positive,
+        help="stop after this time (without a screen; for ever, --snapshot: 3)",
+    )
+    parser.add_argument(
+        "--speed",
+        type=_positive,
+        help="of --replay on the screen: 1 as it was (%(default)s)",
+        default=1.0,
     )
 
 
-def _export_arguments(parser: ArgumentParser) -> None:
-    _config(parser)
-    parser.add_argument("--format", choices=("csv", "parquet"), default="csv")
+def _tail_arguments(parser: ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = TAIL_EXIT_CODES
+    _source_arguments(parser)
+    parser.add_argument("--unit", action="append", default=[], help="only of it; again for more")
     parser.add_argument(
-        "--table", choices=("exams", "images", "events", "hours", "alarms"), default="exams"
+        "--flag", action="append", default=[], choices=FLAGS, help="only exams and views with it"
     )
-    parser.add_argument("--since", metavar="YYYY-MM-DD", help="first day, UTC (everything kept)")
-    parser.add_argument("--until", metavar="YYYY-MM-DD", help="last day, UTC (today)")
-    parser.add_argument("-o", "--output", type=Path, help="file; csv: standard output without it")
-
-
-def _password_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("name", help="of the person")
     parser.add_argument(
-        "--file", type=Path, default=Path("site.passwords"), help="page.password_file (%(default)s)"
+        "--kind",
+        action="append",
+        default=[],
+        metavar="KIND",
+        help="exam, view, event, drift, status, health, gap_opened, gap_closed, conflict, foreign,"
+        " command, alarm, connected, ...; again for more (all but health and double)",
     )
-    parser.add_argument("--remove", action="store_true", help="take the person out")
+    parser.add_argument("--until", metavar="CONDITION", help="stop when it is met (see below)")
+    parser.add_argument("--count", type=_count, help="stop after so many lines")
+    parser.add_argument("--timeout", type=_positive, metavar="SECONDS", help="stop then")
 
 
-def _report_arguments(parser: ArgumentParser) -> None:
-    _config(parser)
-    parser.add_argument("--month", metavar="YYYY-MM", help="the month, UTC (the last whole one)")
-    parser.add_argument("--language", choices=("en", "de", "es", "fr"), default="en")
-    parser.add_argument("--unit", metavar="SITE/UNIT", help="of that unit alone (all)")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="HTML file to write")
-
-
-# A place for those of others: each becomes `mammoedge site NAME`.
-SUBCOMMANDS: tuple[Command, ...] = (
-    Command(
-        name="export",
-        help="exams, images, events, hours or alarms as CSV or Parquet",
-        add_arguments=_export_arguments,
-        run="runtime.site.export:export_command",
-    ),
-    Command(
-        name="password",
-        help="who may look at the fleet page: sets a person's password, asked twice",
-        add_arguments=_password_arguments,
-        run="runtime.site.page.password_command:password_command",
-    ),
-    Command(
-        name="report",
-        help="a month as one HTML page with charts, of all units or one",
-        add_arguments=_report_arguments,
-        run="runtime.site.report:report_command",
-    ),
+WATCH = Command(
+    name="watch",
+    help="a site on the terminal: units, flags as they come, latency, backlog, gaps",
+    add_arguments=_watch_arguments,
+    run="runtime.site.watch:watch_command",
 )
-
-
-def _site_arguments(parser: ArgumentParser) -> None:
-    _config(parser)
-    parser.add_argument("--log-level", choices=LOG_LEVELS, default="INFO")
-    parser.add_argument("--check", action="store_true", help="settings, database, broker; then end")
-    parser.add_argument("--json", action="store_true", help="with --check: one object per line")
-    inner = parser.add_subparsers(metavar="[SUBCOMMAND]")
-    for command in SUBCOMMANDS:
-        subparser = inner.add_parser(command.name, help=command.help, description=command.help)
-        command.add_arguments(subparser)
-        subparser.set_defaults(site_subcommand=command)
-
-
-def run_site(arguments: Namespace) -> int:
-    """The subcommand that was named, else the service."""
-    named: Command | None = getattr(arguments, "site_subcommand", None)
-    return (named or _SERVICE).call(arguments)
-
-
-_SERVICE = Command(
-    name="site",
-    help="run the service of a site until it is told to stop",
-    add_arguments=_site_arguments,
-    run="runtime.site.service:site_command",
-)
-
-SITE = Command(
-    name="site",
-    help="the service of a site: hears all units, keeps the books, watches, alarms",
-    add_arguments=_site_arguments,
-    run="runtime.site.commands:run_site",
-)
-
-
-def _simulation_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--units", type=int, default=100, help="how many (%(default)s)")
-    parser.add_argument("--exams", type=int, default=20, help="of each unit (%(default)s)")
-    parser.add_argument(
-        "--exams-per-second",
-        type=float,
-        default=0.0,
-        help="of all units together; 0: as fast as it goes",
-    )
-    parser.add_argument("--broker", metavar="HOST:PORT", help="else a Mosquitto of its own")
-    parser.add_argument("--database", help="of the service; else a SQLite file that is removed")
-    parser.add_argument("--services", type=int, default=1, help="share the load (%(default)s)")
-    parser.add_argument("--processes", type=int, help="that play the units (one for 250 units)")
-    parser.add_argument("--json", action="store_true", help="one JSON object at the end")
-
-
-SIMULATE_SITE = Command(
-    name="simulate-site",
-    help="units by the hundred against one site service: flags a second, latency, loss, memory",
-    add_arguments=_simulation_arguments,
-    run="runtime.site.simulation:simulate_command",
+TAIL = Command(
+    name="tail",
+    help="what units say, as lines; waits for conditions",
+    add_arguments=_tail_arguments,
+    run="runtime.site.tail:tail_command",
 )

@@ -9,6 +9,7 @@ from sqlalchemy import insert, select
 
 from runtime.messages import DriftMessage, EventMessage, ExamMessage, JudgedBy, ViewMessage
 from runtime.site.tables import DRIFTS, EVENTS, EXAMS, IMAGES
+from runtime.site.tally import UNIT_STRETCH, WIRE_STRETCH
 from runtime.site.upsert import upsert
 from runtime.timestamps import utc_ms
 
@@ -24,11 +25,6 @@ Row = dict[str, Any]
 
 KEPT = frozenset({"charted_ms"})
 """Columns of somebody else: no message writes them."""
-
-UNIT_STRETCH = "unit"
-"""From durable at the unit to judged."""
-WIRE_STRETCH = "wire"
-"""From judged to here."""
 
 
 def enter_exams(connection: Connection, new: Sequence[NewMessage], tally: Tally) -> None:

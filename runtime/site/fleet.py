@@ -42,7 +42,7 @@ from runtime.site.tables import (
     STREAMS,
     UNITS,
 )
-from runtime.site.tally import ALL_IMAGES, BUCKETS_PER_OCTAVE
+from runtime.site.tally import ALL_IMAGES, BUCKETS_PER_OCTAVE, UNIT_STRETCH, WIRE_STRETCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -216,9 +216,9 @@ class _Facts:
     def latency(self, unit_id: int) -> tuple[Percentiles, ...]:
         """Percentiles of the stretches that have any."""
         return tuple(
-            percentiles(stretch, counts)
-            for (owner, stretch), counts in sorted(self._latencies.items())
-            if owner == unit_id
+            percentiles(stretch, self._latencies[unit_id, stretch])
+            for stretch in (UNIT_STRETCH, WIRE_STRETCH)
+            if (unit_id, stretch) in self._latencies
         )
 
     def gap(self, unit_id: int) -> GapGlance:

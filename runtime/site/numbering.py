@@ -1,9 +1,9 @@
 """Which messages are new: units, their boots, and the numbers that each of their ledgers gave.
 
 A number is known by (unit, ledger, seq). A unit that lost its ledger begins again at 1; which
-ledger a boot writes to is judged here, because the contract does not name it: by a birth whose
-`last_seq` is below what we have, or by a number that we have from an earlier boot with other
-content. All rows of a unit are written under its locked row.
+ledger a boot writes to is what its `status` names (`ledger_id`). Of one that names none it is
+judged here: by a birth whose `last_seq` is below what we have, or by a number that we have from an
+earlier boot with other content. All rows of a unit are written under its locked row.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Boot:
     unit_id: int
     boot_id: str
     ledger: int
+    ledger_id: str | None
     born_ms: int | None
     last_ms: int
 
@@ -95,6 +96,14 @@ class Roll:
         self.units = _locked_units(connection, heard)
         ids = [book.unit_id for book in self.units.values()]
         self._streams = streams_of(connection, ids)
+        self._ledgers = {
+            (unit_id, ledger_id): ledger
+            for unit_id, ledger_id, ledger in connection.execute(
+                select(BOOTS.c.unit_id, BOOTS.c.ledger_id, BOOTS.c.ledger)
+                .where(BOOTS.c.unit_id.in_(ids), BOOTS.c.ledger_id.is_not(None))
+                .distinct()
+            )
+        }
         boot_ids = {arrival.message.boot_id for arrival in arrivals}
         self._boots = {
             (row["unit_id"], row["boot_id"]): Boot(**row)
@@ -133,11 +142,30 @@ class Roll:
             unit_id=unit.unit_id,
             boot_id=boot_id,
             ledger=ledger,
+            ledger_id=None,
             born_ms=None,
             last_ms=arrival.received_ms,
         )
         self._boots[unit.unit_id, boot_id] = boot
         return boot
+
+    def ledger_named(self, boot: Boot, ledger_id: str | None) -> None:
+        """A birth names the ledger that its numbers count in: one that we know, or a new one."""
+        if ledger_id is None or boot.ledger_id == ledger_id:
+            return
+        others = {
+            number
+            for (unit_id, named), number in self._ledgers.items()
+            if unit_id == boot.unit_id and named != ledger_id
+        }
+        known = self._ledgers.get((boot.unit_id, ledger_id))
+        if known is not None:
+            boot.ledger = known
+        elif boot.ledger in others:
+            used = {stream.ledger for stream in self._streams_of(boot.unit_id)}
+            boot.ledger = 1 + max(used | others)
+        boot.ledger_id = ledger_id
+        self._ledgers[boot.unit_id, ledger_id] = boot.ledger
 
     def claimed(self, boot: Boot, last_seq: int) -> None:
         """The unit says which number it gave last."""
@@ -225,7 +253,8 @@ class Roll:
 
     def _is_new_ledger(self, boot: Boot, standing_boot_no: int, message: NumberedMessage) -> bool:
         """Whether a younger boot gave a number anew that an older one had given."""
-        return boot.boot_no > standing_boot_no and not _is_expired(message)
+        unnamed = boot.ledger_id is None
+        return unnamed and boot.boot_no > standing_boot_no and not _is_expired(message)
 
     def _plausible(self, boot: Boot, seq: int) -> bool:
         stream = self._streams.get((boot.unit_id, boot.ledger))
@@ -256,6 +285,7 @@ class Roll:
             {
                 "b_boot_no": boot.boot_no,
                 "ledger": boot.ledger,
+                "ledger_id": boot.ledger_id,
                 "born_ms": boot.born_ms,
                 "last_ms": boot.last_ms,
             }

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from runtime.messages import HealthMessage, Message, NumberedMessage, StatusMessage
 from runtime.site.alarm_message import AlarmMessage
 from runtime.site.change import Change, ChangeKind
-from runtime.site.unit_picture import PictureLimits, UnitPicture
+from runtime.site.limits import PictureLimits
+from runtime.site.unit_picture import UnitPicture
 from runtime.site.wire import (
     Cleared,
     CommandHeard,

@@ -25,6 +25,7 @@ class Ask:
 class _Case:
     """What is missing of one unit, and what was done about it."""
 
+    generation: int
     from_seq: int
     since_ms: int
     attempts: int = 0
@@ -50,8 +51,9 @@ class ReplayDesk:
         self._tail_patience_ms = tail_patience_ms
         self._pause_ms = pause_ms
         self._attempts = attempts
-        self._cases: dict[tuple[str, int], _Case] = {}
-        self._given_up: dict[tuple[str, int], int] = {}
+        # By unit: a unit whose ledgers change and change again must not fill the memory.
+        self._cases: dict[str, _Case] = {}
+        self._given_up: dict[str, tuple[int, int]] = {}
 
     def due(self, picture: Picture, now_ms: int) -> tuple[Ask, ...]:
         """What to ask for now. Tell `asked` of each that was really sent."""
@@ -62,36 +64,37 @@ class ReplayDesk:
 
     def asked(self, ask: Ask, generation: int, now_ms: int) -> None:
         """The request is on its way."""
-        case = self._cases.get((ask.unit, generation))
-        if case is not None:
+        case = self._cases.get(ask.unit)
+        if case is not None and case.generation == generation:
             case.attempts += 1
             case.asked_ms = now_ms
 
     def given_up(self, unit: UnitPicture) -> int:
         """Missing numbers up to here are not asked for any more; 0 if there are none."""
-        return self._given_up.get((unit.unit, unit.generation), 0)
+        generation, up_to = self._given_up.get(unit.unit, (0, 0))
+        return up_to if generation == unit.generation else 0
 
     def _of(self, unit: UnitPicture, now_ms: int) -> Ask | None:
-        key = (unit.unit, unit.generation)
+        name, generation = unit.unit, unit.generation
         missing = self._missing(unit)
         if missing is None:
-            self._cases.pop(key, None)
+            self._cases.pop(name, None)
             return None
         from_seq, up_to, patience_ms = missing
-        case = self._cases.get(key)
-        if case is None or case.from_seq != from_seq:
-            self._cases[key] = _Case(from_seq=from_seq, since_ms=now_ms)
+        case = self._cases.get(name)
+        if case is None or (case.generation, case.from_seq) != (generation, from_seq):
+            self._cases[name] = _Case(generation=generation, from_seq=from_seq, since_ms=now_ms)
             return None
         if case.attempts >= self._attempts and now_ms - case.asked_ms >= self._pause_ms:
-            self._given_up[key] = up_to
-            del self._cases[key]
+            self._given_up[name] = (generation, up_to)
+            del self._cases[name]
             return None
         pause_ms = self._pause_ms * 2 ** max(0, case.attempts - 1) if case.attempts else 0
         waited = now_ms - case.since_ms >= patience_ms and now_ms - case.asked_ms >= pause_ms
         answers = unit.state in (UnitState.ONLINE, UnitState.DEGRADED)
         if case.attempts >= self._attempts or not waited or not answers:
             return None
-        return Ask(unit=unit.unit, from_seq=from_seq, up_to=up_to)
+        return Ask(unit=name, from_seq=from_seq, up_to=up_to)
 
     def _missing(self, unit: UnitPicture) -> tuple[int, int, int] | None:
         """(from, up to, patience) of the lowest missing numbers; None if nothing is."""

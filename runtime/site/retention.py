@@ -8,6 +8,7 @@ from sqlalchemy import and_, bindparam, delete, select
 
 from runtime.site.tables import (
     ALARMS,
+    BOOTS,
     DRIFTS,
     EVENTS,
     EXAMS,
@@ -39,6 +40,7 @@ AGES: tuple[tuple[Table, Column[int]], ...] = (
     (NUMBERS, NUMBERS.c.received_ms),
     (ALARMS, ALARMS.c.closed_ms),
     (SERVICES, SERVICES.c.seen_ms),
+    (BOOTS, BOOTS.c.last_ms),
 )
 
 

@@ -21,13 +21,13 @@ from runtime.site.finding import WatchLimits
 from runtime.site.fleet import Fleet
 from runtime.site.herald import Herald
 from runtime.site.listener import Listener
+from runtime.site.lookout import Lookout, WatchRules
 from runtime.site.metrics_server import MetricsServer
 from runtime.site.replays import ReplayRules
 from runtime.site.service_state import ServiceState, StateBoard
 from runtime.site.settings import SiteSettings, load_site_settings
 from runtime.site.store import Store, StoreError, StoreFault, database_url
 from runtime.site.subscriber import Subscriber, SubscriberSettings
-from runtime.site.watch import Watch, WatchRules
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -180,7 +180,7 @@ class SiteService:
             errands=errands,
             monotonic=time.monotonic,
         )
-        watch = Watch(
+        watch = Lookout(
             rules=self._watch_rules(),
             store=self._store,
             fleet=self._fleet,

@@ -78,6 +78,8 @@ BOOTS = Table(
     Column("boot_id", String(128), nullable=False),
     # Which ledger its numbers belong to: 0, and one more each time that a unit begins a new one.
     Column("ledger", Integer, nullable=False),
+    # As the unit names it, where it does.
+    Column("ledger_id", String(128)),
     Column("born_ms", BigInteger),
     Column("last_ms", BigInteger, nullable=False),
     UniqueConstraint("unit_id", "boot_id"),

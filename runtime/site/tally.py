@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 BUCKETS_PER_OCTAVE = 8
 """Latencies are kept to within 9 %."""
+UNIT_STRETCH = "unit"
+"""From durable at the unit to judged."""
+WIRE_STRETCH = "wire"
+"""From judged to here."""
 ALL_IMAGES = ""
 """In place of a reason: every image."""
 FLAG_COLUMNS = tuple(flag.value for flag in Flag)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
-from hashlib import blake2b
 from statistics import quantiles
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from runtime.messages import (
     DriftMessage,
@@ -14,68 +12,35 @@ from runtime.messages import (
     EventMessage,
     ExamMessage,
     HealthMessage,
-    Kind,
     NumberedMessage,
     StatusMessage,
     UnitState,
     ViewMessage,
 )
 from runtime.site.change import Change, ChangeKind
+from runtime.site.generation import Generation
+from runtime.site.row import row_of
+from runtime.site.row_memory import RowMemory
 from runtime.site.seq_book import Seen, SeqBook
+from runtime.site.unit_lives import Speaker, UnitLives, Word
 from runtime.site.wire import Foreign, ForeignReason
 from runtime.timestamps import utc_ms, utc_text
-from runtime.topics import Topics
 
 if TYPE_CHECKING:
+    from runtime.site.limits import PictureLimits
+    from runtime.site.row import Row
     from runtime.site.seq_book import Span
 
 MILLISECONDS_KEPT = 200
 SKEWS_KEPT = 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class PictureLimits:
-    """How much a picture remembers; what is older goes, and is counted where it matters.
-
-    `rows`: whole messages kept by number (0: none, for a service with a database of its own).
-    `digests`: rows by whose hash a conflict is told from a double, 8 bytes each.
-    """
-
-    units: int = 2000
-    rows: int = 2000
-    digests: int = 5000
-    exams: int = 500
-    views: int = 2000
-    events: int = 200
-    drifts: int = 31
-    spans: int = 256
-    boots: int = 16
-    longest_jump: int = 1_000_000
-    highest_start: int = 10**9
-
-
-class Row(NamedTuple):
-    """A row as the unit's outbox has it."""
-
-    seq: int
-    kind: Kind
-    topic: str
-    payload: bytes
-
-
-KIND_OF: dict[type[NumberedMessage], Kind] = {
-    ExamMessage: Kind.EXAM,
-    ViewMessage: Kind.VIEW,
-    EventMessage: Kind.EVENT,
-    DriftMessage: Kind.DRIFT,
-}
+LEDGERS_KEPT = 4
 
 
 class UnitPicture:
     """One unit as the wire shows it.
 
-    `generation` counts the unit's ledgers as far as one can tell: it grows when a new start of the
-    unit counts from further back. Numbers are unique within one generation only.
+    `generation` counts the unit's ledgers as far as one can tell: by their `ledger_id`, and by a
+    live word of the unit that counts from further back than was heard.
     """
 
     def __init__(self, *, site: str, unit: str, at_ms: int, limits: PictureLimits) -> None:
@@ -87,26 +52,18 @@ class UnitPicture:
         self.status: StatusMessage | None = None
         self.status_retained = False
         self.health: HealthMessage | None = None
-        self.boots: OrderedDict[str, int] = OrderedDict()
-        """Its starts, the current one last, and the newest `at` of each, ms."""
-        self.generation = 1
-        self.book = _new_book(limits)
-        self.exams: OrderedDict[str, ExamMessage] = OrderedDict()
-        self.views: OrderedDict[tuple[str, str], ViewMessage] = OrderedDict()
-        self.events: deque[EventMessage] = deque(maxlen=limits.events)
-        self.drifts: OrderedDict[tuple[str, str, str], DriftMessage] = OrderedDict()
-        self.kept: OrderedDict[int, NumberedMessage] = OrderedDict()
+        self._memory = RowMemory(limits)
         self.counts = dict.fromkeys(
             ("rows", "replayed", "doubles", "conflicts", "stale", "forgotten", "foreign",
              "commands", "seq_restarts", "two_units"), 0
         )  # fmt: skip
         self._limits = limits
-        self._digests: OrderedDict[int, bytes] = OrderedDict()
         self._latencies_ms: deque[float] = deque(maxlen=MILLISECONDS_KEPT)
         self._skews_ms: deque[float] = deque(maxlen=SKEWS_KEPT)
-        self._former_boots: frozenset[str] = frozenset()
-        self._former_exams: set[str] = set()
-        self._restarted_at = 0
+        self._lives = UnitLives(limits.boots)
+        self._generations = 0
+        self._ledgers: OrderedDict[str, Generation] = OrderedDict()
+        self._now = self._new_generation(None)
 
     # --- what is known ------------------------------------------------------------------------
 
@@ -118,7 +75,22 @@ class UnitPicture:
     @property
     def boot_id(self) -> str | None:
         """Which start of the unit speaks now."""
-        return next(reversed(self.boots), None)
+        return self._lives.current
+
+    @property
+    def generation(self) -> int:
+        """Which of the unit's ledgers speaks now; the first is 1."""
+        return self._now.number
+
+    @property
+    def book(self) -> SeqBook:
+        """The numbers of that ledger."""
+        return self._now.book
+
+    @property
+    def kept(self) -> OrderedDict[int, NumberedMessage]:
+        """Rows of that ledger, by number."""
+        return self._now.kept
 
     @property
     def waiting(self) -> int | None:
@@ -143,16 +115,33 @@ class UnitPicture:
         return {"p50": round(cuts[9], 1), "p95": round(cuts[18], 1), "count": len(values)}
 
     @property
+    def exams(self) -> OrderedDict[str, ExamMessage]:
+        """The highest revision of each remembered exam, by key."""
+        return self._memory.exams
+
+    @property
+    def views(self) -> OrderedDict[tuple[str, str], ViewMessage]:
+        """The newest outcome of each remembered image, by the exam's key and its own."""
+        return self._memory.views
+
+    @property
+    def events(self) -> deque[EventMessage]:
+        """What happened, as it came."""
+        return self._memory.events
+
+    @property
+    def drifts(self) -> OrderedDict[tuple[str, str, str], DriftMessage]:
+        """By day, model's name and version."""
+        return self._memory.drifts
+
+    @property
     def flags(self) -> dict[str, int]:
         """How many of the remembered exams have which flag."""
-        counted: dict[str, int] = {}
-        for exam in self.exams.values():
-            counted[exam.flag.value] = counted.get(exam.flag.value, 0) + 1
-        return counted
+        return self._memory.flags
 
     def rows(self) -> list[Row]:
         """The kept rows in the order of their numbers, as the unit's outbox has them."""
-        return [self._row(self.kept[seq]) for seq in sorted(self.kept)]
+        return [row_of(self.kept[seq]) for seq in sorted(self.kept)]
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the rows, for machines."""
@@ -163,6 +152,7 @@ class UnitPicture:
             "reasons": list(self.status.reasons) if self.status else [],
             "boot_id": self.boot_id,
             "generation": self.generation,
+            "ledger_id": self._now.ledger_id,
             "first_heard": utc_text(self.first_heard_ms),
             "last_heard": utc_text(self.last_heard_ms) if self.last_heard_ms else None,
             "seq": {
@@ -194,12 +184,21 @@ class UnitPicture:
         """Birth, change of state, clean stop, the will; or the figures of a moment."""
         if not self.book.plausible(said.last_seq):
             return [self.implausible(at_ms)]
-        changes = self._boot(said, retained=retained, at_ms=at_ms)
-        if changes is None:
+        word = Word(
+            boot_id=said.boot_id,
+            at_ms=utc_ms(said.at),
+            ledger_id=self._ledger_of(said),
+            offline=isinstance(said, StatusMessage) and said.state is UnitState.OFFLINE,
+            retained=retained,
+        )
+        speaker = self._lives.speaker(word)
+        if speaker is Speaker.STRAGGLER:
             self.counts["stale"] += 1
             return []
-        self._heard(retained=retained, at_ms=at_ms)
-        if not _is_offline(said):
+        changes = self._who_speaks(word, speaker, said.last_seq, at_ms)
+        if not word.offline:
+            # `offline` may be the broker's word, not the unit's: the will.
+            self._heard(retained=retained, at_ms=at_ms)
             self._last_word(said, retained=retained, at_ms=at_ms)
         kind = ChangeKind.HEALTH
         if isinstance(said, StatusMessage):
@@ -212,22 +211,19 @@ class UnitPicture:
         self, said: NumberedMessage, payload: bytes, *, retained: bool, at_ms: int
     ) -> list[Change]:
         """A numbered message; `payload` as it came."""
-        if said.boot_id in self._former_boots and said.seq > self._restarted_at:
+        if self._is_of_another_ledger(said):
             self.counts["stale"] += 1
             return [self._change(ChangeKind.STALE, at_ms, message=said)]
         gaps, seen = self.book.gaps(), self.book.enter(said.seq, live=not retained)
         if seen is Seen.IMPLAUSIBLE:
             return [self.implausible(at_ms)]
         self._heard(retained=retained, at_ms=at_ms)
-        digest = blake2b(payload, digest_size=8).digest()
         if seen is Seen.FORGOTTEN:
             self.counts["forgotten"] += 1
             return [self._change(ChangeKind.FORGOTTEN, at_ms, message=said)]
         if seen is Seen.AGAIN:
-            return [self._again(said, digest, retained=retained, at_ms=at_ms)]
-        self._digests[said.seq] = digest
-        while len(self._digests) > self._limits.digests:
-            self._digests.popitem(last=False)
+            return [self._again(said, payload, retained=retained, at_ms=at_ms)]
+        self._now.keep(said, payload)
         return self._new_row(
             said, gaps, replayed=seen is Seen.FILLED, retained=retained, at_ms=at_ms
         )
@@ -254,11 +250,13 @@ class UnitPicture:
         if not retained:
             self.last_heard_ms = max(self.last_heard_ms or at_ms, at_ms)
 
-    def _again(self, said: NumberedMessage, digest: bytes, *, retained: bool, at_ms: int) -> Change:
-        known = self._digests.get(said.seq, digest)
+    def _again(
+        self, said: NumberedMessage, payload: bytes, *, retained: bool, at_ms: int
+    ) -> Change:
         before = self.kept.get(said.seq)
         # A row that expired is said as `expired` under its own number, each time with a new time.
-        if known == digest or _is_expired(said) or (before and _is_expired(before)):
+        expired = _is_expired(said) or (before is not None and _is_expired(before))
+        if expired or not self._now.contradicts(said, payload):
             # What the broker had retained is said again at each subscription: no double delivery.
             self.counts["doubles"] += not retained
             return self._change(ChangeKind.DOUBLE, at_ms, message=said)
@@ -281,7 +279,7 @@ class UnitPicture:
         elif not retained:
             latency_ms = float(at_ms - utc_ms(said.at))
             self._latencies_ms.append(latency_ms)
-        self._keep(said)
+        self._memory.keep(said)
         changes = [
             self._change(
                 ChangeKind.ROW, at_ms, message=said, replayed=replayed, latency_ms=latency_ms
@@ -300,47 +298,6 @@ class UnitPicture:
         ends = tuple(sorted((span.first, span.last) for span in spans))
         return self._change(kind, at_ms, spans=ends)
 
-    def _keep(self, said: NumberedMessage) -> None:
-        limits = self._limits
-        if limits.rows:
-            self.kept[said.seq] = said
-            while len(self.kept) > limits.rows:
-                self.kept.popitem(last=False)
-        if isinstance(said, ExamMessage):
-            known = self.exams.get(said.exam_key)
-            former = said.exam_key in self._former_exams
-            if known is None or former or said.revision >= known.revision:
-                self._former_exams.discard(said.exam_key)
-                self._put(self.exams, said.exam_key, said, limits.exams)
-        elif isinstance(said, ViewMessage):
-            key = (said.exam_key, said.image_key)
-            known_view = self.views.get(key)
-            if known_view is None or said.seq > known_view.seq:
-                self._put(self.views, key, said, limits.views)
-        elif isinstance(said, DriftMessage):
-            self._put(
-                self.drifts, (said.day, said.model.name, said.model.version), said, limits.drifts
-            )
-        elif isinstance(said, EventMessage):
-            self.events.append(said)
-
-    @staticmethod
-    def _put(where: OrderedDict[Any, Any], key: object, value: object, limit: int) -> None:
-        where[key] = value
-        where.move_to_end(key)
-        while len(where) > limit:
-            where.popitem(last=False)
-
-    def _row(self, message: NumberedMessage) -> Row:
-        topics = Topics(site=self.site, unit=self.unit)
-        kind = KIND_OF[type(message)]
-        topic = topics.event if kind is Kind.EVENT else topics.drift
-        if isinstance(message, ExamMessage):
-            topic = topics.exam(message.exam_key)
-        elif isinstance(message, ViewMessage):
-            topic = topics.view(message.exam_key, message.view)
-        return Row(message.seq, kind, topic, message.encode())
-
     def _last_word(
         self, said: StatusMessage | HealthMessage, *, retained: bool, at_ms: int
     ) -> None:
@@ -353,61 +310,76 @@ class UnitPicture:
                 # Heard live, so everything after it is said to us.
                 self.book.claim(said.last_seq + 1)
 
-    def _boot(
-        self, said: StatusMessage | HealthMessage, *, retained: bool, at_ms: int
-    ) -> list[Change] | None:
-        """Which start of the unit speaks; None if it is a straggler, to be passed over."""
-        boots, boot, said_ms = self.boots, said.boot_id, utc_ms(said.at)
-        current, newest_ms = self.boot_id, boots.get(boot)
-        fresh = not retained and (newest_ms is None or said_ms > newest_ms)
-        if newest_ms is not None and boot != current and (_is_offline(said) or not fresh):
-            # A will may come late, a message twice, and a broker that was killed may have kept an
-            # old status.
-            return None
-        if newest_ms is None and current and retained and said_ms < boots[current]:
-            return None  # older than what we know: the broker's memory was put back
+    def _ledger_of(self, said: StatusMessage | HealthMessage) -> str | None:
+        own = said.ledger_id if isinstance(said, StatusMessage) else None
+        return own or self._lives.ledger_of(said.boot_id)
+
+    def _is_of_another_ledger(self, said: NumberedMessage) -> bool:
+        own, its = self._now.ledger_id, self._lives.ledger_of(said.boot_id)
+        return self._now.is_of_before(said) or (None not in (own, its) and own != its)
+
+    def _who_speaks(self, word: Word, speaker: Speaker, last_seq: int, at_ms: int) -> list[Change]:
+        """Which start of the unit, with which of its ledgers."""
         changes = []
-        if newest_ms is not None and boot != current:
-            # A start that speaks anew after another one runs beside it.
+        if speaker is Speaker.BESIDE:
             self.counts["two_units"] += 1
-            changes.append(self._change(ChangeKind.TWO_UNITS, at_ms, detail=f"boot_id {boot}"))
-        first_word = newest_ms is None and current is not None
-        if (fresh or first_word) and not _is_offline(said) and said.last_seq < self.book.highest:
-            # A unit counts before it speaks, and what it says stays in order on its way.
-            changes.append(self._restart(boot, said.last_seq, at_ms))
-        boots[boot] = max(said_ms, newest_ms or said_ms)
-        boots.move_to_end(boot)
-        while len(boots) > self._limits.boots:
-            boots.popitem(last=False)
+            detail = f"boot_id {word.boot_id}"
+            changes.append(self._change(ChangeKind.TWO_UNITS, at_ms, detail=detail))
+        follows = speaker is Speaker.NEXT and self._lives.current is not None
+        # A unit counts before it speaks, and what it says stays in order on its way.
+        back = (follows or self._lives.is_fresh(word)) and last_seq < self.book.highest
+        known = self._now.ledger_id
+        other = word.ledger_id is not None and known is not None and word.ledger_id != known
+        if other or (back and not word.offline):
+            changes.append(self._turn_to(word, last_seq, at_ms, anew=back and not other))
+        elif word.ledger_id is not None and known is None:
+            self._name_ledger(word.ledger_id)
+        self._lives.heard(word)
         return changes
 
-    def _restart(self, boot: str, last_seq: int, at_ms: int) -> Change:
+    def _turn_to(self, word: Word, last_seq: int, at_ms: int, *, anew: bool) -> Change:
+        """Another ledger: one that was heard before, or (`anew`, or unknown) a new one."""
         detail = f"after {self.book.highest} the unit counts on from {last_seq}"
+        former = self._lives.boots - {word.boot_id}
         self.counts["seq_restarts"] += 1
-        self.generation += 1
-        self._former_boots = frozenset(self.boots) - {boot}
-        # The new ledger may count an exam's revisions from 1 again.
-        self._former_exams = set(self.exams)
-        self._restarted_at = last_seq
-        self.book = _new_book(self._limits)
-        self.book.claim(last_seq + 1)
-        self._digests.clear()
-        self.kept.clear()
+        self._memory.ledger_changed()
+        before = self._ledgers.get(word.ledger_id or "")
+        if before is not None and not anew:
+            self._now = before
+            self._ledgers.move_to_end(word.ledger_id or "")
+        else:
+            self._now = self._new_generation(word.ledger_id)
+            self._now.begins_after, self._now.former_boots = last_seq, former
+            # Of a ledger that says its name nothing was heard yet, however far it has counted.
+            self.book.claim(last_seq + 1 if anew else 1)
         return self._change(ChangeKind.SEQ_RESTARTED, at_ms, detail=detail)
 
+    def _new_generation(self, ledger_id: str | None) -> Generation:
+        limits = self._limits
+        self._generations += 1
+        self._now = Generation(
+            number=self._generations,
+            book=SeqBook(
+                spans=limits.spans,
+                longest_jump=limits.longest_jump,
+                highest_start=limits.highest_start,
+            ),
+            most_rows=limits.rows,
+            most_digests=limits.digests,
+        )
+        if ledger_id is not None:
+            self._name_ledger(ledger_id)
+        return self._now
 
-def _new_book(limits: PictureLimits) -> SeqBook:
-    return SeqBook(
-        spans=limits.spans, longest_jump=limits.longest_jump, highest_start=limits.highest_start
-    )
+    def _name_ledger(self, ledger_id: str) -> None:
+        self._now.ledger_id = ledger_id
+        self._ledgers[ledger_id] = self._now
+        while len(self._ledgers) > LEDGERS_KEPT:
+            self._ledgers.popitem(last=False)
 
 
 def _missing(gaps: tuple[Span, ...]) -> int:
     return sum(gap.count for gap in gaps)
-
-
-def _is_offline(said: StatusMessage | HealthMessage) -> bool:
-    return isinstance(said, StatusMessage) and said.state is UnitState.OFFLINE
 
 
 def _is_expired(message: NumberedMessage) -> bool:

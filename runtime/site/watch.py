@@ -1,217 +1,126 @@
-"""The watch: looks at the books every few seconds, judges, asks for replay, keeps the alarms.
-
-Of several services on one database one holds the watch (a lease); the others take it over when it
-goes. One thread.
-"""
+"""`mammoedge watch`: a site on the terminal; as JSON, or as lines where there is no terminal."""
 
 from __future__ import annotations
 
 import json
-import logging
-from dataclasses import dataclass
+import sys
+import time
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, select, update
-
-from runtime.site.alarm_desk import reconcile
-from runtime.site.chart_state import Measure
-from runtime.site.charting import chart_exams
-from runtime.site.control_chart import ChartRules, ControlChart
-from runtime.site.drift_watch import newest_verdicts
-from runtime.site.finding import WatchLimits, findings
-from runtime.site.replays import ReplayRules, rebirths_due, replays_due
-from runtime.site.retention import forget_before
-from runtime.site.site_clock import DAY_MS, HOUR_MS
-from runtime.site.store import StoreError
-from runtime.site.tables import FOREIGN, LEASES, NOTES, SERVICES
-from runtime.site.upsert import upsert
+from runtime.site.lines import line_of
+from runtime.site.opening import UsageError, listening
+from runtime.site.recording import RecordingError
+from runtime.site.selection import Selection
+from runtime.site.stop_signals import StopSignals
+from runtime.site.tail import EXIT_DONE, EXIT_FAULT, EXIT_NOT_REACHED, EXIT_USAGE
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Mapping
-    from queue import SimpleQueue
+    from argparse import Namespace
+    from collections.abc import Callable
 
-    from sqlalchemy import Connection
+    from runtime.site.change import Change
+    from runtime.site.listening import Listening
+    from runtime.site.picture import Picture
 
-    from runtime.site.drift_verdict import DriftVerdict
-    from runtime.site.fleet import Fleet
-    from runtime.site.service_state import StateBoard
-    from runtime.site.store import Store
-    from runtime.site.subscriber import Subscriber
-
-LOG = logging.getLogger(__name__)
-
-LEASE = "watch"
-LEASE_MS = 30_000
-DRIFT_EVERY_MS = 60_000
-RETENTION_EVERY_MS = 10 * 60_000
-CHARTS_AT_ONE_LOOK = 10
-FOREIGN_NOTE = "foreign_an_hour_ago"
+SNAPSHOT_S = 3.0
+TURN_S = 0.2
 
 
-@dataclass(frozen=True, kw_only=True)
-class WatchRules:
-    """What the settings say about it."""
-
-    site: str
-    service: str
-    look_every_s: float
-    limits: WatchLimits
-    replays: ReplayRules
-    keep_days: int
-    expected: Mapping[tuple[str, str, str], float]
-    """Priority rate by (model, version, operating point)."""
-
-
-class Watch:
-    """The loop. `told`: called after each look, so that alarms go out."""
-
-    def __init__(
-        self,
-        *,
-        rules: WatchRules,
-        store: Store,
-        fleet: Fleet,
-        board: StateBoard,
-        errands: SimpleQueue[Callable[[Subscriber], None]],
-        clock_ms: Callable[[], int],
-        told: Callable[[], None],
-    ) -> None:
-        self._rules = rules
-        self._store = store
-        self._fleet = fleet
-        self._board = board
-        self._errands = errands
-        self._clock_ms = clock_ms
-        self._told = told
-        self._charts = {
-            Measure.PRIORITY: ControlChart(ChartRules()),
-            Measure.NOT_ASSESSED: ControlChart(ChartRules(watch_fall=False)),
-        }
-        self._drifts_ms = 0
-        self._drifts: dict[int, tuple[DriftVerdict, int]] = {}
-        self._retention_ms = 0
-
-    def run(self, stop: threading.Event) -> None:
-        """Until told to stop. The listener tells of a database that fails; this waits for it."""
-        problem = ""
-        while not stop.wait(self._rules.look_every_s):
-            try:
-                self.look()
-            except StoreError as error:
-                if str(error) != problem:
-                    LOG.warning("the watch could not look: %s", error)
-                problem = str(error)
-            else:
-                problem = ""
-        self._let_go()
-
-    def look(self) -> None:
-        """One round: heartbeat, charts, replays, findings, alarms, retention."""
-        now_ms = self._clock_ms()
-        with self._store.writing() as connection:
-            self._beat(connection, now_ms)
-            mine = self._hold_lease(connection, now_ms)
-        self._board.say(watching=mine)
-        if mine:
-            self._chart(now_ms)
-            self._judge(now_ms)
-            self._keep_house(now_ms)
-        self._told()
-
-    def _beat(self, connection: Connection, now_ms: int) -> None:
-        state = self._board.now()
-        row = {
-            "service": state.service,
-            "started_ms": state.started_ms,
-            "seen_ms": now_ms,
-            "said": json.dumps(self._board.as_dict()),
-        }
-        beat = upsert(connection, SERVICES, replace=("started_ms", "seen_ms", "said"))
-        connection.execute(beat, [row])
-
-    def _hold_lease(self, connection: Connection, now_ms: int) -> bool:
-        me = self._rules.service
-        row = {"name": LEASE, "holder": me, "until_ms": 0}
-        connection.execute(upsert(connection, LEASES), [row])
-        taken = connection.execute(
-            update(LEASES)
-            .where(LEASES.c.name == LEASE, (LEASES.c.holder == me) | (LEASES.c.until_ms < now_ms))
-            .values(holder=me, until_ms=now_ms + LEASE_MS)
-        )
-        return taken.rowcount == 1
-
-    def _let_go(self) -> None:
-        try:
-            with self._store.writing() as connection:
-                connection.execute(delete(LEASES).where(LEASES.c.holder == self._rules.service))
-                connection.execute(
-                    delete(SERVICES).where(SERVICES.c.service == self._rules.service)
-                )
-        except StoreError as error:
-            LOG.warning("the watch could not be handed over: %s", error)
-
-    def _chart(self, now_ms: int) -> None:
-        """Short transactions: the listener must not wait for a backlog of exams."""
-        for _ in range(CHARTS_AT_ONE_LOOK):
-            if not chart_exams(self._store, self._charts, self._rules.expected, now_ms=now_ms):
-                return
-
-    def _judge(self, now_ms: int) -> None:
-        rules = self._rules
-        glance = self._fleet.glance(now_ms)
-        if now_ms - self._drifts_ms >= DRIFT_EVERY_MS:
-            self._drifts_ms = now_ms
-            with self._store.reading() as connection:
-                self._drifts = newest_verdicts(connection, now_ms=now_ms)
-        with self._store.writing() as connection:
-            found = findings(
-                glance,
-                limits=rules.limits,
-                drifts=self._drifts,
-                expected=rules.expected,
-                foreign_last_hour=self._foreign_last_hour(connection, now_ms),
-            )
-            opened, closed = reconcile(connection, rules.site, found, now_ms=now_ms)
-            replays = replays_due(connection, rules.site, rules.replays, now_ms)
-            rebirths = rebirths_due(connection, rules.site, now_ms)
-        if opened or closed:
-            LOG.info("alarms: opened=%d closed=%d open=%d", opened, closed, len(found))
-        for wanted in replays:
-            LOG.info("asks for replay: unit=%s from_seq=%d", wanted.unit, wanted.from_seq)
-            self._errands.put(_replay(wanted.unit, wanted.from_seq))
-        for unborn in rebirths:
-            self._errands.put(_rebirth(unborn.unit))
-
-    @staticmethod
-    def _foreign_last_hour(connection: Connection, now_ms: int) -> int:
-        """Foreign messages since the count was last put down, at most an hour ago."""
-        total = int(connection.scalar(select(func.sum(FOREIGN.c.messages))) or 0)
-        note = connection.scalar(select(NOTES.c.value).where(NOTES.c.name == FOREIGN_NOTE))
-        before, at_ms = map(int, note.split()) if note else (0, 0)
-        if now_ms - at_ms >= HOUR_MS:
-            row = {"name": FOREIGN_NOTE, "value": f"{total if note else 0} {now_ms}"}
-            connection.execute(upsert(connection, NOTES, replace=("value",)), [row])
-        return max(0, total - before)
-
-    def _keep_house(self, now_ms: int) -> None:
-        if now_ms - self._retention_ms < RETENTION_EVERY_MS:
-            return
-        self._retention_ms = now_ms
-        forgotten = forget_before(self._store, now_ms - self._rules.keep_days * DAY_MS)
-        if forgotten:
-            LOG.info("retention: rows=%d", forgotten)
+def watch_command(arguments: Namespace) -> int:
+    """The screen; or JSON lines and the picture at the end. 4: the broker was never reached."""
+    if (arguments.snapshot or arguments.rows) and not arguments.json:
+        print("mammoedge: --snapshot and --rows go with --json", file=sys.stderr)
+        return EXIT_USAGE
+    missing = None if arguments.json else why_no_screen()
+    if missing is not None:
+        print(f"mammoedge: {missing}: lines instead of the screen", file=sys.stderr)
+    on_screen = missing is None and not arguments.json
+    try:
+        with listening(arguments, speed=arguments.speed if on_screen else 0.0) as opened:
+            if on_screen:
+                return _screen(opened)
+            return _stream(opened, arguments)
+    except UsageError as error:
+        print(f"mammoedge: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except (RecordingError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            raise  # the command line's own business
+        print(f"mammoedge: {error}", file=sys.stderr)
+        return EXIT_FAULT
 
 
-def _replay(unit: str, from_seq: int) -> Callable[[Subscriber], None]:
-    def ask(subscriber: Subscriber) -> None:
-        subscriber.ask_replay(unit, from_seq)
+def why_no_screen() -> str | None:
+    """Why there can be no screen here; None if there can."""
+    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+        return "this is no terminal (--json for machines)"
+    if find_spec("textual") is None:
+        return "Textual is not installed (pip install 'mammoedge[watch]')"
+    return None
 
-    return ask
+
+def _screen(opened: Listening) -> int:
+    from runtime.site.screen import SiteScreen
+
+    return int(SiteScreen(opened).run() or 0)
 
 
-def _rebirth(unit: str) -> Callable[[Subscriber], None]:
-    def ask(subscriber: Subscriber) -> None:
-        subscriber.ask_rebirth(unit)
+def _stream(opened: Listening, arguments: Namespace) -> int:
+    seconds = arguments.seconds
+    if seconds is None and arguments.snapshot and arguments.replay is None:
+        seconds = SNAPSHOT_S
+    with StopSignals() as stopped:
+        reached = _hear(opened, _writer(arguments), seconds, stopped)
+    if arguments.json:
+        picture = picture_json(opened.picture, rows=arguments.rows)
+        print(json.dumps({"picture": picture}), flush=True)
+    if not reached:
+        reason = opened.picture.link.reason if opened.picture.link else "no answer"
+        print(f"mammoedge: the broker was never reached: {reason}", file=sys.stderr)
+        return EXIT_NOT_REACHED
+    return EXIT_DONE
 
-    return ask
+
+def _writer(arguments: Namespace) -> Callable[[Change], None]:
+    everything = Selection()
+
+    def write(change: Change) -> None:
+        if arguments.json:
+            if not arguments.snapshot:
+                print(json.dumps(change.as_json()), flush=True)
+        elif everything.takes(change):
+            print(line_of(change), flush=True)
+
+    return write
+
+
+def _hear(
+    opened: Listening,
+    write: Callable[[Change], None],
+    seconds: float | None,
+    stopped: StopSignals,
+) -> bool:
+    """Until the time is over, the recording ends or a signal comes; whether it was ever live."""
+    deadline_s = None if seconds is None else time.monotonic() + seconds
+    reached = False
+    while not stopped.event.is_set() and not opened.finished:
+        if deadline_s is not None and time.monotonic() >= deadline_s:
+            break
+        for change in opened.turn(TURN_S):
+            write(change)
+        reached = reached or opened.picture.connected
+    return reached or opened.finished
+
+
+def picture_json(picture: Picture, *, rows: bool) -> dict[str, object]:
+    """The whole picture for machines; with `rows`, each unit's kept rows as its outbox has them."""
+    said = picture.as_json()
+    if rows:
+        for unit in said["units"]:
+            unit["rows"] = [
+                {"seq": row.seq, "kind": row.kind, "topic": row.topic,
+                 "payload": json.loads(row.payload)}
+                for row in picture.units[unit["unit"]].rows()
+            ]  # fmt: skip
+    return said

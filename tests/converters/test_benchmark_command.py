@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from converters.benchmark import advice_of, chosen
+from converters.benchmark import advice_of, chosen, sweep
 from converters.latency import Latency
 from models.package import load_package
 from runtime.cli import main
@@ -57,7 +57,7 @@ def test_the_fewest_threads_that_meet_the_target_are_chosen() -> None:
 def test_every_setting_is_measured_beside_benchmark_app(
     package: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Both hints; a ratio for the latency hint."""
+    """Both hints, each in a process of its own; a ratio for the latency hint."""
     words = ["benchmark", str(package), "--threads", "1", "--runs", "20", "--json"]
     assert main(words) == 0
     (line,) = capsys.readouterr().out.splitlines()
@@ -67,8 +67,33 @@ def test_every_setting_is_measured_beside_benchmark_app(
         assert 0 < one["median_ms"] <= one["p95_ms"]
         assert one["compile_ms"] > 0
         assert one["per_second"] > 0
+        assert one["memory_mb"] > 0
     (ratio,) = told["ratio_to_benchmark_app"].values()
     assert ratio > 0
+
+
+def test_a_sweep_covers_streams_and_threads_up_to_the_processors() -> None:
+    """Never more streams than threads; without a hint, which would overrule them."""
+    settings = sweep("int8", "CPU", cores=4)
+    pairs = {(setting.streams, setting.threads) for setting in settings}
+    assert pairs == {(1, 1), (1, 2), (2, 2), (1, 4), (2, 4), (4, 4)}
+    assert {setting.hint for setting in settings} == {"NONE"}
+
+
+def test_given_streams_are_what_runs(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two streams on two threads, as OpenVINO itself reports them; no hint, so no ratio."""
+    words = ["benchmark", str(package), "--streams", "2", "--threads", "2", "--runs", "5"]
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    (one,) = told["measured"]
+    assert (one["hint"], one["streams"], one["threads"]) == ("NONE", 2, 2)
+    assert told["ratio_to_benchmark_app"] == {}
+
+
+def test_what_a_device_refuses_is_told(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A device that is not there: exit code 2 and its name."""
+    assert main(["benchmark", str(package), "--device", "NPU", "--runs", "1"]) == 2
+    assert "NPU refuses fp32.xml" in capsys.readouterr().err
 
 
 def test_the_choice_is_written_and_the_package_still_opens(
@@ -76,18 +101,21 @@ def test_the_choice_is_written_and_the_package_still_opens(
 ) -> None:
     """As advice; everything else stays."""
     before = load_package(package, allow_unsigned=True)
-    words = ["benchmark", str(package), "--threads", "1", "--runs", "5", "--without-app"]
-    assert main([*words, "--target-ms", "10000", "--write"]) == 0
+    words = ["benchmark", str(package), "--streams", "1", "--threads", "1", "--runs", "5"]
+    assert main([*words, "--target-ms", "100000", "--write", "--without-app"]) == 0
     after = load_package(package, allow_unsigned=True)
-    assert after.manifest.advice["target_ms"] == 10000
-    assert after.manifest.advice["threads"] == 1
-    assert after.manifest.files == before.manifest.files
+    assert after.manifest.advice["target_ms"] == 100000
+    assert after.manifest.advice["threads"] == after.manifest.advice["streams"] == 1
+    changed = {file.path for file in set(after.manifest.files) ^ set(before.manifest.files)}
+    assert changed == {"report.html"}
+    assert "<h2>Latency</h2>" in (package / "report.html").read_text()
     open_engine(after, "fp32", ("CPU",), None, threads=1)
 
 
 def test_a_target_that_nothing_meets_is_told_by_exit_code(package: Path) -> None:
     """And nothing is written."""
     before = load_package(package, allow_unsigned=True).sha256
-    words = ["benchmark", str(package), "--runs", "5", "--without-app", "--target-ms", "0.0001"]
+    words = ["benchmark", str(package), "--streams", "1", "--runs", "5", "--without-app"]
+    words += ["--target-ms", "0.0001"]
     assert main([*words, "--write"]) == 1
     assert load_package(package, allow_unsigned=True).sha256 == before

@@ -24,22 +24,37 @@ if TYPE_CHECKING:
 
 
 def build(bench: Bench, out: Path, *more: object) -> list[str]:
-    """The command line."""
+    """The command line; nothing is measured, which takes the time that measuring takes."""
     words = ["build", bench.onnx, "--recipe", bench.recipe, "--calibration", bench.images]
-    return [str(word) for word in [*words, "-o", out, *more]]
+    return [str(word) for word in [*words, "-o", out, "--without-benchmark", *more]]
 
 
 def test_one_command_makes_a_package_and_ends_in_a_verdict(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Precisions, report and what was not proved, on one screen; no scratch is left."""
-    assert main(build(bench, tmp_path / "out")) == 0
-    screen = capsys.readouterr().out.splitlines()
+    """All seven steps: precisions, map, latencies and what was not proved, on one screen."""
+    words = [word for word in build(bench, tmp_path / "out") if word != "--without-benchmark"]
+    assert main([*words, "--runs", "2", "--target-ms", "100000"]) == 0
+    printed = capsys.readouterr()
+    screen = printed.out.splitlines()
     assert len(screen) <= 24
     assert screen[-1] == "verdict: pass (parity only)"
-    assert any(line.startswith("int8") for line in screen)
+    for head in ("fp16", "int8", "evidence", "latency     fp16", "latency     int8", "target"):
+        assert any(line.startswith(head) for line in screen), head
+    steps = [line for line in printed.err.splitlines() if line.startswith("[")]
+    assert [step.split("] ")[1] for step in steps] == [
+        "convert",
+        "calibrate",
+        "quantize",
+        "verify",
+        "explain",
+        "benchmark",
+        "package",
+    ]
     package = load_package(tmp_path / "out", allow_unsigned=True)
     assert "report.html" in {file.path for file in package.manifest.files}
+    assert "<h2>Latency</h2>" in (package.folder / "report.html").read_text()
+    assert package.manifest.advice["target_ms"] == 100000
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
@@ -54,6 +69,8 @@ def test_an_interrupted_build_goes_on_where_it_stopped(
     said = capsys.readouterr().err
     assert "calibration images were prepared before" in said
     assert "the INT8 graph was made before" in said
+    assert "the package was made and proved before" in said
+    assert "the evidence map was tried before" in said
 
 
 def test_another_recipe_is_not_resumed(bench: Bench, tmp_path: Path) -> None:
@@ -99,7 +116,8 @@ def test_ten_corrupt_of_300_are_listed_and_290_used(
         rows.append(f"{name},L,CC,0.25")
     (images / "labels.csv").write_text("\n".join(rows) + "\n")
     words = ["build", bench.onnx, "--recipe", bench.recipe, "--calibration", images]
-    assert main([str(w) for w in [*words, "-o", tmp_path / "out", "--json"]]) == 0
+    words += ["-o", tmp_path / "out", "--json", "--without-benchmark", "--without-explain"]
+    assert main([str(word) for word in words]) == 0
     printed = capsys.readouterr()
     summary = json.loads(printed.out.splitlines()[-1])
     assert (summary["used"], summary["not_used"]) == (290, 10)

@@ -162,13 +162,3 @@ def test_what_is_not_there_is_named(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "nowhere" in printed.err
-
-
-def test_a_package_of_four_views_is_not_evaluated_view_by_view(
-    tmp_path: Path, views: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It says why."""
-    path = build_package(tmp_path, scope="exam", score=0.4)
-    words = ["evaluate", str(path), "--images", str(views)]
-    assert main([*words, "--labels", str(views / "labels.csv")]) == 2
-    assert "scope view" in capsys.readouterr().err

@@ -164,8 +164,123 @@ def test_weights_outside_the_folder_are_refused(tmp_path: Path) -> None:
         import_model(source, recipe_of())
 
 
-def test_an_unknown_operation_is_named(tmp_path: Path) -> None:
-    """With the node that has it, if OpenVINO says so."""
-    source = save_network(tmp_path / "a.onnx", shape=[1, 1, 8, 6], operation="Frobnicate")
-    with pytest.raises(BenchFaultError, match="Frobnicate"):
+def save_nodes(path: Path, nodes: list[object], *, opset: int = 17, output: str = "score") -> Path:
+    """A graph of one view as ONNX; a second domain is known by name only."""
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        nodes,
+        "nodes",
+        [helper.make_tensor_value_info("view", TensorProto.FLOAT, [1, 1, 8, 6])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
+    )
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.acme", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_every_unknown_operation_is_named_with_its_node(tmp_path: Path) -> None:
+    """Not only the first one; of a node without a name its output."""
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("Frobnicate", ["view"], ["a"], name="the_one"),
+        helper.make_node("Relu", ["a"], ["b"], name="known"),
+        helper.make_node("Weird", ["b"], ["c"], domain="com.acme"),
+        helper.make_node("Frobnicate", ["c"], ["d"], name="the_other"),
+        helper.make_node("ReduceMean", ["d"], ["score"], axes=[1, 2, 3], keepdims=0),
+    ]
+    source = save_nodes(tmp_path / "a.onnx", nodes)
+    with pytest.raises(BenchFaultError) as refused:
         import_model(source, recipe_with({"step": "channels"}, shape=(1, 1, 8, 6)))
+    told = refused.value.faults
+    for node, kind in (("the_one", "Frobnicate"), ("c", "com.acme.Weird"), ("the_other", "Frob")):
+        assert any(f"a.onnx: node {node!r}: operation {kind}" in line for line in told)
+    assert not any("'known'" in line for line in told)
+
+
+@pytest.mark.parametrize("opset", [3, 99])
+def test_a_wrong_opset_is_refused_with_the_range_that_is_read(tmp_path: Path, opset: int) -> None:
+    """OpenVINO would read it all the same, ONNX Runtime would not run it."""
+    from onnx import helper
+
+    nodes = [helper.make_node("ReduceMean", ["view"], ["score"], axes=[1, 2, 3], keepdims=0)]
+    source = save_nodes(tmp_path / "a.onnx", nodes, opset=opset)
+    with pytest.raises(BenchFaultError, match=rf"a\.onnx: opset {opset}, and 7 to \d+ are read"):
+        import_model(source, recipe_with({"step": "channels"}, shape=(1, 1, 8, 6)))
+
+
+def test_a_shape_that_depends_on_the_image_is_refused(tmp_path: Path) -> None:
+    """The number of bright pixels is known only at run time: no recipe can fix it."""
+    from onnx import TensorProto, helper
+
+    nodes = [
+        helper.make_node("NonZero", ["view"], ["places"]),
+        helper.make_node("Cast", ["places"], ["score"], to=TensorProto.FLOAT),
+    ]
+    source = save_nodes(tmp_path / "a.onnx", nodes)
+    with pytest.raises(BenchFaultError, match=r"a\.onnx: 'score' stays dynamic"):
+        import_model(source, recipe_with({"step": "channels"}, shape=(1, 1, 8, 6)))
+
+
+def test_a_shape_that_the_network_cannot_take_is_refused(tmp_path: Path) -> None:
+    """A recipe of three channels for a kernel of one."""
+    source = save_network(tmp_path / "a.onnx", shape=[1, 1, 8, 6])
+    model = onnx.load(str(source))
+    kernel = onnx.numpy_helper.from_array(np.ones((1, 1, 3, 3), np.float32), "kernel")
+    model.graph.initializer.append(kernel)
+    model.graph.node[0].CopyFrom(
+        onnx.helper.make_node("Conv", ["view", "kernel"], ["inner"], name="the_one")
+    )
+    onnx.save(model, str(source))
+    recipe = recipe_with({"step": "channels", "count": 3}, shape=(1, 3, 8, 6))
+    with pytest.raises(BenchFaultError, match=r"a\.onnx: does not take the recipe's shapes"):
+        import_model(source, recipe)
+
+
+def test_patches_that_the_graph_cuts_stay_static_and_exact(tmp_path: Path) -> None:
+    """As `recipes/gmic.toml` says: TopK for the place, Gather of constant size for the patch."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    figures = {"six": [6], "one": [1], "flat": [-1], "rows": [0, 1, 2, 3], "axis": [0]}
+    constants = [numpy_helper.from_array(np.array(v, np.int64), k) for k, v in figures.items()]
+    nodes = [
+        helper.make_node("Reshape", ["view", "flat"], ["cells"]),
+        helper.make_node("TopK", ["cells", "one"], ["top", "place"], axis=0),
+        helper.make_node("Div", ["place", "six"], ["row"]),
+        helper.make_node("Clip", ["row", "", "limit"], ["start"]),
+        helper.make_node("Add", ["start", "rows"], ["cut"]),
+        helper.make_node("Gather", ["view", "cut"], ["patch"], axis=2),
+        helper.make_node("ReduceMean", ["patch"], ["score"], axes=[1, 2, 3], keepdims=0),
+    ]
+    constants.append(numpy_helper.from_array(np.array(4, np.int64), "limit"))
+    graph = helper.make_graph(
+        nodes,
+        "patches",
+        [helper.make_tensor_value_info("view", TensorProto.FLOAT, [1, 1, 8, 6])],
+        [helper.make_tensor_value_info("score", TensorProto.FLOAT, None)],
+        constants,
+    )
+    source = tmp_path / "a.onnx"
+    opsets = [helper.make_opsetid("", 17)]
+    source.write_bytes(
+        helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    )
+    model = import_model(source, recipe_with({"step": "channels"}, shape=(1, 1, 8, 6)))
+    assert all(
+        output.get_partial_shape().is_static
+        for operation in model.graph.get_ordered_ops()
+        for output in operation.outputs()
+    )
+    import openvino
+
+    compiled = openvino.Core().compile_model(
+        model.graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    for row in (0, 3, 7):
+        image = np.random.default_rng(row).random((1, 1, 8, 6), np.float32)
+        image[0, 0, row, 2] = 2.0
+        expected = image[:, :, min(row, 4) : min(row, 4) + 4].mean()
+        assert compiled({"view": image})["score"].item() == pytest.approx(expected, abs=1e-6)
+        assert model.run_source({"view": image})["score"].item() == pytest.approx(expected)

@@ -46,6 +46,19 @@ def test_a_package_opens_and_proves_itself_in_both_precisions(package: Package) 
         assert engine.execution.executed_precision == executed
 
 
+def test_bf16_is_a_precision_too(bench: Bench, tmp_path: Path) -> None:
+    """It is asked for by name; a processor without it executes FP32, within the same tolerance."""
+    recipe = tmp_path / "bf16.toml"
+    recipe.write_text(bench.recipe.read_text().replace('["fp16", "int8"]', '["fp16", "bf16"]'))
+    assert main(order(bench, tmp_path / "out", recipe=recipe)) == 0
+    made = load_package(tmp_path / "out", allow_unsigned=True)
+    assert made.manifest.precisions["bf16"].inference_precision == "bf16"
+    engine = open_engine(made, "bf16", ("CPU",), None, threads=1)
+    assert engine.execution.executed_precision in {"bf16", "f32"}
+    parity = {p.precision: p.largest_score_difference for p in made.manifest.parity}
+    assert parity["bf16"] < 0.03
+
+
 def test_the_linear_tail_lives_in_the_graph(package: Package) -> None:
     """The manifest says from where, and the port takes a plain image."""
     assert package.manifest.preparation.folded_from == 4

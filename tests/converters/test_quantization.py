@@ -74,3 +74,23 @@ def test_int8_without_one_calibration_image_is_refused() -> None:
     """There is nothing to learn the ranges from."""
     with pytest.raises(BenchFaultError, match="calibration"):
         quantize_int8(graph_of("view", None), [], architecture="cnn", overflow_fix="enable")
+
+
+def test_what_nncf_cannot_do_is_told() -> None:
+    """Two classes that share one bias: its bias correction has no place for the second."""
+    import openvino
+    from openvino import opset13
+
+    draw = np.random.default_rng(0)
+    image = opset13.parameter([1, 1, 64, 48], np.float32, name="any")
+    image.output(0).set_names({"any"})
+    weights = draw.normal(0, 0.3, (8, 1, 3, 3)).astype(np.float32)
+    node = opset13.relu(opset13.convolution(image, weights, [2, 2], [1, 1], [1, 1], [1, 1]))
+    mean = opset13.reduce_mean(node, np.array([2, 3]), keep_dims=False)
+    classes = draw.normal(0, 1, (8, 2)).astype(np.float32)
+    product = opset13.matmul(mean, classes, transpose_a=False, transpose_b=False)
+    score = opset13.add(product, np.array([0.1], np.float32))
+    graph = openvino.Model([score], [image], "shared-bias")
+    samples = calibration_tensors(recipe_of())
+    with pytest.raises(BenchFaultError, match="int8: NNCF cannot quantise this network"):
+        quantize_int8(graph, samples, architecture="cnn", overflow_fix="enable")

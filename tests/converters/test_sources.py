@@ -184,10 +184,43 @@ def test_a_zip_that_writes_outside_itself_is_refused(tmp_path: Path) -> None:
         kind_of(folder)
 
 
-def test_an_unsupported_operation_is_named() -> None:
-    """Paddle's `mul`, which OpenVINO's front end does not know."""
-    with pytest.raises(BenchFaultError, match="mul node"):
-        import_model(SOURCES / "mul.pdmodel", recipe_for((1, 1, 64, 48)))
+def faults_of(source: Path, recipe: PackageRecipe) -> str:
+    """Why a source is refused, line by line."""
+    with pytest.raises(BenchFaultError) as refused:
+        import_model(source, recipe)
+    return "\n".join(refused.value.faults)
+
+
+def test_unsupported_operations_are_named_with_their_nodes(tmp_path: Path) -> None:
+    """Paddle's `mul`, which OpenVINO does not know, and a TensorFlow operation that nobody does."""
+    told = faults_of(SOURCES / "mul.pdmodel", recipe_for((1, 1, 64, 48)))
+    assert "mul node" in told
+    assert "mul.pdmodel: node 'fc_0.tmp_0': no such operation" in told
+    frozen = (SOURCES / "frozen.pb").read_bytes()
+    (tmp_path / "bad.pb").write_bytes(frozen.replace(b"Relu", b"Rexu"))
+    told = faults_of(tmp_path / "bad.pb", recipe_for((1, 64, 48, 1), "NHWC"))
+    assert "operations: Rexu" in told
+    assert "bad.pb: node 'StatefulPartitionedCall/Rexu': no such operation" in told
+
+
+def test_unsupported_torch_operations_are_named_with_their_nodes(tmp_path: Path) -> None:
+    """A Bessel function, which no convolution needs: in an exported program and in TorchScript."""
+    try:
+        import torch
+    except ImportError:
+        skip_or_fail("extra [convert-torch] is not installed")
+
+    class Toy(torch.nn.Module):
+        def forward(self, view: torch.Tensor) -> torch.Tensor:
+            return torch.sigmoid(torch.special.bessel_j0(view).mean((1, 2, 3)))
+
+    toy, example = Toy().eval(), (torch.zeros(1, 1, 64, 48),)
+    torch.export.save(torch.export.export(toy, example), tmp_path / "a.pt2")
+    torch.jit.trace(toy, example).save(str(tmp_path / "b.pt"))
+    for name in ("a.pt2", "b.pt"):
+        told = faults_of(tmp_path / name, recipe_for((1, 1, 64, 48)))
+        assert f"{name}: node '" in told
+        assert "special_bessel_j0" in told.partition(f"{name}: node '")[2]
 
 
 def test_a_torn_zip_is_refused(tmp_path: Path) -> None:

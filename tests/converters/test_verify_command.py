@@ -54,6 +54,7 @@ def build(bench: Bench, recipe: Path, views: Path, out: Path, *more: object) -> 
     """The command line of a build with proof."""
     words = ["build", bench.onnx, "--recipe", recipe, "--calibration", bench.images, "--images"]
     words += [views, "--labels", views / "labels.csv", "-o", out, *more]
+    words += ["--without-benchmark", "--without-explain"]
     return [str(word) for word in words]
 
 
@@ -92,20 +93,17 @@ def test_the_source_score_is_onnx_runtimes_own(
     bench: Bench, package: Path, views: Path, tmp_path: Path
 ) -> None:
     """All of the recipe by hand into ONNX Runtime, against what the report's source column says."""
-    from converters.evaluation import EvaluationOptions
     from converters.labels import Labels
+    from converters.reading_options import EvaluationOptions
     from converters.source_reading import onnx_runner
+    from converters.subjects import subjects_of
     from converters.verification import verify as ask
 
     manifest = load_package(package, allow_unsigned=True).manifest
-    found = ask(
-        manifest,
-        onnx_runner(bench.onnx),
-        {},
-        Labels.from_csv(views, views / "labels.csv"),
-        EvaluationOptions(),
-    )
-    case = next(case for case in found.cases if case.path.name == "03.dcm")
+    options = EvaluationOptions()
+    subjects = subjects_of(manifest, Labels.from_csv(views, views / "labels.csv"), options)
+    found = ask(manifest, onnx_runner(bench.onnx), {}, subjects, options)
+    case = next(case for case in found.cases if case.paths[0].name == "03.dcm")
     mammogram = read_image(views / "03.dcm", SideNotes())
     whole = prepare(mammogram, Recipe(steps=manifest.preparation.steps)).tensor
     session = onnxruntime.InferenceSession(bench.onnx, providers=["CPUExecutionProvider"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from tests.brokers import Mosquitto, mosquitto_missing, wait_until
 from tests.conftest import skip_or_fail
 from tests.packages import build_package
 from tests.subscriber import Record, Subscriber
-from tests.units import SITE, UNIT, UnitProcess
+from tests.units import ROOT, SITE, UNIT, UnitProcess
 
 # pynetdicom puts commands of the same names into the environment: these are dcmtk's.
 STORESCU = Path("/usr/bin/storescu")
@@ -75,13 +76,19 @@ def exam_messages(subscriber: Subscriber, study_uid: str, unit: UnitProcess) -> 
 
 
 def wait_for_final(
-    subscriber: Subscriber, study_uid: str, unit: UnitProcess, timeout_s: float = 60
+    subscriber: Subscriber,
+    study_uid: str,
+    unit: UnitProcess,
+    timeout_s: float = 60,
+    *,
+    images: int = 1,
 ) -> dict:
-    """The exam's final flag."""
+    """The exam's final flag that rests on so many images, or more."""
 
     def last_is_final() -> bool:
         messages = exam_messages(subscriber, study_uid, unit)
-        return bool(messages) and messages[-1].body["final"]
+        last = messages[-1].body if messages else {"final": False}
+        return last["final"] and len(last["views"]) >= images
 
     wait_until(last_is_final, timeout_s, f"a final flag; the log ends:\n{unit.log[-3000:]}")
     return exam_messages(subscriber, study_uid, unit)[-1].body
@@ -101,3 +108,15 @@ def dcmtk_send(program: Path, unit: UnitProcess, files: list[Path], *options: st
     text = version.stdout.splitlines()[0] + "\n" + sent.stdout + sent.stderr
     assert sent.returncode == 0, text
     return text
+
+
+def mammoedge(*arguments):
+    """Runs a command of ours."""
+    return subprocess.run(
+        [sys.executable, "-m", "runtime.cli", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )

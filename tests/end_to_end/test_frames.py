@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.uid import JPEGLosslessSV1
 
 from tests.brokers import wait_until
 from tests.conftest import ROOT, skip_or_fail
-from tests.end_to_end.conftest import STORESCU, dcmtk_send, exam_messages, wait_for_final
+from tests.end_to_end.conftest import (
+    STORESCU,
+    dcmtk_send,
+    exam_messages,
+    mammoedge,
+    wait_for_final,
+)
+from tests.exams import BRIGHT, write_exam
 from tests.firmware_bridge.firmware import Firmware, wait_socket
 from tests.synthetic import breast_pixels, mammogram_dataset, write
 
@@ -87,7 +96,7 @@ def test_a_c_firmware_sends_an_exam_and_hears_its_flag(example, playing, light, 
     said = f"flag {flag} revision {final['revision']} score {final['score']:.6f}"
     assert lines[-1] == said
     assert len(events(subscriber, "exposure")) == 4
-    assert events(subscriber, "detector")[0]["data"] == {"temperature_c": 31.5}
+    assert events(subscriber, "detector")[0]["data"] == {"temperature_c": 31.5, "state": "ready"}
     assert unit.stop() == 0
 
 
@@ -202,3 +211,55 @@ def test_a_rejected_frame_is_superseded_by_its_retake(playing):
     assert roles[unit.voice().image_key(f"{STUDY}.0")] == "superseded"
     assert len(events(subscriber, "repeat")) == 1
     assert unit.stop() == 0
+
+
+def test_simulated_units_by_frame_socket_lose_nothing(playing):
+    """Retakes, faults, special views, reboots: each exam's final flag is at site and unit."""
+    unit, subscriber = playing
+    done = mammoedge(
+        *("simulate-unit", "--to", f"frames:{unit.folder / 'frames.sock'}", "--json"),
+        *("--units", 3, "--exams", 3, "--exams-per-hour", 0, "--scale", 0.15, "--seed", 5),
+        *("--retakes", 0.3, "--faults", 0.5, "--magnifications", 0.2, "--reboots", 0.2),
+        *("--implants", 0.2, "--wait-flags", 120),
+    )
+    assert done.returncode == 0, done.stderr
+    *played, total = [json.loads(line) for line in done.stdout.splitlines()]
+    counted = total["total"]
+    assert (counted["exams"], counted["flags"], counted["lost"]) == (9, 9, 0)
+    assert min(counted["retakes"], counted["faults"], counted["reboots"]) > 0
+    for exam in played:
+        images = len(exam["sop_instance_uids"])
+        flag = wait_for_final(subscriber, exam["study_instance_uid"], unit, images=images)
+        # Whichever comes first: the worker may be done with the last view before the unit is.
+        assert flag["completed_by"] in {"exam_closed", "expected_views"}
+        assert len(flag["views"]) == images
+        superseded = [view for view in flag["views"] if view["role"] == "superseded"]
+        assert len(superseded) == exam.get("retakes", 0)
+    codes = [event["data"]["code"] for event in events(subscriber, "fault")]
+    assert codes.count("link_lost") == counted["faults"]
+    assert codes.count("restarted") == counted["reboots"]
+    assert unit.stop() == 0
+
+
+def test_a_folder_of_exams_is_played_by_frame_socket(playing, tmp_path):
+    """Compressed files of one's own instead of phantoms: decoded, handed over, judged."""
+    unit, subscriber = playing
+    write_exam(tmp_path / "exam", 3, light=BRIGHT, transfer_syntax=JPEGLosslessSV1)
+    done = mammoedge(
+        *("simulate-unit", "--to", f"frames:{unit.folder / 'frames.sock'}", "--json"),
+        *("--from", tmp_path / "exam", "--exams", 1, "--exams-per-hour", 0),
+        *("--retakes", 0, "--magnifications", 0, "--implants", 0, "--faults", 0, "--reboots", 0),
+    )
+    assert done.returncode == 0, done.stderr
+    exam, total = [json.loads(line) for line in done.stdout.splitlines()]
+    assert total["total"]["flags"] == 1
+    final = wait_for_final(subscriber, exam["study_instance_uid"], unit)
+    assert (final["flag"], len(final["views"])) == ("priority", 4)
+    assert unit.stop() == 0
+
+
+def test_a_simulated_unit_without_a_socket_says_what_is_wrong(tmp_path):
+    """No socket at that path: exit code 2, one line with what to look at."""
+    done = mammoedge("simulate-unit", "--to", f"frames:{tmp_path}/no.sock", "--vendor", "ge")
+    assert done.returncode == 2
+    assert "intake.frames" in done.stderr

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 from pydicom import dcmread
@@ -17,21 +15,14 @@ from firmware_bridge.step_client import StepClient, write_rejection_note
 from tests.bench.soak import GOAL_GROWTH, soak
 from tests.brokers import wait_until
 from tests.certificates import Authority
-from tests.end_to_end.conftest import STORESCU, dcmtk_send, exam_messages, wait_for_final
+from tests.end_to_end.conftest import (
+    STORESCU,
+    dcmtk_send,
+    exam_messages,
+    mammoedge,
+    wait_for_final,
+)
 from tests.exams import BRIGHT, DARK, write_exam
-from tests.units import ROOT
-
-
-def mammoedge(*arguments):
-    """Runs a command of ours."""
-    return subprocess.run(
-        [sys.executable, "-m", "runtime.cli", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
 
 
 def identity_of(path) -> ExamIdentity:
@@ -142,8 +133,9 @@ def test_simulated_units_lose_nothing(story):
     assert total["total"]["retakes"] > 0
     assert total["total"]["faults"] > 0
     for exam in played:
-        flag = wait_for_final(subscriber, exam["study_instance_uid"], unit)
-        assert len(flag["views"]) == len(exam["sop_instance_uids"])
+        images = len(exam["sop_instance_uids"])
+        flag = wait_for_final(subscriber, exam["study_instance_uid"], unit, images=images)
+        assert len(flag["views"]) == images
         superseded = [view for view in flag["views"] if view["role"] == "superseded"]
         assert len(superseded) == exam.get("retakes", 0)
     assert "no patient" in done.stderr.lower()
@@ -214,7 +206,7 @@ def test_many_exams_in_a_row_do_not_make_the_service_grow(tmp_path):
 
     The bench does the same with 1,000 (`python -m tests.bench.soak`).
     """
-    report = soak(tmp_path, exams=300, units=10)
+    report = soak(tmp_path, exams=300, units=10, warm_up=200)
     assert report["images_without_outcome"] == 0
     assert (report["total"]["lost"], report["total"]["refused"]) == (0, 0)
     assert len(report["units_done_s"]) == 10

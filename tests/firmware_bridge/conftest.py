@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from firmware_bridge.dicom_intake import DicomIntake
 from firmware_bridge.dicom_intake_settings import DicomIntakeSettings
+from firmware_bridge.frame_intake import FrameIntake
+from firmware_bridge.frame_settings import FrameIntakeSettings
+from runtime.ledger import Ledger
+from runtime.messages import StatusFacts
+from runtime.unit_desk import UnitDesk
 from tests.conftest import skip_or_fail
 from tests.firmware_bridge.fakes import Door, FakeReceiver, answers
+from tests.firmware_bridge.firmware import PIXELS, STUDY, Firmware
 from tests.synthetic import mammogram_dataset, write
+from tests.unit_under_test import VOICE, now_ms
 
 
 @pytest.fixture
@@ -45,6 +53,46 @@ def open_door(receiver):
 def door(open_door):
     """An intake with default settings."""
     return open_door()
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def open_socket(receiver, ledger, tmp_path):
+    """Starts intakes; at the end each must serve one more firmware, whatever was done to it."""
+    intakes = []
+    receiver.unit_desk = UnitDesk(
+        ledger=ledger, voice=VOICE, status_provider=StatusFacts, clock_ms=now_ms
+    )
+
+    def start(**settings):
+        usual = {
+            "socket": tmp_path / "frames.sock",
+            "connects_at_once": 1000,
+            "connects_per_s": 1000,
+        }
+        intake = FrameIntake(FrameIntakeSettings(**(usual | settings)))
+        intake.start(receiver)
+        intakes.append(intake)
+        return SimpleNamespace(
+            intake=intake, path=intake.settings.socket, receiver=receiver, ledger=ledger
+        )
+
+    start.forget = intakes.clear
+    yield start
+    for intake in intakes:
+        receiver.room, receiver.refuse = True, None
+        if not (intake.settings.users or intake.settings.connects_at_once < 10):
+            with Firmware(intake.settings.socket) as last:
+                last.begin(serial="LAST", study=f"{STUDY}.99")
+                answer = last.send_frame(PIXELS, study=f"{STUDY}.99", sop=f"{STUDY}.99.9")
+                assert answer["type"] == "accepted", "the door does not serve the next firmware"
+        intake.stop()
+        assert not intake.settings.socket.exists()
 
 
 @pytest.fixture

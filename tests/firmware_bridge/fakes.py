@@ -53,6 +53,8 @@ class FakeReceiver:
         self.rejected: list[tuple[str, str, str]] = []
         self.steps: list[object] = []
         self.step_answer = StepAnswer.TAKEN
+        self.fault_of_word: Exception | None = None
+        self.words_refused = 0
         self.unit_desk = None
         self._lock = threading.Lock()
 
@@ -99,18 +101,26 @@ class FakeReceiver:
 
     def reject_image(self, study_instance_uid, sop_instance_uid, *, retake_uid=None, detail=""):
         """Remembers what was rejected."""
+        self._fail_the_word()
         self.rejected.append((study_instance_uid, sop_instance_uid, detail))
         return True
 
     def begin_step(self, step):
         """Remembers the step."""
+        self._fail_the_word()
         self.steps.append(step)
         return self.step_answer
 
     def end_step(self, end):
         """Remembers the end."""
+        self._fail_the_word()
         self.steps.append(end)
         return self.step_answer
+
+    def _fail_the_word(self):
+        if self.fault_of_word is not None:
+            self.words_refused += 1
+            raise self.fault_of_word
 
     def report(self, event: str, detail: str, *, source: str) -> None:
         if self.fault_of_report is not None:

@@ -15,6 +15,7 @@ import numpy as np
 
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 STUDY = "1.2.826.0.1.3680043.8.498.1"
+PIXELS = (np.arange(64 * 48, dtype=np.uint16) % 4096).reshape(64, 48)
 
 
 def memfd(content: bytes, *, seals: int = SEALS) -> int:

@@ -1,15 +1,18 @@
 """Bytes that no unit should send, drawn from a seed: the door holds, and serves the next peer.
 
-Hypothesis with `derandomize`: the same examples each time, less than a minute in all. What it
-found is kept below as named cases.
+Hypothesis with `derandomize`: the same examples each time. One test goes on with a seed for as long
+as MAMMOEDGE_FUZZ_S says (CI: 60 s). What was found is kept below as named cases.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import random
 import socket
 import struct
 import threading
+import time
 from io import BytesIO
 
 import pytest
@@ -35,27 +38,32 @@ WIRE = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 PURE = settings(WIRE, max_examples=400)
+SEED = 20261122
 READER = StepReader(procedure_views={"MG-L": ("LCC", "LMLO")})
 
 
-@st.composite
-def damaged(draw, original: bytes):
+def harmed(original: bytes, draw: random.Random) -> bytes:
     """Bytes that were right once: flipped, cut, doubled, overwritten, in a few places."""
     data = bytearray(original)
-    for _ in range(draw(st.integers(1, 4))):
-        at = draw(st.integers(0, max(0, len(data) - 1)))
-        kind = draw(st.sampled_from(["flip", "cut", "insert", "length", "repeat"]))
+    for _ in range(draw.randint(1, 4)):
+        at = draw.randint(0, max(0, len(data) - 1))
+        kind = draw.choice(["flip", "cut", "insert", "length", "repeat"])
         if kind == "flip" and data:
-            data[at] ^= draw(st.integers(1, 255))
+            data[at] ^= draw.randint(1, 255)
         elif kind == "cut":
-            del data[at : at + draw(st.integers(1, 64))]
+            del data[at : at + draw.randint(1, 64)]
         elif kind == "insert":
-            data[at:at] = draw(st.binary(min_size=1, max_size=32))
+            data[at:at] = draw.randbytes(draw.randint(1, 32))
         elif kind == "length":
-            data[at : at + 4] = draw(st.sampled_from([b"\xff" * 4, b"\0" * 4, b"\xfe\xff\xff\x7f"]))
+            data[at : at + 4] = draw.choice([b"\xff" * 4, b"\0" * 4, b"\xfe\xff\xff\x7f"])
         else:
-            data[at:at] = data[at : at + draw(st.integers(1, 256))]
+            data[at:at] = data[at : at + draw.randint(1, 256)]
     return bytes(data)
+
+
+def damaged(original: bytes):
+    """The same as a strategy, so that what is found shrinks."""
+    return st.randoms(use_true_random=False).map(lambda draw: harmed(original, draw))
 
 
 def holds(door, threads_before: int) -> None:
@@ -97,6 +105,24 @@ def test_a_damaged_transfer(door, data):
     with contextlib.suppress(OSError):
         peer.send(data.draw(damaged(stream)))
     peer.hang_up()
+    holds(door, before)
+
+
+def test_damaged_transfers_for_as_long_as_one_likes(door):
+    """One after the other on fresh associations: no file stays, no thread, the next is served."""
+    draw = random.Random(SEED)
+    body = encoded(mammogram_dataset(rows=16, columns=16, sop_uid="1.2.3.4"))
+    deadline_s = time.monotonic() + float(os.environ.get("MAMMOEDGE_FUZZ_S", "2"))
+    before = threading.active_count()
+    rounds = 0
+    while rounds < 5 or time.monotonic() < deadline_s:
+        peer = RawPeer(door.port)
+        with contextlib.suppress(OSError):
+            peer.send(harmed(peer.command() + peer.pdu(0b10, body), draw))
+        peer.hang_up()
+        rounds += 1
+        if rounds % 20 == 0:
+            holds(door, before)
     holds(door, before)
 
 

@@ -10,7 +10,6 @@ import pwd
 import socket
 import stat
 from pathlib import Path
-from types import SimpleNamespace
 
 import cbor2
 import numpy as np
@@ -18,57 +17,14 @@ import pytest
 from pydicom import dcmread
 
 from firmware_bridge.frame_intake import FrameIntake
-from firmware_bridge.frame_settings import FrameIntakeSettings
 from runtime.exam import Exam
 from runtime.exam_flag import Completion
-from runtime.ledger import Ledger, LedgerError
-from runtime.messages import StatusFacts
+from runtime.ledger import LedgerError
 from runtime.reasons import Reason
-from runtime.unit_desk import UnitDesk
 from tests.builders import exam_flag
 from tests.firmware_bridge.fakes import wait_until
-from tests.firmware_bridge.firmware import STUDY, Firmware, frame_fields, memfd
+from tests.firmware_bridge.firmware import PIXELS, STUDY, Firmware, frame_fields, memfd
 from tests.unit_under_test import VOICE, now_ms
-
-PIXELS = (np.arange(64 * 48, dtype=np.uint16) % 4096).reshape(64, 48)
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    with Ledger(tmp_path / "ledger.db") as ledger:
-        yield ledger
-
-
-@pytest.fixture
-def open_socket(receiver, ledger, tmp_path):
-    """Starts intakes; at the end each must serve one more firmware, whatever was done to it."""
-    intakes = []
-    receiver.unit_desk = UnitDesk(
-        ledger=ledger, voice=VOICE, status_provider=StatusFacts, clock_ms=now_ms
-    )
-
-    def start(**settings):
-        many = {"connects_at_once": 1000, "connects_per_s": 1000}
-        intake = FrameIntake(
-            FrameIntakeSettings(socket=tmp_path / "frames.sock", **(many | settings))
-        )
-        intake.start(receiver)
-        intakes.append(intake)
-        return SimpleNamespace(
-            intake=intake, path=intake.settings.socket, receiver=receiver, ledger=ledger
-        )
-
-    start.forget = intakes.clear
-    yield start
-    for intake in intakes:
-        receiver.room, receiver.refuse = True, None
-        if not (intake.settings.users or intake.settings.connects_at_once < 10):
-            with Firmware(intake.settings.socket) as last:
-                last.begin(serial="LAST", study=f"{STUDY}.99")
-                answer = last.send_frame(PIXELS, study=f"{STUDY}.99", sop=f"{STUDY}.99.9")
-                assert answer["type"] == "accepted", "the door does not serve the next firmware"
-        intake.stop()
-        assert not intake.settings.socket.exists()
 
 
 @pytest.fixture

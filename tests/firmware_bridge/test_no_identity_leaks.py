@@ -20,7 +20,7 @@ from tests.firmware_bridge.fakes import RawPeer, wait_until
 from tests.synthetic import mammogram_dataset, write
 
 if TYPE_CHECKING:
-    from runtime.exam_desk import SpooledObject
+    from runtime.arrival import SpooledObject
 
 NAME, NUMBER, UID = "DOE^JANE", "PID4711", "1.2.826.0.1.4711.99"
 SECRETS = (NAME, NUMBER, UID)

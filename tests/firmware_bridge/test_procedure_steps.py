@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
@@ -10,13 +12,17 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE
 
+from firmware_bridge.sender import Destination, Outcome, Sender, outgoing
 from firmware_bridge.transfer_syntaxes import (
     DIGITAL_MAMMOGRAPHY_FOR_PRESENTATION,
     DIGITAL_MAMMOGRAPHY_FOR_PROCESSING,
     PROCEDURE_STEP,
 )
+from runtime.ledger import LedgerError
 from runtime.procedure_step import StepAnswer, StepBegun, StepEnded, StepState
+from runtime.unit_word import UnitWord
 from tests.synthetic import code
+from tests.unit_under_test import VOICE, now_ms
 
 STUDY, STEP = "1.2.3", "1.2.3.9"
 LEFT, RIGHT = "7771000", "24028007"
@@ -208,3 +214,67 @@ def test_the_ledgers_answer_reaches_the_unit(door, answer, status):
         if answer is StepAnswer.ENDED:
             assert response.ErrorID == 0xA710
         assert create(assoc, step()).Status == status
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [LedgerError(Path("ledger.db"), "Doe^Jane"), OSError(errno.EIO, "I/O error", "Doe^Jane")],
+    ids=["ledger", "disk"],
+)
+@pytest.mark.parametrize("say", [create, set_step], ids=["N-CREATE", "N-SET"])
+def test_a_step_that_cannot_be_recorded_is_answered_and_said(door, view_file, caplog, say, fault):
+    """A failure, a log line and an event by its kind alone; the association and others go on."""
+    door.receiver.fault_of_word = fault
+    ds = step() if say is create else end()
+    with unit(door) as assoc:
+        assert say(assoc, ds).Status == 0x0110
+        what = f"a procedure step cannot be recorded: {type(fault).__name__}"
+        assert ("fault", what, "dicom") in door.receiver.reports
+        assert what in caplog.text
+        assert "Doe" not in caplog.text
+        destination = Destination(ae_title="ANY", host="127.0.0.1", port=door.port)
+        file = outgoing(view_file)
+        with Sender(destination, [file]) as sender:
+            assert sender.send(file).outcome is Outcome.STORED
+        door.receiver.fault_of_word = None
+        assert say(assoc, ds).Status == 0x0000
+
+
+def test_an_event_of_a_step_that_cannot_be_written_either_does_no_harm(door):
+    """The ledger is gone altogether: the unit hears a failure each time, and is served again."""
+    gone = LedgerError(Path("ledger.db"), "disk I/O error")
+    door.receiver.fault_of_word = door.receiver.fault_of_report = gone
+    with unit(door) as assoc:
+        assert create(assoc, step()).Status == 0x0110
+        assert set_step(assoc, end()).Status == 0x0110
+        door.receiver.fault_of_word = door.receiver.fault_of_report = None
+        assert create(assoc, step()).Status == 0x0000
+
+
+def test_a_full_ledger_takes_no_step_and_the_next_one_when_there_is_room(door, ledger):
+    """SQLite's own "database or disk is full": failure; with room again, success."""
+
+    def pages(limit):
+        ledger.transact(lambda tx: tx._connection.execute(f"PRAGMA max_page_count = {limit}"))
+
+    word = UnitWord(
+        ledger=ledger,
+        voice=VOICE,
+        expected_views=("RCC", "LCC", "RMLO", "LMLO"),
+        close=lambda _tx, _study, _by: None,
+        publish=lambda _tx, _exam, _changed, _now: None,
+        clock_ms=now_ms,
+    )
+    door.receiver.begin_step = word.begin_step
+    pages(1)  # no more than there are already
+    with unit(door) as assoc:
+        taken = 0
+        while (status := create(assoc, step(), f"{STEP}.{taken}").Status) == 0x0000:
+            taken += 1
+            assert taken < 1000, "the ledger does not fill"
+        assert status == 0x0110
+        kinds = {(event, detail) for event, detail, _ in door.receiver.reports}
+        assert kinds == {("fault", "a procedure step cannot be recorded: LedgerError")}
+        pages(1 << 20)
+        assert create(assoc, step(), f"{STEP}.{taken}").Status == 0x0000
+        assert create(assoc, step(), f"{STEP}.0").Status == 0x0111

@@ -1,4 +1,4 @@
-"""Key Object Selections that reject images, from dcmtk's storescu."""
+"""Key Object Selections that reject images, from dcmtk's storescu and from the watched folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
+from firmware_bridge.folder_intake import FolderIntake, FolderIntakeSettings
 from firmware_bridge.transfer_syntaxes import KEY_OBJECT_SELECTION
+from runtime.ledger import LedgerError
+from tests.firmware_bridge.fakes import wait_until
 from tests.synthetic import code
 
 
@@ -74,3 +77,54 @@ def test_a_title_of_another_scheme_rejects_nothing(door, send):
     ds.ConceptNameCodeSequence[0].CodingSchemeDesignator = "99X"
     send(ds)
     assert door.receiver.rejected == []
+
+
+# --- the same by the watched folder --------------------------------------------------------------
+
+
+@pytest.fixture
+def inbox(receiver, tmp_path):
+    """A watched folder; notes are dropped into it complete."""
+    folder = tmp_path / "inbox"
+    intake = FolderIntake(FolderIntakeSettings(folder=folder, settle_s=0.1, rescan_s=0.2))
+    intake.start(receiver)
+    yield folder
+    intake.stop()
+
+
+def drop(ds, folder, name="note.dcm"):
+    """Appears in the folder in one piece, as rename(2) does it."""
+    ds.save_as(folder.parent / name, enforce_file_format=True)
+    (folder.parent / name).rename(folder / name)
+    return folder / name
+
+
+def test_a_rejection_note_in_the_folder_rejects_its_images(receiver, inbox):
+    """Its word is taken, the file leaves the folder, nothing of it is kept."""
+    path = drop(note(images=("1.5.1", "1.5.2")), inbox)
+    assert wait_until(lambda: not path.exists())
+    why = "rejected for quality reasons"
+    assert receiver.rejected == [("1.2.3", "1.5.1", why), ("1.2.3", "1.5.2", why)]
+    assert receiver.stored == []
+    assert list(receiver.incoming.iterdir()) == []
+    assert list((inbox / "refused").iterdir()) == []
+
+
+def test_another_key_object_in_the_folder_is_refused_with_the_reason(receiver, inbox):
+    """It is set aside, and the text beside it says which titles are taken."""
+    drop(note("113000"), inbox)
+    reason = inbox / "refused" / "note.dcm.reason.txt"
+    assert wait_until(lambda: reason.exists() and "113001" in reason.read_text())
+    assert receiver.rejected == []
+    assert list(receiver.incoming.iterdir()) == []
+
+
+def test_a_note_waits_in_the_folder_for_a_ledger_that_fails(receiver, inbox):
+    """Not refused, not lost: taken as soon as the ledger can be written again."""
+    receiver.fault_of_word = LedgerError(inbox / "ledger.db", "database or disk is full")
+    path = drop(note(), inbox)
+    assert wait_until(lambda: receiver.words_refused > 1)
+    assert path.exists()
+    receiver.fault_of_word = None
+    assert wait_until(lambda: not path.exists())
+    assert [sop for _, sop, _ in receiver.rejected] == ["1.5.1"]

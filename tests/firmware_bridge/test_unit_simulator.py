@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 
+from firmware_bridge.dicom_line import DicomLine
 from firmware_bridge.exam_source import (
     VIEWS,
     NoExamsError,
@@ -76,14 +77,25 @@ def around(door, tmp_path):
     folder.mkdir()
     numbers = count(1)
     return Surroundings(
-        destination=Destination(ae_title="ANY", host="127.0.0.1", port=door.port),
+        line=dicom_line(folder, door.port),
         templates=phantom_templates(folder, [GE, SIEMENS], scale=0.1, randomness=Random(1)),
         folder=folder,
-        procedure_steps=True,
-        tls=None,
         now=lambda: datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         new_uid=lambda: f"1.2.99.{next(numbers)}",
         pause=lambda _seconds: False,
+    )
+
+
+def dicom_line(folder, port):
+    """From a unit's name to a line to that port."""
+    numbers = count(1)
+    return lambda name: DicomLine(
+        name,
+        destination=Destination(ae_title="ANY", host="127.0.0.1", port=port),
+        folder=folder,
+        procedure_steps=True,
+        tls=None,
+        new_uid=lambda: f"1.2.98.{next(numbers)}",
     )
 
 
@@ -161,8 +173,8 @@ def test_a_unit_without_room_tries_again(door, around):
 
 def test_a_receiver_that_is_not_there_loses_the_image_and_says_so(around):
     """After all attempts: counted as lost, the unit goes on."""
-    nowhere = Destination(ae_title="X", host="127.0.0.1", port=free_port())
-    unit = SimulatedUnit(1, replace(around, destination=nowhere))
+    nowhere = dicom_line(around.folder, free_port())
+    unit = SimulatedUnit(1, replace(around, line=nowhere))
     (played,) = unit.play([exam_of(Shot(number=1, view="RCC"))], 0.0)
     assert played.happened[Happening.LOST] == 1
     assert played.happened[Happening.STEP_REFUSED] == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.brokers import Mosquitto, mosquitto_missing
-from tests.conftest import skip_or_fail
+from tests.conftest import module_or_skip, skip_or_fail
 from tests.subscriber import Subscriber
 from tests.unit_under_test import Unit
 
@@ -32,7 +32,7 @@ def broker(request, mosquitto):
     if request.param == "mosquitto":
         yield mosquitto().start()
         return
-    pytest.importorskip("iotcore", reason="extra [demo] is not installed")
+    module_or_skip("iotcore", "extra [demo] is not installed")
     from firmware_bridge.embedded_broker import EmbeddedBroker
 
     with EmbeddedBroker() as embedded:

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from models.histogram import ScoreHistogram
+from runtime.arrival import ActivePackage, SpooledObject
 from runtime.drift_settings import DriftSettings
 from runtime.exam import ExamRules
-from runtime.exam_desk import ActivePackage, ExamDesk, SpooledObject
+from runtime.exam_desk import ExamDesk
 from runtime.exam_flag import Completion
 from runtime.exam_identity import ExamIdentity
 from runtime.intake import Receipt
@@ -27,7 +28,9 @@ ALL = ("RCC", "LCC", "RMLO", "LMLO")
 class Bench:
     """A desk, its ledger, and a clock that is set by hand."""
 
-    def __init__(self, folder, scope="view", rule="max_view", model=MODEL, policy=None):
+    def __init__(
+        self, folder, scope="view", rule="max_view", *, model=MODEL, policy=None, max_images=100
+    ):
         self.now_ms = 1_000_000
         self.ledger = Ledger(folder / "ledger.db")
         self.desk = ExamDesk(
@@ -39,7 +42,9 @@ class Bench:
                 site_key=b"k" * 32,
                 identity=policy or IdentityPolicy(),
             ),
-            rules=ExamRules(expected_views=ALL, idle_timeout_ms=60_000, exam_rule=rule),
+            rules=ExamRules(
+                expected_views=ALL, idle_timeout_ms=60_000, exam_rule=rule, max_images=max_images
+            ),
             active=ActivePackage(manifest=manifest(scope, rule), model=model),
             clock_ms=lambda: self.now_ms,
         )

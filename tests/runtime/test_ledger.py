@@ -66,7 +66,7 @@ def test_waiting_rows_come_in_order_without_those_in_flight(ledger):
 
 
 def test_replay_makes_rows_wait_again_and_parked_ones_too(ledger):
-    """The site that saw a gap gets everything from there on."""
+    """The site that saw a gap gets everything from there on; what is new goes first."""
     for _ in range(4):
         ledger.add_event(event(), 1000)
     ledger.delivered([1, 2, 3], 2000)
@@ -75,10 +75,10 @@ def test_replay_makes_rows_wait_again_and_parked_ones_too(ledger):
     assert ledger.replay_from(2) == 3
     rows = ledger.waiting(10)
     assert [(row.seq, row.replayed) for row in rows] == [
+        (5, False),
         (2, True),
         (3, True),
         (4, True),
-        (5, False),
     ]
 
 
@@ -87,3 +87,15 @@ def test_wait_for_rows_sees_a_commit(ledger):
     version = ledger.wait_for_rows(-1, 0)
     ledger.add_event(event(), 1000)
     assert ledger.wait_for_rows(version, 5) > version
+
+
+def test_a_ledger_that_was_lost_begins_another_life(tmp_path):
+    """The same file keeps its id over restarts; a new file under the same unit has another."""
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        first = ledger.ledger_id
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        assert ledger.ledger_id == first
+    (tmp_path / "ledger.db").unlink()
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        assert first != ledger.ledger_id
+        assert len(ledger.ledger_id) == 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -456,3 +457,51 @@ def test_pauses_between_attempts_grow_to_a_bound_and_differ():
     assert all(a != b for a, b in pairwise(pauses))
     backoff.reset()
     assert backoff.next_s() == 0.5
+
+
+# --- two of one name --------------------------------------------------------------------------
+
+
+def test_a_name_that_another_took_is_an_event_and_degraded(unit):
+    """Once each ten minutes, not at each of the takings; the unit tries on, with long pauses."""
+    port = free_port()
+    publisher = unit(port, stop_timeout_s=0.2)
+    with FakeBroker(port) as fake:
+        publisher.start()
+        for connects in (2, 3):
+            fake.take_over()
+            wait_until(lambda: fake.connects == connects, what="the next attempt")  # noqa: B023
+            wait_until(lambda: publisher.publisher.connected, what="a connection")
+        wait_until(publisher.all_delivered, what="delivered")
+        said = [json.loads(payload) for _, payload in fake.publishes if payload]
+        assert [body["event"] for body in said if "event" in body] == ["name_taken"]
+        assert [body for body in said if "state" in body][-1]["reasons"] == ["name_taken"]
+
+
+def test_connections_that_are_closed_again_and_again_are_no_accident(unit):
+    """The third within five minutes makes the unit degraded, whoever closed them."""
+    port = free_port()
+    publisher = unit(port, stop_timeout_s=0.2)
+    with FakeBroker(port) as fake:
+        publisher.start()
+        for connects in (2, 3, 4):
+            assert publisher.publisher.faults == ()
+            fake.drop()
+            wait_until(lambda: fake.connects == connects, what="the next attempt")  # noqa: B023
+            wait_until(lambda: publisher.publisher.connected, what="a connection")
+        assert publisher.publisher.faults == ("connection_unstable",)
+
+
+def test_a_flag_of_now_does_not_wait_behind_a_replay(unit):
+    """Whoever asks for a whole history, again and again, delays no new row."""
+    port = free_port()
+    publisher = unit(port, in_flight=10)
+    old = publisher.say(300)
+    publisher.ledger.delivered(tuple(range(1, old + 1)), now_ms())
+    assert publisher.ledger.replay_from(1) == old
+    new = publisher.say_exam()
+    assert [row.seq for row in publisher.ledger.waiting(3)] == [new, 1, 2]
+    with FakeBroker(port) as fake:
+        publisher.publisher.start()
+        wait_until(lambda: len(fake.publishes) >= old + 1, what="everything")
+    assert next(iter(fake.retained)) == new

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from runtime.exam_desk import SpooledObject
+from runtime.arrival import SpooledObject
 from runtime.intake import OutOfRoomError, Receipt, Received, ReceptionRefusedError
 from runtime.ledger import LedgerError
 from runtime.messages import EventKind

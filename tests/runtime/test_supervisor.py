@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
+from runtime.arrival import ActivePackage, SpooledObject
 from runtime.exam import ExamRules
-from runtime.exam_desk import ActivePackage, ExamDesk, SpooledObject
+from runtime.exam_desk import ExamDesk
 from runtime.ledger import Ledger
 from runtime.messages import EventKind
 from runtime.outcome import NotAssessed, ViewResult

@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 
 from runtime.acknowledgement import AcknowledgementDesk
+from runtime.arrival import ActivePackage, SpooledObject
 from runtime.console.box import Link, box_of
 from runtime.console.console import Console
 from runtime.console.reader import ConsoleReader
 from runtime.console.settings import ConsoleSettings
 from runtime.exam import ExamRules
-from runtime.exam_desk import ActivePackage, ExamDesk, SpooledObject
+from runtime.exam_desk import ExamDesk
 from runtime.exam_identity import ExamIdentity
 from runtime.ledger import Ledger
 from runtime.messages import ModelPart, StatusFacts

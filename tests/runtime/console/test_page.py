@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +13,14 @@ import pytest
 from runtime.console.box import Link
 from runtime.console.console import PACKAGE
 from runtime.console.evidence import evidence_rows
+from runtime.outcome import Artefact
 from runtime.pipeline import write_evidence
 from runtime.reasons import Reason
 from runtime.web.catalogue import load_catalogues
 from runtime.web.languages import LANGUAGES
 from tests.browser import violations
 from tests.builders import result, unassessed
-from tests.runtime.console.bench import ALL, now_ms
+from tests.runtime.console.bench import ALL, now_ms, picture
 
 TEXTS = {language: catalogue.texts for language, catalogue in load_catalogues(PACKAGE).items()}
 EN = TEXTS["en"]
@@ -62,6 +64,23 @@ def test_an_exam_appears_view_by_view_without_a_reload(bench, page):
         bench.judge(result(0.9))
     says(flag(page), EN["flag.priority"])
     says(page.locator(".flag .state"), "Final: all expected views came · just now")
+
+
+def test_an_image_that_was_not_judged_shows_its_picture_and_why(bench, page):
+    """An implant is seen on the tile, beside the reason; one that cannot be decoded has words."""
+    content = picture()
+    (bench.folder / "1.preview.jpg").write_bytes(content)
+    shown = Artefact(kind="preview", path="", sha256=hashlib.sha256(content).hexdigest())
+    bench.receive(FIRST, "RCC")
+    bench.judge(replace(unassessed(Reason.IMPLANT), artefacts=(shown,)))
+    bench.receive(FIRST, "LCC")
+    bench.judge(unassessed(Reason.UNDECODABLE))
+    page.goto(bench.url)
+    says(tile(page, "R CC"), EN["reason.implant.what"])
+    drawn = "e => e.decode().then(() => e.naturalWidth)"
+    assert tile(page, "R CC").locator("img").evaluate(drawn) > 200
+    says(tile(page, "L CC"), EN["reason.undecodable.what"])
+    assert tile(page, "L CC").locator("img").count() == 0
 
 
 def test_magnification_views_say_that_nothing_is_to_be_done(bench, page):
@@ -209,7 +228,7 @@ def test_every_language_at_the_smallest_size(bench, page, language):
 
 @pytest.mark.parametrize("size", [(1024, 768), (1920, 1080), (3840, 2160)])
 def test_no_accessibility_rule_is_broken_at_any_size(bench, page, size, tmp_path):
-    """axe-core finds nothing on the board, in trouble, when lost, in the history."""
+    """axe-core finds nothing on the board, in trouble, in the history."""
     bench.exam(FIRST, score=0.9, accession="A26-0001", initials="M.A.")
     bench.receive(SECOND, "RCC")
     bench.judge(unassessed(Reason.UNREADABLE))
@@ -227,6 +246,17 @@ def test_no_accessibility_rule_is_broken_at_any_size(bench, page, size, tmp_path
     page.goto(bench.url + "history")
     page.locator("#past button").first.click()
     page.locator("#story table").wait_for()
+    assert violations(page) == []
+
+
+def test_no_accessibility_rule_is_broken_when_the_contact_is_lost(bench, page):
+    """axe-core finds nothing while what is shown is greyed and the alarm stands above it."""
+    bench.exam(FIRST, score=0.9, accession="A26-0001")
+    page.goto(bench.url)
+    says(flag(page), EN["flag.priority"])
+    bench.console.stop()
+    page.locator("#lost h2").wait_for(state="visible", timeout=GENEROUS_MS)
+    says(page.locator("#lost h2"), "NOT LIVE since")
     assert violations(page) == []
 
 

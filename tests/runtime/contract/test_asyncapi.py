@@ -8,7 +8,7 @@ import re
 import jsonschema
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.cli import main
@@ -136,6 +136,7 @@ def test_the_yaml_is_the_json(capsys):
     assert as_yaml == json.loads(capsys.readouterr().out) == json.loads(json.dumps(DOCUMENT))
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(-1e9, 1e9) | st.text(),

@@ -16,9 +16,9 @@ AT_MS = 1_795_359_845_678
 VOICE = Voice(site=SITE, unit="mammo-1", boot_id="boot-a", site_key=bytes(range(32)))
 
 
-def voice(unit="mammo-1", boot="boot-a") -> Voice:
-    """A unit's voice in one of its lives."""
-    return replace(VOICE, unit=unit, boot_id=boot)
+def voice(unit="mammo-1", boot="boot-a", ledger=None) -> Voice:
+    """A unit's voice in one of its lives, with one of its ledgers."""
+    return replace(VOICE, unit=unit, boot_id=boot, ledger_id=ledger)
 
 
 def arrival(publication, seq, *, at_ms=AT_MS + 20, retained=False) -> Arrival:

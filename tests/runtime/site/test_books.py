@@ -141,6 +141,21 @@ def test_a_unit_that_lost_its_ledger_begins_a_new_one(heard, glance):
     assert glance().gap.missing == 0
 
 
+def test_a_ledger_that_is_named_is_believed(heard, glance):
+    """Another `ledger_id` is another ledger, however far its numbers are; the same one is not."""
+    unit = SaidUnit(ledger="disk-1")
+    heard(unit.status(), *[unit.exam(n) for n in range(1, 4)])
+    other = SaidUnit(boot="boot-2", ledger="disk-2", first_seq=4)
+    other.next_seq = 4
+    heard(other.status(), other.exam(4))
+    heard(SaidUnit(boot="boot-3", ledger="disk-1", first_seq=4).status(at_ms=NOON_MS + 9))
+    again = SaidUnit(boot="boot-3", ledger="disk-1", first_seq=4)
+    entered = heard(again.exam(5, at_ms=NOON_MS + 9))
+    assert (entered.duplicates, entered.conflicts) == (0, 0)
+    assert glance().today.exams == 5
+    assert glance().gap.missing == 0
+
+
 def test_a_new_ledger_without_a_birth_is_known_by_its_numbers(heard, glance):
     """A known number from a younger boot with other content is not a duplicate."""
     unit = SaidUnit()

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from runtime.messages import EventKind, UnitState
 from runtime.outcome import Flag
 from runtime.site.change import ChangeKind
+from runtime.site.limits import PictureLimits
 from runtime.site.picture import Arrival, LinkChange, Picture
-from runtime.site.unit_picture import PictureLimits
 from tests.runtime.site import said
 from tests.runtime.site.said import AT_MS, voice
 
@@ -145,6 +145,34 @@ def test_an_exam_of_a_new_ledger_may_count_its_revisions_anew():
     assert [(exam.revision, exam.flag) for exam in unit.exams.values()] == [(1, Flag.NONE)]
 
 
+def test_a_lost_ledger_is_known_by_its_name_however_far_the_new_one_has_come():
+    """While nobody listened the new ledger passed the old one's numbers: they are not doubles."""
+    new = voice(boot="boot-b", ledger="new")
+    picture = heard(said.status(0, by=voice(ledger="old")), *(said.event(n) for n in (1, 2, 3)))
+    changes = picture.hear(said.status(9, by=new, at_ms=AT_MS + 1))
+    assert ChangeKind.SEQ_RESTARTED in [change.kind for change in changes]
+    for seq in (2, 3, 10):
+        assert kinds(picture, said.event(seq, by=new, detail="new"))[0] == ChangeKind.ROW
+    unit = picture.units["mammo-1"]
+    assert (unit.generation, unit.counts["doubles"], unit.counts["conflicts"]) == (2, 0, 0)
+
+
+def test_two_units_with_a_ledger_each_are_kept_apart():
+    """They take turns: each row counts once, in the generation of its ledger."""
+    one, two = voice(ledger="one"), voice(boot="boot-b", ledger="two")
+    picture = heard(said.status(0, by=one), said.event(1), said.event(2))
+    picture.hear(said.status(0, by=two, at_ms=AT_MS + 1))
+    assert kinds(picture, said.event(1, by=two)) == [ChangeKind.ROW]
+    assert kinds(picture, said.event(3, by=one)) == [ChangeKind.STALE]
+    back = picture.hear(said.status(3, by=one, at_ms=AT_MS + 2))
+    assert {ChangeKind.TWO_UNITS, ChangeKind.SEQ_RESTARTED} <= {change.kind for change in back}
+    unit = picture.units["mammo-1"]
+    assert unit.generation == 1
+    assert kinds(picture, said.event(2, by=one)) == [ChangeKind.DOUBLE]
+    assert kinds(picture, said.event(3, by=one)) == [ChangeKind.ROW]
+    assert unit.counts["rows"] == 4
+
+
 def test_a_restart_that_counts_on_is_no_event_at_all():
     """A new boot with the ledger it had: one generation, no flag."""
     unit = unit_of(
@@ -245,7 +273,7 @@ def test_memory_is_bounded():
         picture.hear(said.view(3 * n + 2, study=f"1.2.{n}"))
     unit = picture.units["mammo-1"]
     assert [len(kept) for kept in (unit.kept, unit.exams, unit.events, unit.views)] == [20, 5, 7, 4]
-    assert len(unit._digests) == 30
+    assert len(unit._now.digests) == 30
 
 
 def test_clock_skew_is_told_by_what_was_said_live():
@@ -271,7 +299,7 @@ def test_a_lost_connection_keeps_the_time_of_its_beginning():
     assert picture.as_json()["since"].endswith("00.002Z")
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_any_order_any_doubles_end_in_the_same_rows(data):
     """Delivered in any order, each at least once: the unit's rows, once each."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.site.seq_book import Seen, SeqBook, Span
@@ -79,6 +79,7 @@ def test_memory_is_bounded_and_what_is_forgotten_is_counted():
     assert book.enter(2) is Seen.FORGOTTEN
 
 
+@settings(deadline=None)
 @given(seqs=st.lists(st.integers(1, 60), max_size=80), claim=st.none() | st.integers(1, 60))
 def test_the_book_is_a_set_of_numbers(seqs, claim):
     """Against a plain set: seen, gaps and verdicts agree for any order of arrival."""

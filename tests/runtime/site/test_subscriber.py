@@ -34,8 +34,9 @@ def say(port, *messages) -> None:
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
     client.connect("127.0.0.1", port)
     client.loop_start()
-    for topic, payload in messages:
-        client.publish(topic, payload, 1).wait_for_publish(10)
+    said = [client.publish(topic, payload, 1) for topic, payload in messages]
+    for each in said:
+        each.wait_for_publish(30)
     client.disconnect()
     client.loop_stop()
 
@@ -194,6 +195,29 @@ def test_bad_neighbours_are_counted_and_nothing_else_happens(mosquitto, unit, li
     assert listener.rows() == outbox_rows(publisher.ledger)
     assert listener.unit.book.gaps() == ()
     assert [c.kind for c in listener.changes].count(ChangeKind.CONNECTED) == 1
+
+
+def test_a_thousand_forged_replays_are_counted_on_both_sides(mosquitto, unit, listen):
+    """The unit refuses and says how many; the listener counts them; no row is said again."""
+    broker = mosquitto().start()
+    publisher = unit(broker.port, health_interval_s=0.2).start()
+    listener = listen(broker.port).until_up()
+    publisher.say(3)
+    listener.until(lambda: len(listener.rows()) == 3, "the first rows")
+    topic = "mammoedge/v1/st-anna/mammo-1/command/replay"
+    say(broker.port, *[(topic, b'{"from_seq":0}')] * 1000)
+    last = publisher.say_exam()
+    listener.until(
+        lambda: (
+            listener.unit.book.highest == last
+            and listener.unit.health.outbox.commands_refused == 1000
+        ),
+        "the unit's count",
+    )
+    assert listener.picture.foreign == {"command_refused": 1000}
+    assert listener.unit.counts["doubles"] == 0
+    assert listener.rows() == outbox_rows(publisher.ledger)
+    assert publisher.publisher.connected
 
 
 def test_a_server_that_speaks_no_mqtt_is_a_reason_not_a_crash(listen):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.messages import EventMessage, ExamMessage, HealthMessage, StatusMessage, ViewMessage
@@ -176,6 +176,7 @@ def test_an_alarm_of_the_site_is_read():
     assert read(f"{ROOT}/_site/alarm", alarm.encode(), site=said.SITE) == alarm
 
 
+@settings(deadline=None, max_examples=60)
 @given(payload=st.binary(max_size=400), topic=st.text(max_size=80))
 def test_no_bytes_raise(payload, topic):
     """Any bytes on any topic are a value."""
@@ -187,6 +188,7 @@ def test_no_bytes_raise(payload, topic):
 GOOD = json.loads(said.exam(3).payload)
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     key=st.sampled_from(sorted(GOOD)),
     value=st.recursive(

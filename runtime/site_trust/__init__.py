@@ -1,0 +1,1 @@
+"""Who may speak and listen at a site's broker: its private authority and what it vouches for."""
