@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -73,10 +74,11 @@ class PageSettings(BaseModel):
             )
         if self.openid and self.address is None:
             raise ValueError("openid needs address: where the provider leads back to")
+        plain = (self.address or "").startswith("http://")
+        if plain and _host_of(self.address or "") not in LOOPBACK:
+            raise ValueError("address must be https:// beyond this machine")
         return self
 
 
 def _host_of(url: str) -> str:
-    from urllib.parse import urlsplit
-
     return urlsplit(url).hostname or ""

@@ -181,6 +181,7 @@ def test_without_a_login_only_this_machine_is_served(bench):
      ({"host": "0.0.0.0", "password_file": "p"}, "beyond this machine"),
      ({"host": "0.0.0.0", "certificate_file": "c", "key_file": "k"}, "beyond this machine"),
      ({"certificate_file": "c"}, "go together"),
+     ({"address": "http://fleet.example"}, "https"),
      ({"openid": {"issuer": "https://id.example", "client_id": "x", "allowed": ["*"]}}, "address"),
      ({"address": "https://f", "openid": {"issuer": "http://id.example", "client_id": "x",
                                           "allowed": ["*"]}}, "https"),
