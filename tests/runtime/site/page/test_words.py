@@ -40,7 +40,8 @@ def wanted() -> set[str]:
     keys |= {f"descriptor.{name}" for name in ("score", *Descriptor)}
     keys |= {f"flag.{flag}" for flag in Flag} | {f"reason.{reason}.what" for reason in Reason}
     codes = ("worker_not_ready", "starting", "disk_low", "backlog_full", "rows_parked",
-             "clock_jumped", "certificate_ends_soon", "name_taken", "connection_unstable")  # fmt: skip
+             "clock_jumped", "certificate_ends_soon", "name_taken",
+             "connection_unstable")  # fmt: skip
     return keys | {f"degraded.{code}" for code in codes}
 
 
