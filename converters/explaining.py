@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import ValidationError
 
 from converters.errors import BenchFaultError
 from converters.evidence_branch import AddedEvidence, add_evidence
@@ -15,7 +16,7 @@ from converters.graph_run import compile_on_cpu, score_with
 from converters.ir_files import read_ir, save_ir
 from converters.occlusion import agreement_with, occlusion_map, patches_for
 from converters.package_revision import revised
-from models.manifest import Scope
+from models.manifest import Manifest, Scope
 from runtime.golden import prepared_cases
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from converters.occlusion import MapAgreement
-    from models.manifest import Manifest, OutputPort
+    from models.manifest import OutputPort
     from models.package import Package
     from runtime.devices import Graph
     from runtime.golden import PreparedCase
@@ -134,9 +135,7 @@ def explain(
     (suspicion,) = [output for output in package.manifest.outputs if output.suspicion]
     with revised(package, out, signing_key) as revision:
         added = _added(package, suspicion, revision.folder)
-        revision.manifest = package.manifest.model_copy(
-            update={"version": version, "evidence": added.port}
-        )
+        revision.manifest = _renewed(package.manifest, version, added)
         found: list[ExplainedPrecision] = []
         for name in package.manifest.precisions:
             comparison = Comparison.of(package, revision.folder, added, name, threads)
@@ -147,6 +146,19 @@ def explain(
         listed = "".join(f"<li>{escape(line)}</li>" for line in explanation.lines())
         revision.report("evidence", f"<h2>Evidence map</h2><ul>{listed}</ul>")
     return explanation
+
+
+def _renewed(manifest: Manifest, version: str, added: AddedEvidence) -> Manifest:
+    """The manifest of the new package.
+
+    Raises:
+        BenchFaultError: a version that no manifest takes.
+    """
+    content = manifest.model_dump() | {"version": version, "evidence": added.port}
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as fault:
+        raise BenchFaultError([f"--version {version[:40]!r}: not like 1.2.3"]) from fault
 
 
 def _added(package: Package, suspicion: OutputPort, folder: Path) -> AddedEvidence:

@@ -91,8 +91,10 @@ def play(
             with lock:
                 total.update(exam.happened)
                 show(exam)
-        stopped = around.pause(0)
-        flags = simulated.finish(0 if stopped else arguments.wait_flags)
+        wait_s = 0.0 if around.pause(0) else arguments.wait_flags
+        if wait_s and arguments.to.startswith(FRAMES):
+            print(f"unit {unit}: waits up to {wait_s:.0f} s for its flags", file=sys.stderr)
+        flags = simulated.finish(wait_s)
         with lock:
             total.update(flags)
 

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 LONG_SIDE_PX = 256
 """Of the reduced picture: about 1 mm for each of its pixels."""
-THRESHOLDS = (0.5, 0.2)
-"""Shares of Otsu's threshold to try. The second is for processed digital views, in which fat at the
-chest wall is nearly as dark as air."""
+THRESHOLDS = (0.5, 0.2, 0.06)
+"""Shares of Otsu's threshold to try. The others are for processed digital views, in which fat at
+the chest wall is nearly as dark as air."""
+CLEAN_AIR = 0.012
+"""Air this dark and even is a detector's or a cleaned film's; photographs have 0.015 and more."""
 
 Side = Literal["left", "right"]
 
@@ -166,21 +168,26 @@ def _largest_body(gray: NDArray[np.float32], share: float) -> _Body | None:
 def _is_breast(body: _Body, coarse: NDArray[np.uint16]) -> bool:
     """Shape first, because it is cheap; then air and tissue.
 
-    In brackets what the real views have.
+    In brackets what the real views have. Around a breast the air is clean, or the film is grey and
+    the breast all the more of one piece; dark fat may leave gaps only where the air is clean.
     """
     rows, columns = body.gray.shape
+    middle, spread = _air(body)
+    clean = middle <= CLEAN_AIR and spread <= CLEAN_AIR
     return (
         0.03 <= float(body.filled.mean()) <= 0.9  # (0.04 to 0.81)
         and body.width >= 0.1 * columns
         and body.height >= 0.4 * rows  # (0.5 to 1)
         and body.far_share <= 0.35  # (0.02 to 0.31)
-        and body.wall_share >= 0.66  # (0.73 to 1)
-        and body.gaps <= 0.13  # (0 to 0.1)
+        and body.wall_share >= 0.66  # (0.69 to 1)
+        and body.gaps <= (0.15 if clean else 0.13)  # (0 to 0.143)
         and 0.5 <= body.outline_travel <= 2.3  # (0.58 to 2.2); a half field has 0
         and 0.45 <= float(body.filled.sum()) / (body.height * body.width) <= 0.92  # (0.48 to 0.9)
         and body.share_of_bright >= 0.6  # (0.68 to 1)
         and _solidity(body) >= 0.65  # (0.68 to 1)
-        and _air_is_dark_and_even(body)
+        and middle <= 0.2
+        and spread <= 0.055
+        and (middle <= CLEAN_AIR or _is_of_one_piece(body))
         and _tissue_is_smooth(body, coarse)
     )
 
@@ -193,15 +200,23 @@ def _solidity(body: _Body) -> float:
     return float(cv2.contourArea(outline)) / hull if hull > 0 else 0.0
 
 
-def _air_is_dark_and_even(body: _Body) -> bool:
-    """Air has no texture: the middle half of its values is close together (0 to 0.046)."""
+def _air(body: _Body) -> tuple[float, float]:
+    """Median of the air, and how far apart the middle half of its values is (0 to 0.046)."""
     around = cv2.dilate(body.filled, np.ones((15, 15), np.uint8))
     markers = cv2.dilate((body.gray > 0.6).astype(np.uint8), np.ones((9, 9), np.uint8))
     air = body.gray[(around == 0) & (markers == 0)]
     if air.size < 16:
-        return False
+        return 1.0, 1.0
     lower, middle, upper = np.percentile(air, [25, 50, 75])
-    return bool(middle <= 0.2 and upper - lower <= 0.055)
+    return float(middle), float(upper - lower)
+
+
+def _is_of_one_piece(body: _Body) -> bool:
+    """Convex, and hardly larger at a lower threshold: the skin ends the breast (1 to 1.25)."""
+    lower = _largest_body(body.gray, THRESHOLDS[1])
+    if lower is None:
+        return False
+    return _solidity(body) >= 0.85 and float(lower.filled.sum()) <= 1.3 * float(body.filled.sum())
 
 
 def _tissue_is_smooth(body: _Body, coarse: NDArray[np.uint16]) -> bool:

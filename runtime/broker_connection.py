@@ -154,6 +154,7 @@ class BrokerConnection:
         self._end_reason = "connection closed"
         self._abandoned = False
         self._name_taken = False
+        self._unheard = False
         self._poke_in, self._poke_out = socket.socketpair()
         self._poke_in.settimeout(0)
         self._poke_out.settimeout(0)
@@ -268,6 +269,7 @@ class BrokerConnection:
             # socket would look like a broker that never answers.
             self._close_client_socket()
             self._say(Lost(reason=self._end_reason, name_taken=self._name_taken))
+            self._wake()
 
     def _turn(self) -> bool:
         """One round of the network; False when the connection is over."""
@@ -288,6 +290,10 @@ class BrokerConnection:
         if client.want_write():
             client.loop_write()
         client.loop_misc()
+        if self._unheard:
+            # Once for all that came together: each waking costs the listener a turn on a busy unit.
+            self._unheard = False
+            self._wake()
         return client.socket() is not None
 
     def _poke(self) -> None:
@@ -304,7 +310,7 @@ class BrokerConnection:
 
     def _say(self, signal: Signal) -> None:
         self._signals.put(signal)
-        self._wake()
+        self._unheard = True
 
     def _close_client_socket(self) -> None:
         sock = self._client.socket()

@@ -89,10 +89,10 @@ OWN_COMMANDS = (
         run="runtime.judge_files:judge_command",
     ),
     ASYNCAPI,
-    SITE,
-    SIMULATE_SITE,
     WATCH,
     TAIL,
+    SITE,
+    SIMULATE_SITE,
 )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from runtime.arrival import Arrivals
+from runtime.arrival import ActivePackage, Arrivals, SpooledObject
 from runtime.descriptor_drift import descriptor_drift
 from runtime.drift import day_before, drift_figures
 from runtime.exam import (
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from models.histogram import ScoreHistogram
-    from runtime.arrival import ActivePackage, SpooledObject
     from runtime.drift_settings import DriftSettings
     from runtime.exam_flag import ExamImage
     from runtime.intake import Received

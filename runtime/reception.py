@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 HASH_BLOCK_BYTES = 1 << 20
-FSYNC_THREADS = 4
+FSYNC_THREADS = 8
+"""Two for each object that is being made durable."""
 COUNT_EVERY_S = 0.2
 EVENTS_AT_ONCE = 20
 EVENTS_PER_S = 0.2
@@ -193,9 +194,12 @@ class Reception:
         if not self._desk.knows(header.sop_instance_uid):
             self._anticipate(str(spooled))
         try:
-            durable = self._fsync.submit(_make_durable, spooled)
+            # Content and directory entry at once: a journal commits both together, and without a
+            # row a file that has only one of them is swept away at the next start.
+            durable = [self._fsync.submit(_make_durable, place) for place in (spooled, self._spool)]
             digest = _sha256(spooled, offset) if sha256 is None else sha256()
-            durable.result()
+            for place in durable:
+                place.result()
             self._reached("spooled")
             received = self._desk.receive(
                 SpooledObject(
@@ -260,11 +264,10 @@ def _sha256(path: Path, offset: int) -> str:
     return digest.hexdigest()
 
 
-def _make_durable(path: Path) -> None:
-    """File content first, then the directory entry."""
-    for place, flags in ((path, os.O_RDONLY), (path.parent, os.O_RDONLY | os.O_DIRECTORY)):
-        descriptor = os.open(place, flags)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _make_durable(place: Path) -> None:
+    """A file's content, or a directory's entries."""
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

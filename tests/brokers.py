@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -88,7 +89,11 @@ class Mosquitto:
         """Starts it; returns when it takes connections."""
         with (self.folder / "mosquitto.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.prefix, MOSQUITTO, "-c", str(self._configuration)], stdout=log, stderr=log
+                [*self.prefix, MOSQUITTO, "-c", str(self._configuration)],
+                stdout=log,
+                stderr=log,
+                # A group of its own: `faketime` has the broker as a child, and both must go.
+                start_new_session=True,
             )
         wait_until(self.is_up, what="mosquitto listens")
         return self
@@ -103,13 +108,14 @@ class Mosquitto:
     def kill(self) -> None:
         """SIGKILL: what it had not written is lost."""
         if self.process is not None:
-            self.process.kill()
+            with suppress(ProcessLookupError):  # it died before, and was noticed
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
 
     def stop(self) -> None:
         """SIGTERM: it writes what it keeps."""
-        self.process.terminate()
+        os.killpg(self.process.pid, signal.SIGTERM)
         self.process.wait(30)
         self.process = None
 

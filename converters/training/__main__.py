@@ -17,7 +17,21 @@ import torch
 
 from converters.training.annotations import ATTRIBUTES
 from converters.training.averaging import average_weights
-from converters.training.cells import map_cells, pooled_logits
+from converters.training.card_figures import Judged, write_figures
+from converters.training.cells import joined_cells, map_cells, pooled_logits
+from converters.training.coarse_network import (
+    CoarseNetwork,
+    load_imagenet_stages,
+    malignancy_alone,
+)
+from converters.training.coarse_schedule import CoarsePool, train_coarse
+from converters.training.coarse_views import (
+    coarse_recipe,
+    find_places,
+    load_film,
+    soften_sample,
+)
+from converters.training.coarse_windows import CoarseView
 from converters.training.dataset import Sample, load_lesions, load_views
 from converters.training.export import export_onnx
 from converters.training.figures import (
@@ -29,32 +43,48 @@ from converters.training.figures import (
     localisation,
     points_of,
 )
-from converters.training.graph import Calibration, SuspicionGraph
+from converters.training.graph import Calibration, GraphSettings, SuspicionGraph
 from converters.training.near_duplicates import find_twins
-from converters.training.network import LesionNetwork, load_imagenet
+from converters.training.network import LesionNetwork, load_imagenet, with_heads
 from converters.training.peaks import cut_peaks
+from converters.training.placing import read_places, write_places
 from converters.training.schedule import Pool, Schedule, train
 from converters.training.settings import Settings, load_settings
 from converters.training.split import is_validation, write_split
 from converters.training.validation import fit_platt
 
 HERE = Path(__file__).parent
+FINE_WEIGHTS = "fine.pt"
+COARSE_WEIGHTS = "coarse.pt"
+VIEW_SETS = ("cdd-cesm-dm", "mini-mias")
+ASSESSMENT_HEADS = ("assessment_3", "assessment_4")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """The data, split by patient. `film_views` are research-only: they only ever validate."""
+    """The data, split by patient. `film_views` are research-only: they only ever validate.
+
+    `coarse_film` are the film views of 1 mm per pixel, which only the coarse branch sees.
+    """
 
     lesions: list[Sample]
     views: list[Sample]
     validation_lesions: list[Sample]
     validation_views: list[Sample]
     film_views: list[Sample]
+    coarse_film: list[CoarseView]
+    validation_coarse_film: list[CoarseView]
 
 
-def load_parts(data: Path, settings: Settings) -> Parts:
-    """Read and split everything below `data` (see the folder's README for what is expected)."""
+def load_parts(data: Path, settings: Settings, places: Path) -> Parts:
+    """Read and split everything below `data` (see the folder's README for what is expected).
+
+    The places of lesions in film views are read from `places`, or found and written there.
+    """
     split = settings.split
+    if not places.exists():
+        print("finding the lesion crops in the film views: several minutes", flush=True)
+        write_places(places, find_places(data))
 
     def halves(samples: list[Sample], share: float) -> tuple[list[Sample], list[Sample]]:
         chosen = [is_validation(s.patient, share=share, seed=split.seed) for s in samples]
@@ -63,6 +93,8 @@ def load_parts(data: Path, settings: Settings) -> Parts:
 
     lesions, held_lesions = halves(load_lesions(data, settings.recipe), split.share)
     views, held_views = halves(load_views(data, "cdd-cesm-dm", settings.recipe), split.view_share)
+    film = load_film(data, read_places(places), coarse_recipe(settings.recipe))
+    held_film = [is_validation(v.patient, share=split.share, seed=split.seed) for v in film]
     has_film = (data / "mini-mias" / "labels.csv").exists()
     return Parts(
         lesions=lesions,
@@ -70,22 +102,23 @@ def load_parts(data: Path, settings: Settings) -> Parts:
         validation_lesions=held_lesions,
         validation_views=held_views,
         film_views=load_views(data, "mini-mias", settings.recipe) if has_film else [],
+        coarse_film=[v for v, held in zip(film, held_film, strict=True) if not held],
+        validation_coarse_film=[v for v, held in zip(film, held_film, strict=True) if held],
     )
 
 
 def record_split(parts: Parts, path: Path) -> None:
     """Write who trains and who validates, and print how many near-duplicates cross the line."""
-    rows = [
-        (sample.data_set, sample.patient, part)
-        for part, samples in (
-            ("training", [*parts.lesions, *parts.views]),
-            ("validation", [*parts.validation_lesions, *parts.validation_views, *parts.film_views]),
-        )
-        for sample in samples
+    training: list[Sample | CoarseView] = [*parts.lesions, *parts.views, *parts.coarse_film]
+    held: list[Sample | CoarseView] = [
+        *parts.validation_lesions,
+        *parts.validation_views,
+        *parts.film_views,
+        *parts.validation_coarse_film,
     ]
+    rows = [(sample.data_set, sample.patient, "training") for sample in training]
+    rows += [(sample.data_set, sample.patient, "validation") for sample in held]
     write_split(path, rows)
-    training = [*parts.lesions, *parts.views]
-    held = [*parts.validation_lesions, *parts.validation_views, *parts.film_views]
     twins = find_twins(training, held)
     print(f"training {len(training)}, validation {len(held)}, near-duplicates {len(twins)}")
     for twin in twins:
@@ -113,13 +146,17 @@ def learn(parts: Parts, settings: Settings, folder: Path) -> LesionNetwork:
     tissue = [view for view in parts.views if not view.is_malignant]
     pool = Pool(lesions=parts.lesions, tissue=tissue)
     first = run("lesions", network, pool, settings.lesion_schedule)
-    pool = Pool(lesions=parts.lesions, tissue=tissue, pieces=_pieces(first, parts, settings))
+    pool = Pool(
+        lesions=parts.lesions,
+        tissue=tissue,
+        pieces=_pieces(first, parts, settings),
+    )
     runs = [first]
     for number in range(settings.peaks.runs):
         schedule = replace(settings.view_schedule, seed=settings.view_schedule.seed + number)
         runs.append(run(f"views{number + 1}", copy.deepcopy(first), pool, schedule))
     mean = average_weights(runs)
-    torch.save(mean.state_dict(), folder / "reference.pt")
+    torch.save(mean.state_dict(), folder / FINE_WEIGHTS)
     return mean
 
 
@@ -135,64 +172,89 @@ def _pieces(network: LesionNetwork, parts: Parts, settings: Settings) -> list[Sa
     return malignant * peaks.malignant_repeats + others
 
 
-def calibrate(network: LesionNetwork, parts: Parts, settings: Settings) -> Calibration:
-    """Platt scaling on the validation parts whose licence lets them shape what ships."""
+def learn_coarse(parts: Parts, settings: Settings, folder: Path) -> CoarseNetwork:
+    """The coarse branch, from ImageNet's weights; then refined; the mean of both."""
+    network = CoarseNetwork()
+    load_imagenet_stages(network)
+    pool = CoarsePool(
+        film=[view for view in parts.coarse_film if view.is_located],
+        digital=[soften_sample(view) for view in parts.views],
+    )
+    runs: list[CoarseNetwork] = []
+    for name in ("coarse_schedule", "coarse_refinement"):
+        print(f"{name}: {len(pool.film)} film views, {len(pool.digital)} digital", flush=True)
+        trained = train_coarse(
+            copy.deepcopy(runs[-1]) if runs else network,
+            pool,
+            getattr(settings, name),
+            settings.coarse_augmentation,
+            coarse_recipe(settings.recipe),
+        )
+        torch.save(trained.state_dict(), folder / f"{name}.pt")
+        runs.append(trained)
+    mean = average_weights(runs)
+    torch.save(mean.state_dict(), folder / COARSE_WEIGHTS)
+    return mean
+
+
+def calibrated(graph: SuspicionGraph, parts: Parts, settings: Settings) -> SuspicionGraph:
+    """`graph` with Platt scaling on the validation parts whose licence lets them shape it."""
     samples = [*parts.validation_lesions, *parts.validation_views]
-    logits = pooled_logits(map_cells(network, samples, settings.recipe), settings.pooling)
+    cell_px = graph.network.cell_px
+    maps = map_cells(joined_cells(graph), samples, settings.recipe, cell_px=cell_px)
+    logits = pooled_logits(maps, settings.pooling)
     is_view = np.arange(len(samples)) >= len(parts.validation_lesions)
     slope, offset, view_offset = fit_platt(logits, labels_of(samples), is_view)
-    return Calibration(slope=slope, offset=offset, view_offset=view_offset)
+    calibration = Calibration(slope=slope, offset=offset, view_offset=view_offset)
+    return graph.with_calibration(calibration)
 
 
 def shipped_graph(
-    network: LesionNetwork, settings: Settings, calibration: Calibration
+    network: LesionNetwork, coarse: CoarseNetwork, settings: Settings
 ) -> SuspicionGraph:
-    """The graph with the malignancy logit alone: attributes only serve training."""
-    lean = LesionNetwork(classes=1, unshuffle=network.unshuffle)
-    state = dict(network.state_dict())
-    for name in ("cell_head.weight", "cell_head.bias"):
-        state[name] = state[name][:1]
-    lean.load_state_dict(state)
+    """The graph with the heads that its score needs: the others only serve training."""
+    detection = {0: 1.0} | {
+        1 + ATTRIBUTES.index(name): settings.fusion.assessment_weight for name in ASSESSMENT_HEADS
+    }
     return SuspicionGraph(
-        lean, settings.pooling, calibration, spacing_mm=settings.recipe.spacing_mm
+        with_heads(network, [{0: 1.0}, detection]),
+        malignancy_alone(coarse),
+        GraphSettings(pooling=settings.pooling, fusion=settings.fusion, calibration=Calibration()),
+        spacing_mm=settings.recipe.spacing_mm,
     )
 
 
-def measure(graph: SuspicionGraph, path: Path, parts: Parts, settings: Settings) -> dict[str, Any]:
+def measure(
+    graph: SuspicionGraph, path: Path, parts: Parts, settings: Settings
+) -> tuple[dict[str, Any], dict[str, Judged]]:
     """All figures that go to reference.json: of crops by torch, of views by the file itself."""
     recipe, seed = settings.recipe, settings.split.seed
-    cell_px = graph.network.cell_px
+    cell_px, asked = graph.network.cell_px, asdict(settings.operating_points)
     scores, _ = judge(graph_scorer(graph), parts.validation_lesions, recipe, cell_px)
-    by_file = file_scorer(path, recipe)
+    judged = {"cbis-ddsm-lesions": Judged(samples=parts.validation_lesions, scores=scores)}
     figures: dict[str, Any] = {
         "cbis-ddsm-lesions": describe(parts.validation_lesions, scores, seed=seed)
     }
-    all_views: list[Sample] = []
-    all_scores = []
-    for name, views in (("cdd-cesm-dm", parts.validation_views), ("mini-mias", parts.film_views)):
-        if not views:
-            continue
-        scores, hits = judge(by_file, views, recipe, cell_px)
-        points = points_of(
-            scores, labels_of(views), **asdict(settings.operating_points), measured_on=name
-        )
-        figures[name] = describe(views, scores, seed=seed) | {"operating_points": points}
-        if any(view.lesions for view in views):
-            places = [localisation(views, scores, hits, p["threshold"]) for p in points]
-            figures[name]["localisation"] = places
-        all_views += views
-        all_scores.append(scores)
-    scores = np.concatenate(all_scores)
-    points = points_of(
-        scores,
-        labels_of(all_views),
-        **asdict(settings.operating_points),
-        measured_on="all validation views",
-    )
-    figures["all validation views"] = describe(all_views, scores, seed=seed) | {
-        "operating_points": points
+    by_file = file_scorer(path, recipe)
+    views: list[Sample] = []
+    all_hits = []
+    for name, samples in (("cdd-cesm-dm", parts.validation_views), ("mini-mias", parts.film_views)):
+        if samples:
+            scores, hits = judge(by_file, samples, recipe, cell_px)
+            judged[name] = Judged(samples=samples, scores=scores)
+            points = points_of(samples, scores, **asked, measured_on=name)
+            figures[name] = describe(samples, scores, seed=seed) | {"operating_points": points}
+            views += samples
+            all_hits.append(hits)
+    scores = np.concatenate([judged[name].scores for name in judged if name in VIEW_SETS])
+    name = "all validation views"
+    points = points_of(views, scores, **asked, measured_on=name)
+    hits = np.concatenate(all_hits)
+    figures[name] = describe(views, scores, seed=seed) | {
+        "operating_points": points,
+        "localisation": [localisation(views, scores, hits, p["threshold"]) for p in points],
     }
-    return figures
+    return figures, judged
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -201,7 +263,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with the data sets")
     parser.add_argument("--out", type=Path, required=True, help="ONNX file to write")
     parser.add_argument("--settings", type=Path, default=HERE / "settings.toml")
-    parser.add_argument("--weights", type=Path, help="skip training: an earlier reference.pt")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        help=f"skip training: a folder with {FINE_WEIGHTS}, {COARSE_WEIGHTS}",
+    )
+    parser.add_argument("--places", type=Path, help="of lesions in film views, as found before")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
@@ -211,30 +278,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.manual_seed(settings.lesion_schedule.seed)
     folder = options.out.parent
     folder.mkdir(parents=True, exist_ok=True)
-    parts = load_parts(options.data, settings)
+    parts = load_parts(options.data, settings, options.places or folder / "places.csv")
     record_split(parts, folder / "split.csv")
     if options.weights:
         network = LesionNetwork(classes=1 + len(ATTRIBUTES), **asdict(settings.network))
-        network.load_state_dict(torch.load(options.weights, weights_only=True))
+        network.load_state_dict(torch.load(options.weights / FINE_WEIGHTS, weights_only=True))
+        coarse = CoarseNetwork()
+        coarse.load_state_dict(torch.load(options.weights / COARSE_WEIGHTS, weights_only=True))
     else:
         network = learn(parts, settings, folder)
-    calibration = calibrate(network, parts, settings)
-    graph = shipped_graph(network, settings, calibration)
+        coarse = learn_coarse(parts, settings, folder)
+    graph = calibrated(shipped_graph(network, coarse, settings), parts, settings)
+    calibration = graph.parts.calibration
     recipe = settings.recipe
     export_onnx(
         graph, options.out, rows_px=recipe.canvas_rows_px, columns_px=recipe.canvas_columns_px
     )
-    figures = measure(graph, options.out, parts, settings)
+    figures, judged = measure(graph, options.out, parts, settings)
     reference = {
         "preparation": asdict(recipe) | {"box_px": recipe.box_px},
         "cell_px": graph.network.cell_px,
         "pooling": asdict(settings.pooling),
+        "fusion": asdict(settings.fusion),
         "calibration": asdict(calibration) | {"temperature": 1 / calibration.slope},
         "figures": figures,
         "minutes": round((time.monotonic() - started) / 60, 1),
     }
     text = json.dumps(reference, indent=1) + "\n"
     options.out.with_suffix(".json").write_text(text, encoding="utf-8")
+    options.out.with_suffix(".md").write_text(write_figures(figures, judged), encoding="utf-8")
     for name, found in figures.items():
         for group, row in found["by"].items():
             print(name, group, row)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
+from torch import nn
 
-from converters.training.network import LesionNetwork
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def average_weights(networks: Sequence[LesionNetwork]) -> LesionNetwork:
+def average_weights(networks: Sequence[Network]) -> Network:
     """A copy whose weights and batch statistics are the means of those of `networks`."""
     states = [network.state_dict() for network in networks]
     mean = {

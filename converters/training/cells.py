@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from converters.training.dataset import Sample
-from converters.training.graph import CLAMP, Pooling, content_cells, pool_logits, smooth_logits
+from converters.training.graph import (
+    CLAMP,
+    Pooling,
+    SuspicionGraph,
+    content_cells,
+    pool_logits,
+    smooth_logits,
+)
 from converters.training.network import LesionNetwork
 from converters.training.preparation import Picture, Recipe, normalise, resize_to_spacing
 
@@ -37,17 +44,44 @@ def normalise_sample(picture: Picture, recipe: Recipe, cell_px: int) -> Picture:
     return normalise(padded, recipe)
 
 
-def map_cells(network: LesionNetwork, samples: Sequence[Sample], recipe: Recipe) -> list[CellMap]:
-    """Run the network over whole pictures, one at a time."""
+CellScorer = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Prepared view (1, 1, rows, columns) to logits and content of its cells."""
+
+
+def fine_cells(network: LesionNetwork) -> CellScorer:
+    """The fine network alone, in bfloat16."""
     network.eval()
-    maps = []
-    for sample in samples:
-        view = torch.from_numpy(normalise_sample(sample.picture, recipe, network.cell_px))
-        view = view[None, None]
+
+    def score(view: Tensor) -> tuple[Tensor, Tensor]:
         content = content_cells(view, network.cell_px)
         batch = torch.clamp(view, -CLAMP, CLAMP).contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = network(batch)[:, :1].float()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return network(batch)[:, :1].float(), content
+
+    return score
+
+
+def joined_cells(graph: SuspicionGraph) -> CellScorer:
+    """Both branches, joined as the shipped graph joins them, in bfloat16."""
+    graph.eval()
+
+    def score(view: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits, content = graph.cells(view.contiguous(memory_format=torch.channels_last))
+        return logits.float(), content
+
+    return score
+
+
+def map_cells(
+    score: CellScorer, samples: Sequence[Sample], recipe: Recipe, *, cell_px: int
+) -> list[CellMap]:
+    """Score the cells of whole pictures, one at a time."""
+    maps = []
+    for sample in samples:
+        view = torch.from_numpy(normalise_sample(sample.picture, recipe, cell_px))[None, None]
+        with torch.inference_mode():
+            logits, content = score(view)
         maps.append(CellMap(logits=logits, content=content))
     return maps
 

@@ -18,9 +18,11 @@ from converters.training.graph import SuspicionGraph
 from converters.training.preparation import Picture, Recipe
 from converters.training.validation import (
     Interval,
+    OperatingPoint,
     bootstrap_auc,
     brier,
     operating_points,
+    point_at,
 )
 
 RELIABILITY_BINS = 10
@@ -130,26 +132,50 @@ def reliability(scores: NDArray[np.float64], labels: NDArray[np.bool_]) -> list[
 
 
 def points_of(
+    samples: Sequence[Sample],
     scores: NDArray[np.float64],
-    labels: NDArray[np.bool_],
     *,
     high_sensitivity: float,
     high_specificity: float,
     measured_on: str,
 ) -> list[dict[str, Any]]:
-    """Operating points as the manifest holds them."""
+    """Operating points as the manifest holds them; `by` has those of each data set."""
+    labels = labels_of(samples)
+    sets = [sample.data_set for sample in samples]
+    points = operating_points(
+        scores, labels, sets, high_sensitivity=high_sensitivity, high_specificity=high_specificity
+    )
     return [
-        {
-            "name": point.name,
-            "threshold": round(point.threshold, 5),
-            "sensitivity": _rounded(point.sensitivity),
-            "specificity": _rounded(point.specificity),
+        _point_row(point)
+        | {
             "measured_on": measured_on,
+            "by": {
+                name: _point_row(_at(point, name, sets, scores, labels))
+                for name in sorted(set(sets))
+            },
         }
-        for point in operating_points(
-            scores, labels, high_sensitivity=high_sensitivity, high_specificity=high_specificity
-        )
+        for point in points
     ]
+
+
+def _at(
+    point: OperatingPoint,
+    name: str,
+    sets: Sequence[str],
+    scores: NDArray[np.float64],
+    labels: NDArray[np.bool_],
+) -> OperatingPoint:
+    members = np.array(sets) == name
+    return point_at(point.name, point.threshold, scores[members], labels[members])
+
+
+def _point_row(point: OperatingPoint) -> dict[str, Any]:
+    return {
+        "name": point.name,
+        "threshold": round(point.threshold, 5),
+        "sensitivity": _rounded(point.sensitivity),
+        "specificity": _rounded(point.specificity),
+    }
 
 
 def localisation(

@@ -6,12 +6,13 @@ its own: which cells hold breast, how they are smoothed and pooled, and the cali
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from converters.training.coarse_network import CoarseNetwork, logits_of
 from converters.training.network import LesionNetwork
 
 MASKED_LOGIT = -30.0
@@ -38,6 +39,23 @@ class Pooling:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fusion:
+    """How the heads join: in a piece of a view malignancy, in a view detection + weight * coarse.
+
+    Between the two it is linear in the extent, which is 0 for a piece of a view and 1 for a whole
+    one (`view_extent`): the coarse branch learnt from views, and of a piece it does not see the
+    surroundings that it judges by.
+    """
+
+    weight: float
+    assessment_weight: float = 0.0
+    """Of each of the fine network's heads for BI-RADS 3 and 4 or higher in detection, against
+    malignancy's 1. A view without cancer is mostly one without any lesion, and what a radiologist
+    would assess at all is learnt from every crop, not only from what a biopsy decided.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
 class Calibration:
     """Platt scaling: sigmoid(slope * logit + offset + view_offset * extent).
 
@@ -48,6 +66,15 @@ class Calibration:
     slope: float = 1.0
     offset: float = 0.0
     view_offset: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphSettings:
+    """What the graph does after the cells' logits."""
+
+    pooling: Pooling
+    fusion: Fusion
+    calibration: Calibration
 
 
 def view_extent(content: Tensor, cell_mm: float) -> Tensor:
@@ -95,31 +122,50 @@ def pool_logits(logits: Tensor, content: Tensor, pooling: Pooling) -> Tensor:
 
 
 class SuspicionGraph(nn.Module):  # type: ignore[misc]  # mypy skips torch
-    """`view` (1, 1, H, W) to `suspicion` (1, 1) and `evidence` (1, 1, H/cell, W/cell), all 0..1."""
+    """`view` (1, 1, H, W) to `suspicion` (1, 1) and `evidence` (1, 1, H/cell, W/cell), all 0..1.
+
+    `network` has two classes, malignancy and detection; `coarse` has malignancy alone.
+    """
 
     def __init__(
         self,
         network: LesionNetwork,
-        pooling: Pooling,
-        calibration: Calibration,
+        coarse: CoarseNetwork,
+        parts: GraphSettings,
         *,
         spacing_mm: float,
     ) -> None:
         super().__init__()
         self.network = network
-        self.pooling = pooling
-        self.calibration = calibration
+        self.coarse = coarse
+        self.parts = parts
         self.cell_mm = spacing_mm * network.cell_px
+
+    def with_calibration(self, calibration: Calibration) -> SuspicionGraph:
+        """The same networks and pooling, another calibration."""
+        parts = replace(self.parts, calibration=calibration)
+        spacing_mm = self.cell_mm / self.network.cell_px
+        return SuspicionGraph(self.network, self.coarse, parts, spacing_mm=spacing_mm)
+
+    def cells(self, view: Tensor) -> tuple[Tensor, Tensor]:
+        """Joined logits of the cells before calibration, and which cells hold content."""
+        content = content_cells(view, self.network.cell_px)
+        limited = torch.clamp(view, -CLAMP, CLAMP)
+        fine = self.network(limited)
+        malignancy, detection = fine[:, :1], fine[:, 1:2]
+        in_view = detection + self.parts.fusion.weight * logits_of(self.coarse, limited)
+        extent = view_extent(content, self.cell_mm)[:, :, None, None]
+        return malignancy + extent * (in_view - malignancy), content
 
     def forward(self, view: Tensor) -> tuple[Tensor, Tensor]:
         """Score a prepared view; see the class."""
-        content = content_cells(view, self.network.cell_px)
-        logits = self.network(torch.clamp(view, -CLAMP, CLAMP))[:, :1]
-        smooth = smooth_logits(logits, content, self.pooling.smoothing_cells)
-        pooled = pool_logits(smooth, content, self.pooling)
-        slope = self.calibration.slope
+        logits, content = self.cells(view)
+        pooling, calibration = self.parts.pooling, self.parts.calibration
+        smooth = smooth_logits(logits, content, pooling.smoothing_cells)
+        pooled = pool_logits(smooth, content, pooling)
         extent = view_extent(content, self.cell_mm)
-        offset = self.calibration.offset + self.calibration.view_offset * extent
+        slope = calibration.slope
+        offset = calibration.offset + calibration.view_offset * extent
         suspicion = torch.sigmoid(slope * pooled + offset)
         evidence = torch.sigmoid(slope * smooth + offset[:, :, None, None]) * content
         return suspicion, evidence

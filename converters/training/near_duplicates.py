@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.training.dataset import Sample
 from converters.training.preparation import Picture
 
 HASH_SIDE = 12
@@ -17,6 +16,18 @@ HASH_SIDE = 12
 REDUCED_SIDE = 48
 NEAR_BITS = 10
 """At most this many differing bits of 143 count as a near-duplicate."""
+
+
+class Named(Protocol):
+    """A picture with a name: a sample of the fine network or a view of the coarse one."""
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+
+    @property
+    def picture(self) -> Picture:
+        """0..1."""
 
 
 class Twin(NamedTuple):
@@ -34,7 +45,7 @@ def perceptual_hash(picture: Picture) -> NDArray[np.bool_]:
     return np.asarray(low > np.median(low))
 
 
-def find_twins(training: Sequence[Sample], validation: Sequence[Sample]) -> list[Twin]:
+def find_twins(training: Sequence[Named], validation: Sequence[Named]) -> list[Twin]:
     """Pairs across the split, mirrored pictures included, that differ in at most NEAR_BITS."""
     if not training or not validation:
         return []

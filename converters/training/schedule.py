@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import math
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +22,7 @@ from converters.training.augmentation import (
 from converters.training.dataset import Sample
 from converters.training.graph import CLAMP, Pooling, content_cells, pool_logits
 from converters.training.network import LesionNetwork
+from converters.training.optimisation import fit, made_ahead
 from converters.training.preparation import Picture, Recipe
 
 POOLED_CELLS = 2.0
@@ -134,15 +131,7 @@ def draw_batches(
             weights=torch.tensor(weights),
         )
 
-    with ThreadPoolExecutor(max_workers=1) as maker:
-        pending = [maker.submit(make, start) for start in starts[:3]]
-        for start in [*starts[3:], None, None, None]:
-            if not pending:
-                return
-            batch = pending.pop(0).result()
-            if start is not None:
-                pending.append(maker.submit(make, start))
-            yield batch
+    return made_ahead(make, starts)
 
 
 def loss_of(network: LesionNetwork, batch: Windows, schedule: Schedule) -> Tensor:
@@ -173,23 +162,6 @@ def loss_of(network: LesionNetwork, batch: Windows, schedule: Schedule) -> Tenso
     return weighted + schedule.attribute_weight * attribute_loss
 
 
-def _rate(progress: float, schedule: Schedule) -> float:
-    if progress < schedule.warmup_share:
-        return progress / schedule.warmup_share
-    rest = (progress - schedule.warmup_share) / (1 - schedule.warmup_share)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, rest)))
-
-
-def _average(averaged: LesionNetwork, network: LesionNetwork, decay: float) -> None:
-    # `state_dict` hands out detached tensors, so nothing of this is recorded for gradients.
-    pairs = zip(averaged.state_dict().values(), network.state_dict().values(), strict=True)
-    for mean, value in pairs:
-        if mean.dtype.is_floating_point:
-            mean.lerp_(value, 1 - decay)
-        else:
-            mean.copy_(value)
-
-
 def train(
     network: LesionNetwork,
     pool: Pool,
@@ -200,43 +172,13 @@ def train(
     after_epoch: Callable[[int, LesionNetwork], None],
 ) -> LesionNetwork:
     """Train `network` in place; returns the exponential moving average of its weights."""
-    torch.manual_seed(schedule.seed)
-    network.to(memory_format=torch.channels_last)
-    averaged = copy.deepcopy(network)
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": schedule.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ],
-        lr=schedule.learning_rate,
-    )
     drawn = len(pool.lesions) + bool(pool.tissue) * schedule.tissue_windows
     drawn += bool(pool.pieces) * schedule.piece_windows
-    per_epoch = drawn // schedule.batch
-    step = 0
-    for epoch in range(schedule.epochs):
-        network.train()
-        started, losses = time.monotonic(), []
-        for batch in draw_batches(pool, schedule, amount, recipe, epoch):
-            rate = _rate((step + 1) / (per_epoch * schedule.epochs), schedule)
-            for group in optimiser.param_groups:
-                group["lr"] = schedule.learning_rate * rate
-            loss = loss_of(network, batch, schedule)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-            optimiser.step()
-            step += 1
-            # Early steps would otherwise drag the start along.
-            decay = min(schedule.averaging, (1 + step) / (10 + step))
-            _average(averaged, network, decay)
-            losses.append(float(loss.detach()))
-        seconds = time.monotonic() - started
-        print(
-            f"epoch {epoch + 1}/{schedule.epochs}: loss {np.mean(losses):.4f}, {seconds:.0f} s",
-            flush=True,
-        )
-        after_epoch(epoch, averaged)
-    return averaged
+    return fit(
+        network,
+        lambda epoch: draw_batches(pool, schedule, amount, recipe, epoch),
+        lambda trained, batch: loss_of(trained, batch, schedule),
+        schedule,
+        steps_per_epoch=drawn // schedule.batch,
+        after_epoch=after_epoch,
+    )

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from converters.training.augmentation import Augmentation
-from converters.training.graph import Pooling
+from converters.training.coarse_schedule import CoarseSchedule
+from converters.training.graph import Fusion, Pooling
 from converters.training.preparation import Recipe
 from converters.training.schedule import Schedule
 
@@ -61,8 +62,12 @@ class Settings:
     lesion_schedule: Schedule
     peaks: PeakSettings
     view_schedule: Schedule
+    coarse_augmentation: Augmentation
+    coarse_schedule: CoarseSchedule
+    coarse_refinement: CoarseSchedule
     split: SplitSettings
     pooling: Pooling
+    fusion: Fusion
     operating_points: OperatingPointSettings
 
 
@@ -73,8 +78,12 @@ TABLES: dict[str, type[Any]] = {
     "lesion_schedule": Schedule,
     "peaks": PeakSettings,
     "view_schedule": Schedule,
+    "coarse_augmentation": Augmentation,
+    "coarse_schedule": CoarseSchedule,
+    "coarse_refinement": CoarseSchedule,
     "split": SplitSettings,
     "pooling": Pooling,
+    "fusion": Fusion,
     "operating_points": OperatingPointSettings,
 }
 

@@ -71,7 +71,8 @@ def wilson(hits: int, total: int) -> Interval:
     return Interval(value=share, low=low, high=high)
 
 
-def _point(name: str, threshold: float, scores: Scores, labels: Labels) -> OperatingPoint:
+def point_at(name: str, threshold: float, scores: Scores, labels: Labels) -> OperatingPoint:
+    """What a threshold gives on these images."""
     flagged = scores >= threshold
     positives, negatives = int(labels.sum()), int((~labels).sum())
     return OperatingPoint(
@@ -83,21 +84,47 @@ def _point(name: str, threshold: float, scores: Scores, labels: Labels) -> Opera
 
 
 def operating_points(
-    scores: Scores, labels: Labels, *, high_sensitivity: float, high_specificity: float
+    scores: Scores,
+    labels: Labels,
+    groups: Sequence[str],
+    *,
+    high_sensitivity: float,
+    high_specificity: float,
 ) -> list[OperatingPoint]:
-    """Three points: sensitivity at least as asked, Youden's best, specificity at least as asked."""
+    """Three points: sensitivity at least as asked, Youden's best, specificity at least as asked.
+
+    One threshold serves all groups (techniques), and the group with the most views must not choose
+    it alone: the outer points hold for the mean of the groups, each counting the same, and the
+    balanced one is best where it is worst, in the group with the lower Youden index.
+    Thresholds lie in the middle between two scores; the figures are those of all images.
+    """
     ordered = np.unique(scores)
     thresholds = np.append((ordered[1:] + ordered[:-1]) / 2, ordered[-1] + 1e-6)
-    points = [_point("", float(threshold), scores, labels) for threshold in thresholds]
-    sensitive = [p for p in points if p.sensitivity.value >= high_sensitivity] or points[:1]
-    specific = [p for p in points if p.specificity.value >= high_specificity] or points[-1:]
-    balanced = max(points, key=lambda p: p.sensitivity.value + p.specificity.value)
+    members = [np.array(groups) == name for name in sorted(set(groups))]
+    sensitivities, specificities = (
+        np.stack([_shares(scores[m & wanted], thresholds, above=above) for m in members])
+        for wanted, above in ((labels, True), (~labels, False))
+    )
+    sensitivity, specificity = sensitivities.mean(axis=0), specificities.mean(axis=0)
+    youden = (sensitivities + specificities).min(axis=0)
+    sensitive = np.flatnonzero(sensitivity >= high_sensitivity)
+    specific = np.flatnonzero(specificity >= high_specificity)
     chosen = {
-        "high_sensitivity": sensitive[-1],
-        "balanced": balanced,
-        "high_specificity": specific[0],
+        "high_sensitivity": sensitive[-1] if len(sensitive) else 0,
+        "balanced": int(np.argmax(youden)),
+        "high_specificity": specific[0] if len(specific) else -1,
     }
-    return [_point(name, point.threshold, scores, labels) for name, point in chosen.items()]
+    return [
+        point_at(name, float(thresholds[index]), scores, labels) for name, index in chosen.items()
+    ]
+
+
+def _shares(scores: Scores, thresholds: Scores, *, above: bool) -> Scores:
+    """Share of `scores` at or above each threshold, or below it; 0.5 where there are none."""
+    if not len(scores):
+        return np.full(len(thresholds), 0.5)
+    below = np.searchsorted(np.sort(scores), thresholds, side="left") / len(scores)
+    return np.asarray(1 - below if above else below)
 
 
 def fit_platt(

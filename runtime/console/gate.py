@@ -83,7 +83,7 @@ class Gate:
             return
 
         refusal = self._refusal(scope)
-        await (refusal or self._app)(scope, receive, with_security_headers(send))
+        await (refusal or self._app)(scope, receive, with_security_headers(scope, send))
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers, path = Headers(scope=scope), scope["path"]

@@ -82,6 +82,9 @@ def _watch_arguments(parser: ArgumentParser) -> None:
         "--rows", action="store_true", help="with --json: every kept row in the picture, too"
     )
     parser.add_argument(
+        "--keep", type=_count, default=2000, help="rows to remember of each unit (%(default)s)"
+    )
+    parser.add_argument(
         "--seconds",
         type=_positive,
         help="stop after this time (without a screen; for ever, --snapshot: 3)",
@@ -95,6 +98,7 @@ def _watch_arguments(parser: ArgumentParser) -> None:
 
 
 def _tail_arguments(parser: ArgumentParser) -> None:
+    parser.set_defaults(keep=2000)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = TAIL_EXIT_CODES
     _source_arguments(parser)

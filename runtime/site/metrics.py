@@ -28,7 +28,7 @@ class Exposition:
     _lines: dict[str, list[str]] = field(default_factory=dict)
 
     def sample(
-        self, name: str, help_text: str, value: float, kind: str = GAUGE, **labels: str
+        self, name: str, help_text: str, value: float, kind: str = GAUGE, /, **labels: str
     ) -> None:
         """One sample. Label values are escaped."""
         full = f"mammoedge_{name}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from runtime.broker_settings import BrokerSettings
+from runtime.site.limits import PictureLimits
 from runtime.site.listening import Listening, RecordingSource
 from runtime.site.picture import Picture
 from runtime.site.recording import Recorder, read_recording, recorded_site
@@ -62,7 +63,7 @@ def listening(arguments: Namespace, *, speed: float = 0.0) -> Iterator[Listening
         with _recorder(arguments, site) as recorder:
             yield Listening(
                 subscriber,
-                Picture(site),
+                _picture(arguments, site),
                 clock_ms=clock_ms,
                 recorder=recorder,
                 desk=ReplayDesk() if arguments.follow_gaps else None,
@@ -91,7 +92,13 @@ def _recorded(arguments: Namespace, speed: float) -> Iterator[Listening]:
         raise UsageError("--follow-gaps needs a broker: nobody answers in a recording")
     site = arguments.site or recorded_site(arguments.replay)
     source = RecordingSource(read_recording(arguments.replay), speed=speed)
-    yield Listening(source, Picture(_checked_site(site)), clock_ms=source.clock_ms)
+    picture = _picture(arguments, _checked_site(site))
+    yield Listening(source, picture, clock_ms=source.clock_ms)
+
+
+def _picture(arguments: Namespace, site: str) -> Picture:
+    rows = arguments.keep
+    return Picture(site, limits=PictureLimits(rows=rows, digests=max(rows, 5000)))
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from bisect import insort
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from runtime.messages import DriftMessage, EventMessage, ExamMessage, ViewMessage
@@ -22,12 +23,17 @@ class RowMemory:
         """By key, the highest revision."""
         self.views: OrderedDict[tuple[str, str], ViewMessage] = OrderedDict()
         """By exam's and image's key."""
-        self.events: deque[EventMessage] = deque(maxlen=limits.events)
+        self._events: list[tuple[int, int, EventMessage]] = []
         self.drifts: OrderedDict[tuple[str, str, str], DriftMessage] = OrderedDict()
         """By day, model's name and version."""
 
-    def keep(self, said: NumberedMessage) -> None:
-        """A row that was not there before."""
+    @property
+    def events(self) -> list[EventMessage]:
+        """The newest ones in the order in which they happened, whenever they came."""
+        return [event for _, _, event in self._events]
+
+    def keep(self, said: NumberedMessage, generation: int) -> None:
+        """A row of that ledger that was not there before."""
         limits = self._limits
         if isinstance(said, ExamMessage):
             known = self.exams.get(said.exam_key)
@@ -43,7 +49,9 @@ class RowMemory:
         elif isinstance(said, DriftMessage):
             _put(self.drifts, (said.day, said.model.name, said.model.version), said, limits.drifts)
         elif isinstance(said, EventMessage):
-            self.events.append(said)
+            # By ledger and number: what came by a replay has its place before what followed it.
+            insort(self._events, (generation, said.seq, said), key=lambda each: each[:2])
+            del self._events[: -limits.events or None]
 
     def ledger_changed(self) -> None:
         """Another ledger may count an exam's revisions from 1 again."""

@@ -10,6 +10,7 @@ import secrets
 import signal
 import threading
 import time
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
@@ -265,7 +266,7 @@ def site_command(arguments: Namespace) -> int:
         level=arguments.log_level, format="%(asctime)sZ %(levelname)s %(name)s: %(message)s"
     )
     os.umask(0o027)
-    service = SiteService(settings)
+    service = SiteService(settings, attendants=partial(_page, settings, arguments.config))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: service.stop())
     try:
@@ -273,6 +274,19 @@ def site_command(arguments: Namespace) -> int:
     except StoreError as error:
         raise SettingsError(arguments.config, [f"store.database: {error.detail}"]) from error
     return 0
+
+
+def _page(settings: SiteSettings, file: Path, store: Store, fleet: Fleet) -> Sequence[Attendant]:
+    """The fleet page, where the settings have one."""
+    if settings.page is None or not settings.page.enabled:
+        return ()
+    from runtime.site.page.credentials import CredentialsError
+    from runtime.site.page.fleet_page import FleetPage
+
+    try:
+        return (FleetPage(settings.page, store=store, fleet=fleet, clock_ms=clock_ms),)
+    except CredentialsError as error:
+        raise SettingsError(file, [f"page: {error}"]) from error
 
 
 def check(settings: SiteSettings, *, as_json: bool) -> int:

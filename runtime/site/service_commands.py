@@ -30,6 +30,22 @@ def _export_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, help="file; csv: standard output without it")
 
 
+def _password_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", help="of the person")
+    parser.add_argument(
+        "--file", type=Path, default=Path("site.passwords"), help="page.password_file (%(default)s)"
+    )
+    parser.add_argument("--remove", action="store_true", help="take the person out")
+
+
+def _report_arguments(parser: ArgumentParser) -> None:
+    _config(parser)
+    parser.add_argument("--month", metavar="YYYY-MM", help="the month, UTC (the last whole one)")
+    parser.add_argument("--language", choices=("en", "de", "es", "fr"), default="en")
+    parser.add_argument("--unit", metavar="SITE/UNIT", help="of that unit alone (all)")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="HTML file to write")
+
+
 # A place for those of others: each becomes `mammoedge site NAME`.
 SUBCOMMANDS: tuple[Command, ...] = (
     Command(
@@ -37,6 +53,18 @@ SUBCOMMANDS: tuple[Command, ...] = (
         help="exams, images, events, hours or alarms as CSV or Parquet",
         add_arguments=_export_arguments,
         run="runtime.site.export:export_command",
+    ),
+    Command(
+        name="password",
+        help="who may look at the fleet page: sets a person's password, asked twice",
+        add_arguments=_password_arguments,
+        run="runtime.site.page.password_command:password_command",
+    ),
+    Command(
+        name="report",
+        help="a month as one HTML page with charts, of all units or one",
+        add_arguments=_report_arguments,
+        run="runtime.site.report:report_command",
     ),
 )
 

@@ -18,6 +18,7 @@ from pydantic import (
 
 from runtime.broker_settings import LOOPBACK, BrokerSettings
 from runtime.settings import Section, SettingsError, settings_faults
+from runtime.site.page.settings import PageSettings
 from runtime.site.store import database_url
 from runtime.topics import NAME_PATTERN, SiteName
 
@@ -121,6 +122,7 @@ class SiteSettings(BaseModel):
     watch: WatchSection = WatchSection()
     webhook: WebhookSection = WebhookSection()
     metrics: MetricsSection = MetricsSection()
+    page: PageSettings | None = Field(default=None, description="no section: no page")
 
     @field_validator("store")
     @classmethod

@@ -125,8 +125,8 @@ class UnitPicture:
         return self._memory.views
 
     @property
-    def events(self) -> deque[EventMessage]:
-        """What happened, as it came."""
+    def events(self) -> list[EventMessage]:
+        """What happened of late, in that order."""
         return self._memory.events
 
     @property
@@ -279,7 +279,7 @@ class UnitPicture:
         elif not retained:
             latency_ms = float(at_ms - utc_ms(said.at))
             self._latencies_ms.append(latency_ms)
-        self._memory.keep(said)
+        self._memory.keep(said, self.generation)
         changes = [
             self._change(
                 ChangeKind.ROW, at_ms, message=said, replayed=replayed, latency_ms=latency_ms

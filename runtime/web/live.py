@@ -51,6 +51,7 @@ class LiveBoard:
     Args:
         read: what a page shows now, as JSON in one line; blocks. Raises CannotReadError.
         pause_s: at least that long between two reads.
+        rests_alone: reads nothing while no page is open; the first page waits for a read then.
     """
 
     def __init__(
@@ -59,9 +60,11 @@ class LiveBoard:
         read: Callable[[], bytes],
         clock_ms: Callable[[], int],
         pause_s: float = PAUSE_S,
+        rests_alone: bool = False,
     ) -> None:
         self._read = read
         self._pause_s = pause_s
+        self._rests_alone = rests_alone
         self._clock_ms = clock_ms
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
@@ -91,22 +94,29 @@ class LiveBoard:
         self._loop = asyncio.get_running_loop()
         while True:
             self._news.clear()
-            as_of_ms = self._clock_ms()
-            try:
-                board = await asyncio.to_thread(self._read)
-            except CannotReadError as error:
-                # No frame, not even the last one for a page that comes now: the pages say by
-                # themselves that they are not live.
-                if self._frame is not None:
-                    LOG.error("the page cannot be brought up to date: %s", error)  # noqa: TRY400 - no defect of ours
-                self._frame = None
+            if self._rests_alone and not self._pages:
+                self._frame = None  # nobody looks; who comes next gets no old frame
             else:
-                await self._hand_out(as_of_ms, board)
-            await asyncio.sleep(self._pause_s)
+                await self._look()
+                await asyncio.sleep(self._pause_s)
             try:
                 await asyncio.wait_for(self._news.wait(), PULSE_S)
             except TimeoutError:
                 continue
+
+    async def _look(self) -> None:
+        """One read, and a frame of it."""
+        as_of_ms = self._clock_ms()
+        try:
+            board = await asyncio.to_thread(self._read)
+        except CannotReadError as error:
+            # No frame, not even the last one for a page that comes now: the pages say by
+            # themselves that they are not live.
+            if self._frame is not None:
+                LOG.error("the page cannot be brought up to date: %s", error)  # noqa: TRY400 - no defect of ours
+            self._frame = None
+        else:
+            await self._hand_out(as_of_ms, board)
 
     async def _hand_out(self, as_of_ms: int, board: bytes) -> None:
         if self._frame is None or self._frame.board != board:
@@ -125,6 +135,7 @@ class LiveBoard:
     async def events(self) -> AsyncIterator[bytes]:
         """One page's stream: the whole board first and on each change, pulses in between."""
         self._pages += 1
+        self._news.set()
         try:
             yield RETRY
             sent: Frame | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from dataclasses import dataclass
 from importlib.resources import files
@@ -10,6 +9,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
+
+from runtime.web.markup import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,7 @@ class Pages:
     def render(self, name: str, language: str, *, status: int = 200, **values: str) -> HTMLResponse:
         """A page in a language; `values` stand in for the words of the same name."""
         texts = {**self.catalogues[language].texts, "language": language, **values}
-        filled = WORD.sub(lambda word: html.escape(texts[word[1]]), self.html[name])
+        filled = WORD.sub(lambda word: escaped(texts[word[1]]), self.html[name])
         return HTMLResponse(filled, status)
 
     def file(self, name: str) -> Response:

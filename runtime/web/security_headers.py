@@ -9,7 +9,7 @@ from starlette.datastructures import MutableHeaders
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
-    from starlette.types import Message, Send
+    from starlette.types import Message, Scope, Send
 
 OWN_HEADER = "x-mammoedge"
 """Asked of everything that changes something: another site's page cannot send it without a CORS
@@ -30,13 +30,18 @@ SECURITY_HEADERS = {
 }
 
 
-def with_security_headers(send: Send) -> Send:
+# RFC 6797: a browser that once came by TLS asks for nothing else for a year.
+TLS_HEADERS = {"strict-transport-security": "max-age=31536000"}
+
+
+def with_security_headers(scope: Scope, send: Send) -> Send:
     """`send`, with the headers on every answer that has none of its own."""
+    own = SECURITY_HEADERS | (TLS_HEADERS if scope["scheme"] == "https" else {})
 
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            for name, value in SECURITY_HEADERS.items():
+            for name, value in own.items():
                 headers.setdefault(name, value)
         await send(message)
 

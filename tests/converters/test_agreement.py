@@ -20,7 +20,7 @@ def cases_of(positive: np.ndarray, source: np.ndarray, ours: np.ndarray) -> list
     return [
         Case(
             key=f"{number:04d}",
-            path=Path(f"{number}.dcm"),
+            paths=(Path(f"{number}.dcm"),),
             positive=bool(label),
             scores={"source": float(one), "int8": float(other)},
         )

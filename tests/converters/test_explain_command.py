@@ -248,6 +248,17 @@ def test_packages_that_get_no_map_are_told_why(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_version_that_is_none_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told before a package that nobody can load is written."""
+    made = classifier_package(tmp_path, linear_head)
+    words = ["explain", made, "-o", tmp_path / "out", "--version", "newest"]
+    assert main([str(word) for word in words]) == 2
+    assert "--version 'newest': not like 1.2.3" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_torn_package_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As a unit would refuse it; nothing is written."""
     made = shutil.copytree(build_package(tmp_path / "in"), tmp_path / "torn")

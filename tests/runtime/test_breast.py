@@ -34,7 +34,7 @@ def acceptance(paths) -> float:
     ("folder", "pattern", "every", "least"),
     [
         ("mini-mias", "*.png", 1, 0.99),
-        ("cdd-cesm-dm", "*.jpg", 1, 0.95),
+        ("cdd-cesm-dm", "*.jpg", 1, 1.0),
         ("cbis-ddsm-mass-views-256", "*.png", 3, 0.99),
     ],
 )
@@ -130,10 +130,7 @@ def test_what_is_no_breast_is_not_taken_for_one(name):
 
 @pytest.mark.parametrize("name", ["china.jpg", "flower.jpg"])
 def test_photographs_are_not_taken_for_a_breast(name):
-    """Two photographs, upright, turned and inverted, and twelve pieces of each.
-
-    One piece in fifty passes classical features; no more may.
-    """
+    """Two photographs, upright, turned and inverted, and twelve pieces of each."""
     images = pytest.importorskip("sklearn.datasets.images")
     gray = cv2.imread(str(Path(images.__file__).parent / name), cv2.IMREAD_GRAYSCALE)
     assert [found(g, 8) for g in (gray, gray.T, 255 - gray, gray[:, ::-1])] == [None] * 4
@@ -145,4 +142,4 @@ def test_photographs_are_not_taken_for_a_breast(name):
         left = draw.integers(0, gray.shape[1] - columns + 1)
         piece = gray[top : top + rows, left : left + columns]
         pieces.append(cv2.resize(piece, (COLUMNS, ROWS)))
-    assert sum(found(piece, 8) is not None for piece in pieces) <= 1
+    assert [found(piece, 8) for piece in pieces] == [None] * 12

@@ -80,17 +80,26 @@ function heard(ms) {
 export const boxNow = () => asOfMs + performance.now() - arrivedAt;
 const silenceMs = () => performance.now() - asOfMs - shortestWay;
 
+// Another reason to doubt what is shown: a function that gives a sentence, or null.
+let doubt = () => null;
+
+export function doubtBy(found) {
+  doubt = found;
+}
+
 function tick() {
   slept ||= Date.now() - lastTick > CONTACT_LIMIT_MS; // the machine was asleep
   lastTick = Date.now();
-  const live = asOfMs !== null && !slept && silenceMs() < CONTACT_LIMIT_MS;
+  const heardNow = asOfMs !== null && !slept && silenceMs() < CONTACT_LIMIT_MS;
+  const doubted = heardNow ? doubt() : null;
+  const live = heardNow && doubted === null;
   const lost = !live && (asOfMs !== null || performance.now() > CONTACT_LIMIT_MS);
   body.classList.toggle("waiting", asOfMs === null);
   body.classList.toggle("stale", lost);
   byId("lost").hidden = !lost;
   const time = asOfMs === null ? "" : clock.format(asOfMs);
   if (lost) {
-    const said = asOfMs === null ? t("live.never") : t("live.lost", { time });
+    const said = doubted ?? (asOfMs === null ? t("live.never") : t("live.lost", { time }));
     if (byId("lost").firstChild.textContent !== said) byId("lost").firstChild.textContent = said;
     byId("live").textContent = said;
   } else if (live) {
@@ -119,8 +128,11 @@ export function follow(address, show) {
     tick();
   });
   // A browser tries again by itself, except after an answer that is no stream.
-  source.addEventListener("error", () => {
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => follow(address, show), 2000);
+  source.addEventListener("error", async () => {
+    if (source.readyState !== EventSource.CLOSED) return;
+    setTimeout(() => follow(address, show), 2000);
+    const answer = await fetch(`/text/${body.dataset.language}.json`).catch(() => null);
+    if (answer?.status === 401) location.assign("/sign-in"); // the session has ended
   });
 }
 

@@ -10,9 +10,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed (extra [train])")
 
 from converters.training.averaging import average_weights  # noqa: E402  (needs torch)
+from converters.training.coarse_network import CoarseNetwork, coarse_view  # noqa: E402
 from converters.training.export import export_onnx  # noqa: E402
 from converters.training.graph import (  # noqa: E402
     Calibration,
+    Fusion,
+    GraphSettings,
     Pooling,
     SuspicionGraph,
     content_cells,
@@ -26,7 +29,10 @@ from converters.training.network import LesionNetwork  # noqa: E402
 def graph() -> SuspicionGraph:
     """A graph with random weights."""
     torch.manual_seed(0)
-    return SuspicionGraph(LesionNetwork(), Pooling(), Calibration(), spacing_mm=0.15).eval()
+    parts = GraphSettings(pooling=Pooling(), fusion=Fusion(weight=0.5), calibration=Calibration())
+    return SuspicionGraph(
+        LesionNetwork(classes=2), CoarseNetwork(classes=1), parts, spacing_mm=0.15
+    ).eval()
 
 
 def test_outputs_are_probabilities_on_the_stated_grid(graph: SuspicionGraph) -> None:
@@ -97,3 +103,28 @@ def test_a_whole_view_is_told_from_a_piece() -> None:
         content[row].view(-1)[:count] = 1.0
     extent = view_extent(content, 4.8)[:, 0].tolist()
     assert extent == pytest.approx([0.0, 1.0, 0.5], abs=0.01)
+
+
+def test_both_branches_have_the_same_cells(graph: SuspicionGraph) -> None:
+    """The coarse branch's grid is the fine one's; in a piece of a view the fine one is alone."""
+    piece = torch.zeros(1, 1, 192, 128)
+    piece[:, :, :96, :64] = torch.randn(96, 64)
+    with torch.no_grad():
+        cells, _ = graph.cells(piece)
+        alone = graph.network(piece.clamp(-5, 5))[:, :1]
+    assert torch.equal(cells, alone)
+    view = torch.randn(1, 1, 768, 512)
+    with torch.no_grad():
+        joined, content = graph.cells(view)
+        alone = graph.network(view.clamp(-5, 5))[:, :1]
+    assert joined.shape == alone.shape == content.shape
+    assert not torch.allclose(joined, alone)
+
+
+def test_the_coarse_branch_sees_no_finer_than_its_training_views() -> None:
+    """A pattern of 0.6 mm, which a view of 1 mm per pixel cannot hold, is nearly gone."""
+    columns = torch.arange(512)
+    stripes = ((columns // 4) % 2 * 2.0 - 1.0).expand(1, 1, 64, 512)
+    wide = ((columns // 32) % 2 * 2.0 - 1.0).expand(1, 1, 64, 512)
+    assert float(coarse_view(stripes)[..., 2:-2].std()) < 0.05
+    assert float(coarse_view(wide)[..., 2:-2].std()) > 0.8

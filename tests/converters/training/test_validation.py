@@ -38,11 +38,30 @@ def test_operating_points_reach_what_was_asked() -> None:
     labels = generator.random(500) < 0.3
     scores = labels + generator.standard_normal(500)
     sensitive, balanced, specific = operating_points(
-        scores, labels, high_sensitivity=0.9, high_specificity=0.9
+        scores, labels, ["film"] * 500, high_sensitivity=0.9, high_specificity=0.9
     )
     assert sensitive.sensitivity.value >= 0.9
     assert specific.specificity.value >= 0.9
     assert sensitive.threshold <= balanced.threshold <= specific.threshold
+
+
+def test_a_threshold_serves_the_smaller_group_too() -> None:
+    """Of 400 film and 40 digital views whose scores lie lower, digital counts as much as film."""
+    generator = np.random.default_rng(2)
+    labels = generator.random(440) < 0.4
+    groups = ["film"] * 400 + ["digital"] * 40
+    shift = np.where(np.array(groups) == "film", 0.0, -2.0)
+    scores = 2 * labels + generator.standard_normal(440) + shift
+    digital = np.array(groups) == "digital"
+
+    def digital_sensitivity(names: list[str]) -> float:
+        sensitive = operating_points(
+            scores, labels, names, high_sensitivity=0.9, high_specificity=0.9
+        )[0]
+        return float((scores[digital & labels] >= sensitive.threshold).mean())
+
+    assert digital_sensitivity(groups) >= 0.8
+    assert digital_sensitivity(["all"] * 440) < 0.8
 
 
 def test_platt_finds_the_slope_that_made_the_labels() -> None:

@@ -83,6 +83,12 @@ def test_a_gap_is_seen_at_once_and_closes_by_replay():
     assert unit.latency_ms["count"] == 2
 
 
+def test_events_stand_in_the_order_in_which_they_happened():
+    """One that came by a replay has its place before what followed it."""
+    events = [said.event(n, detail=str(n)) for n in (1, 4, 2, 3)]
+    assert [event.detail for event in unit_of(said.status(0), *events).events] == list("1234")
+
+
 def test_an_older_revision_never_replaces_a_newer_one():
     """Whichever comes first; a flag that the unit took back is gone."""
     late = unit_of(said.exam(2, revision=2, flag=Flag.NONE), said.exam(1, revision=1))

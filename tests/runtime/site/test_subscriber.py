@@ -84,7 +84,6 @@ def test_what_was_not_acknowledged_comes_again(mosquitto, unit):
     second = Listener(broker.port)
     second.until(lambda: 10 in second.unit.kept if second.picture.units else False, "the rest")
     assert sorted(second.unit.kept) == [6, 7, 8, 9, 10]
-    assert second.changes[0].kind is not None
     second.subscriber.close()
 
 

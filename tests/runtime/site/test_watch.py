@@ -209,6 +209,9 @@ def test_json_ends_with_the_picture(tmp_path, capsys):
     assert [row["seq"] for row in first["rows"]] == [1, 2, 3]
     assert second["seq"]["gaps"] == [[2, 3]]
     assert (second["state"], second["seq"]["behind"]) == ("offline", 5)
+    assert main(["watch", "--replay", str(path), "--json", "--rows", "--keep", "1"]) == 0
+    picture = json.loads(capsys.readouterr().out.splitlines()[-1])["picture"]
+    assert [[row["seq"] for row in unit["rows"]] for unit in picture["units"]] == [[3], [4]]
 
 
 def test_without_a_terminal_it_says_so_and_prints_lines(tmp_path, capsys):

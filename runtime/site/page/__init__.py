@@ -1,0 +1,1 @@
+"""The fleet page: a site's units in a browser, and who may look at them."""

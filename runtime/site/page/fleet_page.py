@@ -1,0 +1,123 @@
+"""The fleet page, ready to be served: beside the site's service, or alone on its database."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from runtime.site.page.app import FleetApp, FleetParts
+from runtime.site.page.attempts import Attempts
+from runtime.site.page.passwords import read_passwords
+from runtime.site.page.reader import FleetReader
+from runtime.site.page.sessions import SessionBook
+from runtime.site.page.sign_in import SignIn
+from runtime.web.catalogue import load_catalogues
+from runtime.web.live import LiveBoard
+from runtime.web.pages import load_pages
+from runtime.web.server import PageServer, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp
+
+    from runtime.site.fleet import Fleet
+    from runtime.site.page.settings import PageSettings
+    from runtime.site.store import Store
+    from runtime.web.catalogue import Catalogue
+
+PACKAGE = "runtime.site.page"
+PAUSE_S = 0.5
+"""Between two frames: a fleet says something all the time, and nobody reads faster."""
+
+
+def site_catalogues() -> dict[str, Catalogue]:
+    """The site's words, on top of the console's: reasons and flags are called the same."""
+    return load_catalogues("runtime.console", PACKAGE)
+
+
+class FleetPage:
+    """Serves the page. The store must stay open until `stop` returned.
+
+    Raises:
+        CredentialsError: what a person signs in with cannot be used.
+        CatalogueError: a message file is damaged.
+    """
+
+    def __init__(
+        self, settings: PageSettings, *, store: Store, fleet: Fleet, clock_ms: Callable[[], int]
+    ) -> None:
+        self._settings = settings
+        self._clock_ms = clock_ms
+        self._reader = FleetReader(store, fleet, clock_ms=clock_ms)
+        self._pages = load_pages(PACKAGE, site_catalogues())
+        self._book, self._sign_in = None, None
+        if settings.asks_who:
+            self._book = SessionBook(
+                longest_s=settings.session_hours * 3600, monotonic=time.monotonic
+            )
+            self._sign_in = self._door(self._book)
+        self._server = PageServer(
+            "fleet page",
+            Place(
+                host=settings.host,
+                port=settings.port,
+                certificate_file=settings.certificate_file,
+                key_file=settings.key_file,
+            ),
+            make_live=self._live,
+            make_app=self._app,
+        )
+
+    @property
+    def address(self) -> str:
+        """Where a browser finds it on this machine."""
+        return self._server.address
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs; False after `start` and before `stop` is a defect."""
+        return self._server.alive
+
+    def poke(self) -> None:
+        """Something was committed; any thread, returns at once."""
+        self._server.poke()
+
+    def start(self) -> None:
+        """Listens; returns when it does. Raises OSError: address taken, certificate unusable."""
+        self._server.start()
+
+    def stop(self) -> None:
+        """Ends the open pages' streams and the thread."""
+        self._server.stop()
+
+    def _live(self) -> LiveBoard:
+        return LiveBoard(
+            read=self._reader.board, clock_ms=self._clock_ms, pause_s=PAUSE_S, rests_alone=True
+        )
+
+    def _app(self, live: LiveBoard) -> ASGIApp:
+        parts = FleetParts(
+            settings=self._settings,
+            pages=self._pages,
+            reader=self._reader,
+            live=live,
+            book=self._book,
+            sign_in=self._sign_in,
+        )
+        return FleetApp(parts).asgi()
+
+    def _door(self, book: SessionBook) -> SignIn:
+        settings, provider = self._settings, None
+        if settings.openid is not None and settings.address is not None:
+            from runtime.site.page.single_sign_on import SingleSignOn
+
+            provider = SingleSignOn(settings.openid, settings.address)
+        return SignIn(
+            pages=self._pages,
+            language=settings.language,
+            book=book,
+            attempts=Attempts(monotonic=time.monotonic),
+            passwords=read_passwords(settings.password_file) if settings.password_file else None,
+            provider=provider,
+        )
