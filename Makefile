@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Most tests wait for a peer more than they compute: three at once on two cores. One file stays in
-# one process, so that its peers are started once.
+# one process, so that its peers are started once; in our order, which begins long stories early.
 TEST_PROCESSES ?= 3
 SYSTEM_PACKAGES := mosquitto faketime dcmtk dicom3tools gcc libc6-dev chromium fonts-dejavu-core prometheus postgresql
 
@@ -13,7 +13,7 @@ demo: $(VENV)/.demo
 	$(BIN)/mammoedge demo
 
 test: $(VENV)/.test system-packages build/axe build/node
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .
