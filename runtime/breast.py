@@ -187,7 +187,7 @@ def _is_breast(body: _Body, coarse: NDArray[np.uint16]) -> bool:
         and _solidity(body) >= 0.65  # (0.68 to 1)
         and middle <= 0.2
         and spread <= 0.055
-        and (middle <= CLEAN_AIR or _is_of_one_piece(body))
+        and (middle <= CLEAN_AIR or _is_of_one_piece(body) or _is_on_a_grey_film(body, spread))
         and _tissue_is_smooth(body, coarse)
     )
 
@@ -217,6 +217,17 @@ def _is_of_one_piece(body: _Body) -> bool:
     if lower is None:
         return False
     return _solidity(body) >= 0.85 and float(lower.filled.sum()) <= 1.3 * float(body.filled.sum())
+
+
+def _is_on_a_grey_film(body: _Body, spread: float) -> bool:
+    """A film whose base is so grey that no lower threshold tells skin from air (NEMA's sample).
+
+    The breast then meets the whole chest wall (1), has hardly a gap (0.025), ends before the other
+    side (0.04), and the base is even (0.025).
+    """
+    return (
+        body.wall_share >= 0.95 and body.gaps <= 0.06 and body.far_share <= 0.1 and spread <= 0.03
+    )
 
 
 def _tissue_is_smooth(body: _Body, coarse: NDArray[np.uint16]) -> bool:
