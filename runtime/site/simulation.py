@@ -19,6 +19,7 @@ import urllib.error
 import urllib.request
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -60,7 +61,7 @@ class SiteFigures:
     commit_p95_ms: float
     burst_flags_per_s: float
     memory_mb: tuple[float, ...]
-    """Of the service(s): when all units were there, after the pace, after the burst."""
+    """Of the service(s): units there, after the pace, after each quarter of the burst."""
     replays: int
     load_average: float
 
@@ -122,11 +123,12 @@ def _measured(arguments: Namespace, stack: ExitStack) -> SiteFigures:
     _say(f"paced: {wire.images} images, p95 {wire.p95_ms:.0f} ms")
     burst = max(0, arguments.exams - paced)
     began_s = time.monotonic()
-    if burst:
-        last = _say_exams(players, burst, 0.0)
     stored = _wait_for(store, last)
+    for quarter in _quarters(burst):
+        last = _say_exams(players, quarter, 0.0)
+        stored = _wait_for(store, last)
+        memory.append(_memory_mb(services))
     burst_s = time.monotonic() - began_s
-    memory.append(_memory_mb(services))
     expected = sum(last.values())
     with store.reading() as connection:
         replays = connection.scalar(select(func.count()).where(STREAMS.c.replays_asked > 0))
@@ -332,6 +334,12 @@ def _player(host: str, port: int, first: int, count: int, folder: Path) -> Itera
     finally:
         process.stdin.close()
         process.wait()
+
+
+def _quarters(exams: int) -> list[int]:
+    """So that memory is looked at on the way: growth that ends is a cache, that lasts a leak."""
+    ends = [exams * quarter // 4 for quarter in range(5)]
+    return [end - begin for begin, end in pairwise(ends) if end > begin]
 
 
 def _memory_mb(services: list[_Service]) -> float:
