@@ -38,7 +38,7 @@ def staged(out: Path, *, marked_by: str = MANIFEST) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as fault:
-        raise BenchFaultError([f"{out.name}: {fault.strerror}"]) from fault
+        raise BenchFaultError([f"{out.name}: {fault.strerror or fault}"]) from fault
     try:
         yield staging
         staging.chmod(0o755)
@@ -48,7 +48,7 @@ def staged(out: Path, *, marked_by: str = MANIFEST) -> Iterator[Path]:
         staging.rename(out)
         shutil.rmtree(previous, ignore_errors=True)
     except OSError as fault:
-        raise BenchFaultError([f"{out.name}: {fault.strerror}"]) from fault
+        raise BenchFaultError([f"{out.name}: {fault.strerror or fault}"]) from fault
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
