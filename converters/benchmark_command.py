@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -111,14 +112,26 @@ def ratios_of(
 def _write_advice(
     arguments: Namespace, package: Package, best: Latency, measured: list[Latency]
 ) -> None:
-    """The same package with other advice; its old signature would not hold and is left out."""
+    """The package with other advice and a new version; its old signature would not hold."""
     was_signed = (package.folder / SIGNATURE).is_file()
     with revised(package, arguments.package, arguments.sign) as revision:
         advice = {**package.manifest.advice, **advice_of(best, arguments.target_ms)}
-        revision.manifest = package.manifest.model_copy(update={"advice": advice})
+        version = advised_version(package.manifest.version)
+        revision.manifest = package.manifest.model_copy(
+            update={"version": version, "advice": advice}
+        )
         revision.report(LATENCY, latency_section(measured))
+    print(f"written as {revision.manifest.label}", file=sys.stderr)
     if arguments.sign is None and was_signed:
         print("the package has to be signed again: --sign KEY", file=sys.stderr)
+
+
+def advised_version(version: str) -> str:
+    """The next version with advice: a unit refuses a changed package under a version it holds."""
+    written = re.fullmatch(r"(.*[+.]advice)(?:\.([0-9]+))?", version)
+    if written is None:
+        return f"{version}{'.' if '+' in version else '+'}advice"
+    return f"{written[1]}.{int(written[2] or 1) + 1}"
 
 
 def line_of(latency: Latency) -> str:

@@ -16,6 +16,7 @@ from converters.errors import BenchFaultError
 from converters.importing import import_model
 from converters.labelled_images import labels_of, require_folders
 from converters.package_revision import revised
+from converters.package_writer import require_replaceable
 from converters.recipe import read_recipe
 from converters.report import LATENCY, latency_section
 from converters.workbench import Workbench
@@ -69,6 +70,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
     del scratch  # what is half done is kept beside the package
     clock = Clock()
     recipe = read_recipe(arguments.recipe)
+    require_replaceable(arguments.out)  # now, and not after half an hour of work
     require_folders("--calibration", arguments.calibration)
     labels = _labels(arguments)
     bench = Workbench(arguments.out.parent / f".{arguments.out.name}.build")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from models.histogram import ScoreHistogram
-    from models.manifest import Manifest, OperatingPoint
+    from models.manifest import Manifest, OperatingPoint, Parity
 
 
 def write_card(manifest: Manifest, histogram: ScoreHistogram) -> str:
@@ -32,18 +32,27 @@ def write_card(manifest: Manifest, histogram: ScoreHistogram) -> str:
         "",
         "## Parity with the source model",
         "",
-        "| precision | device | images | largest score difference |",
-        "|---|---|---|---|",
-        *(
-            f"| {parity.precision} | {parity.device} | {parity.images} "
-            f"| {parity.largest_score_difference:.4f} |"
-            for parity in manifest.parity
-        ),
+        "| precision | device | images | largest score difference | difference of AUC (95 % CI) |",
+        "|---|---|---|---|---|",
+        *(_parity(parity) for parity in manifest.parity),
         "",
         f"Score histogram (`reference.json`): {histogram.images} images, {histogram.measured_on}.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _parity(parity: Parity) -> str:
+    interval = parity.auc_difference_ci95
+    auc = "not measured"
+    if parity.auc_difference is not None and interval is not None:
+        auc = f"{parity.auc_difference:+.4f} ({interval[0]:+.4f} to {interval[1]:+.4f})"
+    if parity.accepted_auc_loss is not None:
+        auc += f"; a loss of up to {parity.accepted_auc_loss:g} was accepted"
+    return (
+        f"| {parity.precision} | {parity.device} | {parity.images} "
+        f"| {parity.largest_score_difference:.4f} | {auc} |"
+    )
 
 
 def _row(point: OperatingPoint) -> str:

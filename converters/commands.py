@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.argument_types import above_zero, count, share
 from runtime.command import Command
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def _calibration_arguments(parser: ArgumentParser) -> None:
         metavar="DIR",
         help="DICOM, PNG, JPEG or TIFF images, with labels.csv beside them; may be given again",
     )
-    parser.add_argument("--limit", type=int, default=300, help="calibration images (%(default)s)")
+    parser.add_argument("--limit", type=count, default=300, help="calibration images (%(default)s)")
     parser.add_argument(
         "--target-cpu",
         choices=("any", "this", "vnni"),
@@ -56,7 +57,10 @@ def _labelled_arguments(parser: ArgumentParser, *, required: bool = True) -> Non
 
 def _spacing_argument(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--pixel-spacing-mm", type=float, metavar="X", help="of images that do not say it"
+        "--pixel-spacing-mm",
+        type=above_zero,
+        metavar="X",
+        help="of images that do not say it",
     )
 
 
@@ -65,7 +69,7 @@ def _sign_argument(parser: ArgumentParser) -> None:
 
 
 def _threads_argument(parser: ArgumentParser) -> None:
-    parser.add_argument("--threads", type=int, help="CPU threads (OpenVINO's choice)")
+    parser.add_argument("--threads", type=count, help="CPU threads (OpenVINO's choice)")
 
 
 def _json_argument(parser: ArgumentParser) -> None:
@@ -86,7 +90,7 @@ def _evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder or .zip")
     _labelled_arguments(parser)
     _spacing_argument(parser)
-    parser.add_argument("--min-auc", type=float, metavar="X", help="the verdict fails below")
+    parser.add_argument("--min-auc", type=share, metavar="X", help="the verdict fails below")
     parser.add_argument("--precision", choices=PRECISIONS, help="(the package's advice)")
     parser.add_argument(
         "--device", action="append", dest="devices", metavar="DEVICE", help="NPU, GPU or CPU (CPU)"
@@ -118,7 +122,7 @@ def _quantize_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--labels", type=Path, metavar="CSV", help="of --accuracy-aware")
     parser.add_argument("--images", type=Path, metavar="DIR", help="(the folder of the CSV)")
     parser.add_argument(
-        "--max-drop", type=float, default=0.01, help="AUC that may be lost (%(default)s)"
+        "--max-drop", type=share, default=0.01, help="AUC that may be lost (%(default)s)"
     )
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the IR")
 
@@ -131,9 +135,12 @@ def _build_arguments(parser: ArgumentParser) -> None:
     _margin_arguments(parser)
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the package")
     _sign_argument(parser)
-    parser.add_argument("--runs", type=int, default=20, help="inferences each (%(default)s)")
+    parser.add_argument("--runs", type=count, default=20, help="inferences each (%(default)s)")
     parser.add_argument(
-        "--target-ms", type=float, metavar="X", help="p95 to be met: the choice becomes advice"
+        "--target-ms",
+        type=above_zero,
+        metavar="X",
+        help="p95 to be met: the choice becomes advice",
     )
     parser.add_argument("--without-explain", action="store_true", help="add no evidence map")
     parser.add_argument("--without-benchmark", action="store_true", help="measure no latency")
@@ -160,10 +167,10 @@ def _verify_arguments(parser: ArgumentParser) -> None:
 
 def _margin_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--margin", type=float, default=0.01, help="AUC that may be lost (%(default)s)"
+        "--margin", type=share, default=0.01, help="AUC that may be lost (%(default)s)"
     )
     parser.add_argument(
-        "--accept-loss", type=float, metavar="X", help="instead of the margin, and on record"
+        "--accept-loss", type=share, metavar="X", help="instead of the margin, and on record"
     )
 
 
@@ -176,16 +183,16 @@ def _benchmark_arguments(parser: ArgumentParser) -> None:
         "--device", action="append", dest="devices", metavar="DEVICE", help="NPU, GPU or CPU (CPU)"
     )
     parser.add_argument(
-        "--threads", action="append", type=int, help="CPU threads; may be given again"
+        "--threads", action="append", type=count, help="CPU threads; may be given again"
     )
     parser.add_argument(
-        "--streams", action="append", type=int, help="instead of hints; may be given again"
+        "--streams", action="append", type=count, help="instead of hints; may be given again"
     )
     parser.add_argument(
         "--sweep", action="store_true", help="streams and threads in powers of two, instead"
     )
-    parser.add_argument("--runs", type=int, default=50, help="inferences each (%(default)s)")
-    parser.add_argument("--target-ms", type=float, metavar="X", help="p95 that must be met")
+    parser.add_argument("--runs", type=count, default=50, help="inferences each (%(default)s)")
+    parser.add_argument("--target-ms", type=above_zero, metavar="X", help="p95 that must be met")
     parser.add_argument(
         "--write", action="store_true", help="write the chosen setting into the package as advice"
     )
@@ -220,7 +227,7 @@ def _no_arguments(parser: ArgumentParser) -> None:
 
 PACKAGE = Command(
     name="package",
-    help="from a trained ONNX model to a model package that is proved to work",
+    help="from a trained model to a package, without proof on labelled images",
     add_arguments=_package_arguments,
     run="converters.package_command:run",
 )

@@ -84,7 +84,9 @@ class ScoreTally:
             return []
         wanted = [math.ceil(total * step / steps) for step in range(1, steps)]
         # The bin after the one that holds the last positive to stay below.
-        return [score_of_bin(int(np.searchsorted(below, count)) + 2) for count in wanted]
+        # Few positives fill fewer steps, and none is told twice.
+        bins = dict.fromkeys(int(np.searchsorted(below, count)) + 2 for count in wanted)
+        return [score_of_bin(index) for index in bins]
 
 
 def bin_of(score: float) -> int:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from models.errors import PackageRefusedError
 from models.manifest import Manifest
-from models.package import load_package
+from models.package import SIGNATURE, load_package
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from models.manifest import Parity
     from models.package import Package
 
 
@@ -44,6 +45,7 @@ def run_schema(arguments: Namespace) -> int:
 def _lines(package: Package) -> list[str]:
     manifest = package.manifest
     recipe = manifest.preparation
+    signed = (package.folder / SIGNATURE).is_file()
     return [
         f"{manifest.label}  scope {manifest.scope}, exam rule {manifest.exam_rule}",
         f"made       {manifest.created_at:%Y-%m-%d} from {manifest.source.file}",
@@ -61,10 +63,23 @@ def _lines(package: Package) -> list[str]:
             for port in manifest.outputs
         ),
         *(f"precision  {name}: {files.bin}" for name, files in manifest.precisions.items()),
-        *(
-            f"parity     {parity.precision} on {parity.device}: at most "
-            f"{parity.largest_score_difference:.4f} off on {parity.images} images"
-            for parity in manifest.parity
-        ),
+        *(_parity(parity) for parity in manifest.parity),
         *(f"threshold  {point.name} {point.threshold:.3f}" for point in manifest.operating_points),
+        f"evidence   {'a map' if manifest.evidence is not None else 'none'}",
+        *(f"advice     {name} {value}" for name, value in manifest.advice.items()),
+        # Whether a key is trusted is the unit's to say: its settings hold the keys.
+        f"signature  {'there, by a key not known here' if signed else 'none'}",
     ]
+
+
+def _parity(parity: Parity) -> str:
+    line = (
+        f"parity     {parity.precision} on {parity.device}: at most "
+        f"{parity.largest_score_difference:.4f} off on {parity.images} images"
+    )
+    if parity.auc_difference is not None and parity.auc_difference_ci95 is not None:
+        low, high = parity.auc_difference_ci95
+        line += f", AUC {parity.auc_difference:+.4f} ({low:+.4f} to {high:+.4f})"
+    if parity.accepted_auc_loss is not None:
+        line += f", a loss of up to {parity.accepted_auc_loss:g} accepted"
+    return line

@@ -84,7 +84,7 @@ class Labels:
                 faults[f"{path.parent.name}: is none of the labels {', '.join(RANK)}"] = None
                 continue
             labels._add(path.relative_to(images).as_posix(), last, tuple(above), {}, None)
-        return labels._checked(list(faults))
+        return labels._checked(list(faults), named=images.name)
 
     @classmethod
     def from_csv(cls, images: Path, table: Path) -> Labels:
@@ -110,7 +110,7 @@ class Labels:
                         faults.append(f"{table.name}, line {reader.line_num}: {fault}")
         except (OSError, UnicodeDecodeError, csv.Error) as fault:
             raise BenchFaultError([f"{table.name}: {fault}"]) from fault
-        return labels._checked(faults)
+        return labels._checked(faults, named=table.name)
 
     def __iter__(self) -> Iterator[LabelledImage]:
         for row in self._rows.execute(f"{SELECT} ORDER BY path"):
@@ -189,13 +189,13 @@ class Labels:
             ),
         )
 
-    def _checked(self, faults: list[str]) -> Labels:
+    def _checked(self, faults: list[str], *, named: str) -> Labels:
         if not faults and len(self) == 0:
-            faults.append(f"{self._images.name}: no labelled images")
+            faults.append(f"{named}: no labelled images")
         query = "SELECT count(*) FROM images WHERE rank = ?"
         positives = self._rows.execute(query, (RANK[POSITIVE],)).fetchone()[0]
         if not faults and positives == 0:
-            faults.append(f"{self._images.name}: no image is labelled {POSITIVE}")
+            faults.append(f"{named}: no image is labelled {POSITIVE}")
         if faults:
             raise BenchFaultError(faults)
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 from converters.package_writer import REPORT, seal, staged
@@ -43,6 +44,20 @@ class Revision:
         text = card.read_text(encoding="utf-8") if card.is_file() else ""
         card.write_text(with_section(text, name, f"\n{body}\n"), encoding="utf-8")
 
+    def rename(self, previous: str) -> None:
+        """Put the manifest's name and version in the headings that say `previous`."""
+        for name, heading in (
+            (CARD, "# {}\n"),
+            (REPORT, "<h1>{}</h1>"),
+            (REPORT, "<title>{}</title>"),
+        ):
+            path = self.folder / name
+            if path.is_file():
+                text = path.read_text(encoding="utf-8")
+                renamed = heading.format(escape(self.manifest.label))
+                text = text.replace(heading.format(escape(previous)), renamed, 1)
+                path.write_text(text, encoding="utf-8")
+
 
 @contextmanager
 def revised(package: Package, out: Path, signing_key: Path | None = None) -> Iterator[Revision]:
@@ -56,4 +71,5 @@ def revised(package: Package, out: Path, signing_key: Path | None = None) -> Ite
         (folder / SIGNATURE).unlink(missing_ok=True)
         revision = Revision(folder=folder, manifest=package.manifest)
         yield revision
+        revision.rename(package.manifest.label)
         seal(folder, revision.manifest, signing_key)

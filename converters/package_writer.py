@@ -33,13 +33,12 @@ def staged(out: Path, *, marked_by: str = MANIFEST) -> Iterator[Path]:
     Raises:
         BenchFaultError: `out` is there and is none of ours, or the disk would not take it.
     """
-    if out.exists() and not (out / marked_by).is_file():
-        raise BenchFaultError([f"{out.name}: is there already and is no package"])
+    require_replaceable(out, marked_by=marked_by)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as fault:
-        raise BenchFaultError([f"{out.name}: {fault.strerror}"]) from fault
+        raise BenchFaultError([f"{out.name}: {fault.strerror or fault}"]) from fault
     try:
         yield staging
         staging.chmod(0o755)
@@ -49,9 +48,19 @@ def staged(out: Path, *, marked_by: str = MANIFEST) -> Iterator[Path]:
         staging.rename(out)
         shutil.rmtree(previous, ignore_errors=True)
     except OSError as fault:
-        raise BenchFaultError([f"{out.name}: {fault.strerror}"]) from fault
+        raise BenchFaultError([f"{out.name}: {fault.strerror or fault}"]) from fault
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def require_replaceable(out: Path, *, marked_by: str = MANIFEST) -> None:
+    """Nothing, where `out` may be written: it is not there, or it is one of ours.
+
+    Raises:
+        BenchFaultError: it is there and is none of ours.
+    """
+    if out.exists() and not (out / marked_by).is_file():
+        raise BenchFaultError([f"{out.name}: is there already and is no package"])
 
 
 def write_package_files(

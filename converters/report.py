@@ -79,7 +79,7 @@ def write_report(path: Path, reported: Reported) -> None:
     try:
         path.write_text(report_html(reported), encoding="utf-8")
     except OSError as fault:
-        raise BenchFaultError([f"{path.name}: {fault.strerror}"]) from fault
+        raise BenchFaultError([f"{path.name}: {fault.strerror or fault}"]) from fault
 
 
 def report_html(reported: Reported) -> str:

@@ -36,7 +36,7 @@ class Workbench:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
-            raise BenchFaultError([f"{folder.name}: {fault.strerror}"]) from fault
+            raise BenchFaultError([f"{folder.name}: {fault.strerror or fault}"]) from fault
 
     def once(self, name: str, key: str, make: Callable[[Path], dict[str, Any]]) -> Stage:
         """Run `make` on an empty folder, unless that was done before under the same key.
@@ -56,7 +56,9 @@ class Workbench:
             half_way.write_text(json.dumps({"key": key, "record": record}), encoding="utf-8")
             half_way.rename(folder / DONE)
         except OSError as fault:
-            raise BenchFaultError([f"{folder.parent.name}/{name}: {fault.strerror}"]) from fault
+            raise BenchFaultError(
+                [f"{folder.parent.name}/{name}: {fault.strerror or fault}"]
+            ) from fault
         return Stage(folder=folder, record=record, resumed=False)
 
     def discard(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runtime.argument_types import above_zero, count, share
 from runtime.command import Command
 
 if TYPE_CHECKING:
@@ -34,7 +35,11 @@ def _demo_arguments(parser: ArgumentParser) -> None:
         "--package", metavar="DIR", help="another model package (the reference package)"
     )
     parser.add_argument(
-        "--timeout-s", type=float, default=90.0, metavar="S", help="give up after this long"
+        "--timeout-s",
+        type=above_zero,
+        default=90.0,
+        metavar="S",
+        help="give up after this long",
     )
 
 
@@ -54,8 +59,8 @@ def _simulate_arguments(parser: ArgumentParser) -> None:
         metavar="AE@HOST:PORT|frames:SOCKET",
         help="a DICOM port, or the path of a frame socket",
     )
-    parser.add_argument("--units", type=int, default=1, metavar="N", help="at once (%(default)s)")
-    parser.add_argument("--exams", type=int, default=10, metavar="N", help="each (%(default)s)")
+    parser.add_argument("--units", type=count, default=1, metavar="N", help="at once (%(default)s)")
+    parser.add_argument("--exams", type=count, default=10, metavar="N", help="each (%(default)s)")
     parser.add_argument(
         "--exams-per-hour",
         type=float,
@@ -74,7 +79,11 @@ def _simulate_arguments(parser: ArgumentParser) -> None:
         help="shape of the phantoms: ge, hologic, siemens, fujifilm; may be given again (all)",
     )
     parser.add_argument(
-        "--scale", type=float, default=1.0, metavar="F", help="phantoms with fewer, larger pixels"
+        "--scale",
+        type=above_zero,
+        default=1.0,
+        metavar="F",
+        help="phantoms with fewer, larger pixels",
     )
     parser.add_argument("--seed", type=int, default=1, help="of phantoms and events (%(default)s)")
     parser.add_argument(
@@ -95,7 +104,7 @@ def _simulate_arguments(parser: ArgumentParser) -> None:
         ("reboots", 0.005, "of exams in which the unit restarts"),
     ):
         parser.add_argument(
-            f"--{name}", type=float, default=rate, metavar="P", help=f"share {what} (%(default)s)"
+            f"--{name}", type=share, default=rate, metavar="P", help=f"share {what} (%(default)s)"
         )
     _tls_arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object for each exam")
@@ -110,7 +119,11 @@ def _doctor_arguments(parser: ArgumentParser) -> None:
         "--calling", default="DOCTOR", metavar="AE", help="our own AE title (%(default)s)"
     )
     parser.add_argument(
-        "--timeout-s", type=float, default=30.0, metavar="S", help="for the flag to come back"
+        "--timeout-s",
+        type=above_zero,
+        default=30.0,
+        metavar="S",
+        help="for the flag to come back",
     )
     _tls_arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object per line")

@@ -166,19 +166,23 @@ class DicomIntake:
             LOGGER.info("removed %d files that were half received", removed)
         # What pynetdicom has to say at INFO is what peers do all day.
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
-        server = self._application_entity().make_server(
-            (self.settings.host, self.settings.port),
-            evt_handlers=[
-                (evt.EVT_C_STORE, self._store),
-                (evt.EVT_N_CREATE, steps.create),
-                (evt.EVT_N_SET, steps.set),
-                (evt.EVT_N_ACTION, self._commitment().request),
-                (evt.EVT_REQUESTED, self._check_called_title),
-                (evt.EVT_REJECTED, self._rejected),
-            ],
-            server_class=_Server,
-            request_handler=_Handler,
-        )
+        try:
+            server = self._application_entity().make_server(
+                (self.settings.host, self.settings.port),
+                evt_handlers=[
+                    (evt.EVT_C_STORE, self._store),
+                    (evt.EVT_N_CREATE, steps.create),
+                    (evt.EVT_N_SET, steps.set),
+                    (evt.EVT_N_ACTION, self._commitment().request),
+                    (evt.EVT_REQUESTED, self._check_called_title),
+                    (evt.EVT_REJECTED, self._rejected),
+                ],
+                server_class=_Server,
+                request_handler=_Handler,
+            )
+        except OSError as fault:
+            # The system's own words name no port: which of the unit's doors is taken?
+            raise OSError(fault.errno, fault.strerror, self.address) from fault
         server.intake, server.tls = self, tls
         self._server = server
         self._port = server.server_address[1]

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.argument_types import above_zero, count
 from runtime.command import Command
 
 if TYPE_CHECKING:
@@ -31,20 +32,6 @@ exit codes:
 
   mammoedge tail --site st-anna --until flag=priority,final=true --timeout 600 && page-somebody
 """
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 10**7:
-        raise argparse.ArgumentTypeError("must be above 0")
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
 
 
 def _source_arguments(parser: ArgumentParser) -> None:
@@ -82,16 +69,16 @@ def _watch_arguments(parser: ArgumentParser) -> None:
         "--rows", action="store_true", help="with --json: every kept row in the picture, too"
     )
     parser.add_argument(
-        "--keep", type=_count, default=2000, help="rows to remember of each unit (%(default)s)"
+        "--keep", type=count, default=2000, help="rows to remember of each unit (%(default)s)"
     )
     parser.add_argument(
         "--seconds",
-        type=_positive,
+        type=above_zero,
         help="stop after this time (without a screen; for ever, --snapshot: 3)",
     )
     parser.add_argument(
         "--speed",
-        type=_positive,
+        type=above_zero,
         help="of --replay on the screen: 1 as it was (%(default)s)",
         default=1.0,
     )
@@ -115,8 +102,8 @@ def _tail_arguments(parser: ArgumentParser) -> None:
         " command, alarm, connected, ...; again for more (all but health and double)",
     )
     parser.add_argument("--until", metavar="CONDITION", help="stop when it is met (see below)")
-    parser.add_argument("--count", type=_count, help="stop after so many lines")
-    parser.add_argument("--timeout", type=_positive, metavar="SECONDS", help="stop then")
+    parser.add_argument("--count", type=count, help="stop after so many lines")
+    parser.add_argument("--timeout", type=above_zero, metavar="SECONDS", help="stop then")
 
 
 WATCH = Command(

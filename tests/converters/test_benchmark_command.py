@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from converters.benchmark import advice_of, chosen, sweep
+from converters.benchmark_command import advised_version
 from converters.latency import Latency
 from models.package import load_package
 from runtime.cli import main
@@ -99,7 +100,7 @@ def test_what_a_device_refuses_is_told(package: Path, capsys: pytest.CaptureFixt
 def test_the_choice_is_written_and_the_package_still_opens(
     package: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As advice; everything else stays."""
+    """As advice, under a version that no unit holds yet; everything else stays."""
     before = load_package(package, allow_unsigned=True)
     words = ["benchmark", str(package), "--streams", "1", "--threads", "1", "--runs", "5"]
     assert main([*words, "--target-ms", "100000", "--write", "--without-app"]) == 0
@@ -107,9 +108,19 @@ def test_the_choice_is_written_and_the_package_still_opens(
     assert after.manifest.advice["target_ms"] == 100000
     assert after.manifest.advice["threads"] == after.manifest.advice["streams"] == 1
     changed = {file.path for file in set(after.manifest.files) ^ set(before.manifest.files)}
-    assert changed == {"report.html"}
+    assert changed <= {"report.html", "CARD.md"}
+    assert after.manifest.version == f"{before.manifest.version}+advice"
+    assert f"<h1>{after.manifest.label}</h1>" in (package / "report.html").read_text()
     assert "<h2>Latency</h2>" in (package / "report.html").read_text()
     open_engine(after, "fp32", ("CPU",), None, threads=1)
+
+
+def test_each_writing_of_advice_is_a_version_of_its_own() -> None:
+    """A unit that holds one refuses other content under the same version."""
+    assert advised_version("1.2.0") == "1.2.0+advice"
+    assert advised_version("1.2.0+advice") == "1.2.0+advice.2"
+    assert advised_version("1.2.0+evidence") == "1.2.0+evidence.advice"
+    assert advised_version("1.2.0+evidence.advice.9") == "1.2.0+evidence.advice.10"
 
 
 def test_a_target_that_nothing_meets_is_told_by_exit_code(package: Path) -> None:

@@ -73,6 +73,19 @@ def test_an_interrupted_build_goes_on_where_it_stopped(
     assert "the evidence map was tried before" in said
 
 
+def test_a_folder_that_is_no_package_is_refused_before_any_work(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not after half an hour of calibration; what lies in it stays."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    assert main(build(bench, tmp_path / "out")) == 2
+    said = capsys.readouterr().err
+    assert "out: is there already and is no package" in said
+    assert "[1]" not in said
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["thesis.txt"]
+
+
 def test_another_recipe_is_not_resumed(bench: Bench, tmp_path: Path) -> None:
     """A stage that was made from something else is made again."""
     work = Workbench(tmp_path / "work")

@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING
 import openvino
 import pytest
 
+from converters.errors import BenchFaultError
+from converters.importing import import_model
+from converters.ir_files import save_ir
+from converters.recipe import read_recipe
+from converters.workbench import Workbench
 from runtime.cli import main
 
 if TYPE_CHECKING:
@@ -53,3 +58,21 @@ def test_accuracy_aware_without_labels_is_refused(
     assert main([str(word) for word in words]) == 2
     assert "needs --labels" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ir_that_the_disk_does_not_take_is_told_with_its_name(bench: Bench, tmp_path: Path) -> None:
+    """OpenVINO's own words name neither file nor disk."""
+    (tmp_path / "fp16.xml").mkdir()
+    graph = import_model(bench.onnx, read_recipe(bench.recipe)).graph
+    with pytest.raises(BenchFaultError, match=r"fp16\.xml: cannot be written, [0-9]+ MB are free"):
+        save_ir(graph, tmp_path, "fp16")
+
+
+def test_a_write_that_falls_short_says_what_it_said(tmp_path: Path) -> None:
+    """NumPy's error on a full disk has no number: its words are told, not `None`."""
+
+    def short(_folder: Path) -> dict[str, object]:
+        raise OSError("64 requested and 0 written")
+
+    with pytest.raises(BenchFaultError, match="calibration: 64 requested and 0 written"):
+        Workbench(tmp_path / ".out.build").once("calibration", "key", short)

@@ -104,11 +104,12 @@ def test_an_operating_point_counts_scores_at_its_threshold() -> None:
 
 
 def test_threshold_table_reaches_from_many_to_few_positives() -> None:
-    """Each threshold leaves its share of positives below it."""
+    """Each threshold leaves its share of positives below it, and stands there once."""
     positives = [(i + 0.5) / 100 for i in range(100)]
     tally = tally_of(positives, [0.5])
     kept = [tally.at_or_above(threshold)[0] for threshold in tally.thresholds(steps=4)]
     assert kept == [75, 50, 25]
+    assert len(tally_of([0.2, 0.4, 0.6], [0.5]).thresholds()) == 3
     assert score_of_bin(bin_of(0.3)) == pytest.approx(0.3, abs=1e-4)
 
 

@@ -98,9 +98,10 @@ def test_a_csv_without_its_columns_is_refused(images: Path) -> None:
 
 
 def test_a_set_without_positives_is_refused(images: Path) -> None:
-    """No AUC can come of it."""
-    with pytest.raises(BenchFaultError, match="no image is labelled malignant"):
-        Labels.from_csv(images, table(images, "a.png,1,R,CC,benign,,,"))
+    """No AUC can come of it; the table is named, not the folder."""
+    written = table(images, "a.png,1,R,CC,benign,,,")
+    with pytest.raises(BenchFaultError, match=f"{written.name}: no image is labelled malignant"):
+        Labels.from_csv(images, written)
 
 
 def test_a_folder_that_is_no_label_is_refused_once(tmp_path: Path) -> None:

@@ -154,6 +154,17 @@ def test_the_accepted_loss_and_the_interval_stand_in_the_manifest(package: Path)
     assert parity["int8"].images == IMAGES
 
 
+def test_card_and_inspect_say_what_was_given_away(
+    package: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The accepted loss is read by people too, not only by who asks for JSON."""
+    assert main(["inspect", str(package)]) == 0
+    shown = capsys.readouterr().out
+    assert "a loss of up to 0.9 accepted" in shown
+    assert "signature  none" in shown
+    assert "a loss of up to 0.9 was accepted" in (package / "CARD.md").read_text()
+
+
 def test_the_report_stands_alone_and_names_no_file(package: Path) -> None:
     """No link, no script, no file name; plots and the verdict are in it."""
     report = (package / "report.html").read_text()

@@ -244,7 +244,7 @@ def test_the_port_is_free_after_a_stop(open_door, dcmtk, receiver):
 def test_a_taken_port_is_an_oserror(door, receiver):
     """Two intakes on one port: the second says so at start."""
     other = type(door.intake)(door.intake.settings.model_copy(update={"port": door.port}))
-    with pytest.raises(OSError, match="in use"):
+    with pytest.raises(OSError, match=rf"in use: .*:{door.port} "):
         other.start(receiver)
 
 

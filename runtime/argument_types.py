@@ -1,0 +1,31 @@
+"""Numbers of a command line: refused there, with the option's name, before any work is done."""
+
+from __future__ import annotations
+
+import argparse
+
+LARGEST = 10**7
+
+
+def above_zero(text: str) -> float:
+    """Seconds, milliseconds, millimetres: above 0, and finite."""
+    value = float(text)
+    if not 0 < value <= LARGEST:
+        raise argparse.ArgumentTypeError("must be above 0")
+    return value
+
+
+def count(text: str) -> int:
+    """How many, where none would be nothing to do."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def share(text: str) -> float:
+    """A probability, an AUC or a difference of AUC: 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError("must be 0 to 1")
+    return value
