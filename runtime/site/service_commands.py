@@ -72,7 +72,9 @@ SUBCOMMANDS: tuple[Command, ...] = (
 def _site_arguments(parser: ArgumentParser) -> None:
     _config(parser)
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="INFO")
-    parser.add_argument("--check", action="store_true", help="settings, database, broker; then end")
+    parser.add_argument(
+        "--check", action="store_true", help="settings, database, broker, page; end"
+    )
     parser.add_argument("--json", action="store_true", help="with --check: one object per line")
     inner = parser.add_subparsers(metavar="[SUBCOMMAND]")
     for command in SUBCOMMANDS:
