@@ -103,3 +103,12 @@ def test_a_wrong_day_is_told_before_anything_is_written(written, tmp_path, capsy
     assert main(["site", "export", *arguments]) == 2
     assert "--since" in capsys.readouterr().err
     assert not output.exists()
+
+
+@pytest.mark.parametrize("option", ["--units", "--exams", "--services", "--processes"])
+def test_a_simulation_of_nothing_is_wrong_usage(option, capsys):
+    """Told with the option's name and exit code 2, before anything is started."""
+    with pytest.raises(SystemExit) as ended:
+        main(["simulate-site", option, "0"])
+    assert ended.value.code == 2
+    assert option in capsys.readouterr().err
