@@ -22,19 +22,37 @@ class Trouble(StrEnum):
     WORKER_DOWN = "W1"
     WORKER_RESTARTS = "W2"
     DEVICE_FALLBACK = "W3"
+    BACKLOG_FULL = "W4"
     DISK_LOW = "D1"
     BROKER_AWAY = "B1"
     ROWS_PARKED = "B2"
+    NAME_TAKEN = "B3"
+    CONNECTION_UNSTABLE = "B4"
+    CERTIFICATE_ENDS_SOON = "B5"
+    CLOCK_JUMPED = "C1"
     UNSIGNED_PACKAGE = "M1"
 
 
-LARGE = frozenset({Trouble.WORKER_DOWN, Trouble.DISK_LOW, Trouble.BROKER_AWAY, Trouble.STARTING})
+LARGE = frozenset(
+    {
+        Trouble.WORKER_DOWN,
+        Trouble.BACKLOG_FULL,
+        Trouble.DISK_LOW,
+        Trouble.BROKER_AWAY,
+        Trouble.STARTING,
+    }
+)
 """These change what she can rely on now; the others are for the next visit of the engineer."""
 FROM_REASON = {
     "starting": Trouble.STARTING,
     "worker_not_ready": Trouble.WORKER_DOWN,
+    "backlog_full": Trouble.BACKLOG_FULL,
     "disk_low": Trouble.DISK_LOW,
     "rows_parked": Trouble.ROWS_PARKED,
+    "name_taken": Trouble.NAME_TAKEN,
+    "connection_unstable": Trouble.CONNECTION_UNSTABLE,
+    "certificate_ends_soon": Trouble.CERTIFICATE_ENDS_SOON,
+    "clock_jumped": Trouble.CLOCK_JUMPED,
 }
 
 

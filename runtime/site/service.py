@@ -290,7 +290,7 @@ def _page(settings: SiteSettings, file: Path, store: Store, fleet: Fleet) -> Seq
 
 
 def check(settings: SiteSettings, *, as_json: bool) -> int:
-    """Settings, database, packages and broker: a verdict each; 0 if all are well, else 1."""
+    """Settings, database, packages, broker and page: a verdict each; 0 if all are well, else 1."""
     from models.errors import PackageRefusedError
 
     verdicts: list[tuple[str, str]] = [("settings", "")]
@@ -305,6 +305,10 @@ def check(settings: SiteSettings, *, as_json: bool) -> int:
     except (PackageRefusedError, OSError) as error:
         verdicts.append(("packages", str(error)))
     verdicts.append(("broker", _broker_problem(settings)))
+    if settings.page is not None and settings.page.enabled:
+        from runtime.site.page.fleet_page import page_problem
+
+        verdicts.append(("page", page_problem(settings.page)))
     for name, problem in verdicts:
         if as_json:
             print(json.dumps({"check": name, "ok": not problem, "problem": problem}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from runtime.command import Command
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Callable
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -72,7 +74,9 @@ SUBCOMMANDS: tuple[Command, ...] = (
 def _site_arguments(parser: ArgumentParser) -> None:
     _config(parser)
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="INFO")
-    parser.add_argument("--check", action="store_true", help="settings, database, broker; then end")
+    parser.add_argument(
+        "--check", action="store_true", help="settings, database, broker, page; end"
+    )
     parser.add_argument("--json", action="store_true", help="with --check: one object per line")
     inner = parser.add_subparsers(metavar="[SUBCOMMAND]")
     for command in SUBCOMMANDS:
@@ -102,9 +106,24 @@ SITE = Command(
 )
 
 
+def _at_least(least: int) -> Callable[[str], int]:
+    """A whole number from `least` on, for argparse."""
+
+    def whole(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise ArgumentTypeError(f"{text!r} is no whole number") from None
+        if number < least:
+            raise ArgumentTypeError(f"{number} is less than {least}")
+        return number
+
+    return whole
+
+
 def _simulation_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--units", type=int, default=100, help="how many (%(default)s)")
-    parser.add_argument("--exams", type=int, default=20, help="of each unit (%(default)s)")
+    parser.add_argument("--units", type=_at_least(1), default=100, help="how many (%(default)s)")
+    parser.add_argument("--exams", type=_at_least(1), default=20, help="of each unit (%(default)s)")
     parser.add_argument(
         "--exams-per-second",
         type=float,
@@ -113,8 +132,12 @@ def _simulation_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--broker", metavar="HOST:PORT", help="else a Mosquitto of its own")
     parser.add_argument("--database", help="of the service; else a SQLite file that is removed")
-    parser.add_argument("--services", type=int, default=1, help="share the load (%(default)s)")
-    parser.add_argument("--processes", type=int, help="that play the units (one for 250 units)")
+    parser.add_argument(
+        "--services", type=_at_least(1), default=1, help="share the load (%(default)s)"
+    )
+    parser.add_argument(
+        "--processes", type=_at_least(1), help="that play the units (one for 250 units)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object at the end")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 import threading
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +35,24 @@ class Place:
     port: int
     certificate_file: Path | None = None
     key_file: Path | None = None
+
+    @property
+    def tls_problem(self) -> str:
+        """Why certificate and key cannot be served with, by their names; "" if they can."""
+        if self.certificate_file is None or self.key_file is None:
+            return ""
+        names = f"{self.certificate_file.name}, {self.key_file.name}"
+        try:
+            for file in (self.certificate_file, self.key_file):
+                file.read_bytes()
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            # Without a password's source OpenSSL would ask for one at the terminal.
+            context.load_cert_chain(self.certificate_file, self.key_file, password=lambda: b"")
+        except ssl.SSLError as error:
+            return f"{names}: no certificate with its key in PEM ({error.reason or error})"
+        except OSError as error:
+            return f"{error.filename} cannot be read: {error.strerror}"
+        return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +105,11 @@ class PageServer:
 
     def start(self) -> None:
         """Listens; returns when it does. Raises OSError: address taken, certificate unusable."""
+        if problem := self._place.tls_problem:
+            raise OSError(f"{self._name}: {problem}")
         live = self._make_live()
         config = self._config(self._make_app(live))
-        config.load()  # here, so that an unusable certificate stops the start and not the thread
+        config.load()  # here, so that what it refuses stops the start and not the thread
         family = socket.AF_INET6 if ":" in self._place.host else socket.AF_INET
         listener = socket.create_server(
             (self._place.host, self._port), family=family, backlog=BACKLOG

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from runtime.site.page.app import FleetApp, FleetParts
 from runtime.site.page.attempts import Attempts
+from runtime.site.page.credentials import CredentialsError
 from runtime.site.page.passwords import read_passwords
 from runtime.site.page.reader import FleetReader
 from runtime.site.page.sessions import SessionBook
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from runtime.site.fleet import Fleet
     from runtime.site.page.settings import PageSettings
+    from runtime.site.page.single_sign_on import SingleSignOn
     from runtime.site.store import Store
     from runtime.web.catalogue import Catalogue
 
@@ -59,12 +61,7 @@ class FleetPage:
             self._sign_in = self._door(self._book)
         self._server = PageServer(
             "fleet page",
-            Place(
-                host=settings.host,
-                port=settings.port,
-                certificate_file=settings.certificate_file,
-                key_file=settings.key_file,
-            ),
+            _place(settings),
             make_live=self._live,
             make_app=self._app,
         )
@@ -108,16 +105,43 @@ class FleetPage:
         return FleetApp(parts).asgi()
 
     def _door(self, book: SessionBook) -> SignIn:
-        settings, provider = self._settings, None
-        if settings.openid is not None and settings.address is not None:
-            from runtime.site.page.single_sign_on import SingleSignOn
-
-            provider = SingleSignOn(settings.openid, settings.address)
+        settings = self._settings
         return SignIn(
             pages=self._pages,
             language=settings.language,
             book=book,
             attempts=Attempts(monotonic=time.monotonic),
             passwords=read_passwords(settings.password_file) if settings.password_file else None,
-            provider=provider,
+            provider=_provider(settings),
         )
+
+
+def page_problem(settings: PageSettings) -> str:
+    """Why the page could not be served with its files; "" if it could. Asks no provider."""
+    try:
+        if settings.password_file is not None:
+            read_passwords(settings.password_file)
+        _provider(settings)
+    except ImportError as error:
+        return f"{error}; openid needs the extra [site-openid]"
+    except (CredentialsError, OSError) as error:
+        return str(error)
+    return _place(settings).tls_problem
+
+
+def _place(settings: PageSettings) -> Place:
+    return Place(
+        host=settings.host,
+        port=settings.port,
+        certificate_file=settings.certificate_file,
+        key_file=settings.key_file,
+    )
+
+
+def _provider(settings: PageSettings) -> SingleSignOn | None:
+    if settings.openid is None or settings.address is None:
+        return None
+    # Here, because it needs the extra [site-openid].
+    from runtime.site.page.single_sign_on import SingleSignOn
+
+    return SingleSignOn(settings.openid, settings.address)

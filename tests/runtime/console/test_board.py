@@ -8,6 +8,7 @@ from runtime.exam_flag import Role
 from runtime.messages import StatusFacts
 from runtime.outbox import Backlog
 from runtime.reasons import Reason
+from runtime.web.catalogue import load_catalogues
 from tests.builders import image, result, unassessed
 from tests.runtime.console.bench import ALL
 
@@ -96,6 +97,16 @@ def test_what_changes_her_work_is_large_and_the_rest_is_small():
         Trouble.DEVICE_FALLBACK,
         Trouble.WORKER_RESTARTS,
     )
+
+
+def test_no_reason_to_be_degraded_leaves_the_foot_of_the_page_well():
+    """Each reason that the site has words for is a trouble with a code here, and one of its own."""
+    words = load_catalogues("runtime.console", "runtime.site.page")["en"].texts
+    reasons = {key.removeprefix("degraded.") for key in words if key.startswith("degraded.")}
+    assert {"clock_jumped", "name_taken", "connection_unstable", "backlog_full"} <= reasons
+    shown = [boxed(reasons=(reason,)) for reason in sorted(reasons)]
+    codes = [code for box in shown for code in (*box.large, *box.small)]
+    assert len(codes) == len(set(codes)) == len(reasons)
 
 
 def test_a_broker_that_is_restarted_alarms_nobody():

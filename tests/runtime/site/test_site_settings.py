@@ -78,6 +78,24 @@ def test_the_check_names_what_does_not_work(written, capsys):
     }
 
 
+@pytest.mark.parametrize(
+    ("page", "fault"),
+    [('password_file = "site.passwords"', "site.passwords cannot be read"),
+     ('certificate_file = "page.pem"\nkey_file = "page.key"', "page.pem cannot be read"),
+     ('certificate_file = "site.toml"\nkey_file = "site.toml"', "no certificate with its key")],
+)  # fmt: skip
+def test_the_check_opens_the_files_of_the_page(written, capsys, page, fault):
+    """What would stop the start is told before it, by the file's name; and stops the start."""
+    text = GOOD.replace("port = 1", f"port = {free_port()}\nconnect_timeout_s = 1")
+    file = written(f"{text}\n[metrics]\nenabled = false\n[page]\nport = 0\n{page}\n")
+    assert main(["site", "--config", str(file), "--check", "--json"]) == 1
+    verdicts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (told,) = [v["problem"] for v in verdicts if v["check"] == "page"]
+    assert fault in told
+    assert main(["site", "--config", str(file)]) == 2
+    assert fault in capsys.readouterr().err
+
+
 def test_a_wrong_day_is_told_before_anything_is_written(written, tmp_path, capsys):
     """Exit code 2 and the option's name; no file."""
     output = tmp_path / "exams.csv"
@@ -85,3 +103,12 @@ def test_a_wrong_day_is_told_before_anything_is_written(written, tmp_path, capsy
     assert main(["site", "export", *arguments]) == 2
     assert "--since" in capsys.readouterr().err
     assert not output.exists()
+
+
+@pytest.mark.parametrize("option", ["--units", "--exams", "--services", "--processes"])
+def test_a_simulation_of_nothing_is_wrong_usage(option, capsys):
+    """Told with the option's name and exit code 2, before anything is started."""
+    with pytest.raises(SystemExit) as ended:
+        main(["simulate-site", option, "0"])
+    assert ended.value.code == 2
+    assert option in capsys.readouterr().err

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 from pydantic import ValidationError
 
+from tests.browser import violations
 from tests.certificates import Authority
 from tests.conftest import module_or_skip
 
@@ -191,6 +192,24 @@ def test_an_open_door_is_refused_at_the_start(given, fault):
     """Beyond loopback without TLS and login, halves of TLS, a provider in clear: no start."""
     with pytest.raises(ValidationError, match=fault):
         PageSettings.model_validate(given)
+
+
+def test_the_sign_in_is_accessible_and_leads_in(guarded, open_page):
+    """axe-core finds nothing on the form, nor after a wrong password; the keyboard suffices."""
+    page = open_page(ignore_https_errors=True)
+    page.goto(guarded.url)
+    assert violations(page) == []
+    for password in ("wrong wrong wrong", PASSWORD):
+        page.locator("[name=name]").fill(NAME)
+        page.locator("[name=password]").fill(password)
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+        if password != PASSWORD:
+            assert page.get_by_role("alert").inner_text()
+            assert violations(page) == []
+    assert page.url == guarded.url
+    page.locator("#live", has_text="Live").wait_for()
+    assert violations(page) == []
 
 
 # --- OpenID Connect -------------------------------------------------------------------------------
