@@ -111,6 +111,8 @@ def _labels(arguments: Namespace) -> Labels | None:
         BenchFaultError: labels without images, or labels that cannot be used.
     """
     if arguments.images is not None:
+        if arguments.labels is None and not arguments.labels_from_folders:
+            raise BenchFaultError(["--images: needs --labels CSV or --labels-from-folders"])
         return labels_of(arguments)
     if arguments.labels is not None:
         raise BenchFaultError(["--labels: needs --images, the folder that its files lie in"])

@@ -86,6 +86,14 @@ def test_a_folder_that_is_no_package_is_refused_before_any_work(
     assert [path.name for path in tmp_path.rglob("*.*")] == ["thesis.txt"]
 
 
+def test_images_without_labels_are_told_what_they_need(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Folders become labels only where that is asked for."""
+    assert main(build(bench, tmp_path / "out", "--images", bench.images)) == 2
+    assert "--images: needs --labels CSV or --labels-from-folders" in capsys.readouterr().err
+
+
 def test_another_recipe_is_not_resumed(bench: Bench, tmp_path: Path) -> None:
     """A stage that was made from something else is made again."""
     work = Workbench(tmp_path / "work")
