@@ -190,16 +190,14 @@ class Reception:
             )
         spooled = self._spool / f"{uuid.uuid4().hex}.dcm"
         path.rename(spooled)
+        # No hint for what may be a repeat: no work is lost on it, and poison is not tried again.
+        if not self._desk.knows(header.sop_instance_uid):
+            self._anticipate(str(spooled))
         try:
             # Content and directory entry at once: a journal commits both together, and without a
             # row a file that has only one of them is swept away at the next start.
             durable = [self._fsync.submit(_make_durable, place) for place in (spooled, self._spool)]
-            # No hint for what may be a repeat: no work is lost on it, poison is not tried again.
-            hint = not self._desk.knows(header.sop_instance_uid)
             digest = _sha256(spooled, offset) if sha256 is None else sha256()
-            # Behind the hash: on two cores a worker that decodes takes the core that hashes.
-            if hint:
-                self._anticipate(str(spooled))
             for place in durable:
                 place.result()
             self._reached("spooled")

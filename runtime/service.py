@@ -64,8 +64,8 @@ HOUSEKEEPING_S = 600.0
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread that computes may keep the interpreter from one that woke.
 
-CPython's default is 5 ms (sys.setswitchinterval): a sixth of an image's time to `accepted`, and it
-is met at each of the hand-overs between door, hash, fsync and ledger.
+CPython's default is 5 ms (sys.setswitchinterval), which each hand-over between door, hash, fsync
+and ledger can meet.
 """
 DRAIN_S = 20.0
 
