@@ -8,7 +8,6 @@ import random
 import secrets
 import select
 import signal
-import sys
 import time
 import warnings
 from contextlib import ExitStack
@@ -61,12 +60,6 @@ HOUR_S = 3600
 DAY_S = 24 * HOUR_S
 ROOM_CHECK_S = 5.0
 HOUSEKEEPING_S = 600.0
-SWITCH_INTERVAL_S = 0.0005
-"""How long a thread that computes may keep the interpreter from one that woke.
-
-CPython's default is 5 ms (sys.setswitchinterval), which each hand-over between door, hash, fsync
-and ledger can meet.
-"""
 DRAIN_S = 20.0
 
 
@@ -480,7 +473,6 @@ def run_command(arguments: Namespace) -> int:
     """`mammoedge run --config unit.toml`: until SIGTERM or SIGINT; 0 after a clean stop."""
     configure_logging(arguments.log_level)
     os.umask(0o027)
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     service = Service(load_settings(arguments.config, intake_types()))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: service.stop())

@@ -20,7 +20,7 @@ from tests.runtime.site.chart_simulation import (
 )
 
 
-@pytest.mark.parametrize("rate", [0.07, 0.12])
+@pytest.mark.parametrize("rate", [0.10, 0.12])
 def test_at_most_one_false_alarm_a_unit_and_month_and_a_doubled_rate_within_200(rate):
     """Baselines are estimated, as in the field; three tests of one measure together."""
     rng = random.Random(11)
