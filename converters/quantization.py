@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import platform
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -185,9 +184,3 @@ def pooling_head(graph: Any) -> list[str]:
         if operation.get_friendly_name() not in leads_to_heavy
         and operation.get_type_name() not in HEAVY | {"Parameter", "Constant", "Result"}
     ]
-
-
-def machine_label() -> str:
-    """The processor that a package was proved on, for its card."""
-    flags = processor_flags()
-    return f"{platform.machine()}, {'VNNI' if flags & VNNI_FLAGS else 'no VNNI'}"

@@ -25,7 +25,7 @@ from runtime.console.story import Story
 from runtime.exam_index import ExamQuery, PastExam
 from runtime.ledger import LedgerError
 from runtime.token_bucket import TokenBucket
-from runtime.web.languages import LANGUAGE_COOKIE, LANGUAGES, YEAR_S, chosen_language
+from runtime.web.languages import LANGUAGE_COOKIE, YEAR_S, chosen_language
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -69,9 +69,9 @@ class ConsoleApp:
         get = [
             ("/", self._page("board.html")),
             ("/history", self._page("history.html")),
-            ("/text/{language}.json", self._texts),
-            ("/language/{language}", self._choose_language),
-            ("/static/{name}", self._static),
+            ("/text/{language}.json", self._parts.pages.serve_texts),
+            ("/language/{language}", self._parts.pages.choose_language),
+            ("/static/{name}", self._parts.pages.serve_file),
             ("/live", self._live),
             ("/history.json", self._history),
             ("/exams/{key}.json", self._story),
@@ -108,22 +108,6 @@ class ConsoleApp:
             )
 
         return endpoint
-
-    async def _texts(self, request: Request) -> Response:
-        catalogue = self._parts.pages.catalogues.get(request.path_params["language"])
-        if catalogue is None:
-            return PlainTextResponse("not found", 404)
-        return Response(catalogue.as_json(), media_type="application/json")
-
-    async def _choose_language(self, request: Request) -> Response:
-        language = request.path_params["language"]
-        answer = RedirectResponse("/", 303)
-        if language in LANGUAGES:
-            answer.set_cookie(LANGUAGE_COOKIE, language, max_age=YEAR_S, samesite="strict")
-        return answer
-
-    async def _static(self, request: Request) -> Response:
-        return self._parts.pages.file(request.path_params["name"])
 
     async def _sign_in(self, request: Request) -> Response:
         token = self._parts.token

@@ -35,11 +35,6 @@ def latency_bucket(milliseconds: float) -> int:
     return max(0, math.ceil(BUCKETS_PER_OCTAVE * math.log2(max(milliseconds, 1.0))))
 
 
-def bucket_end_ms(bucket: int) -> float:
-    """The upper end of a bucket in milliseconds."""
-    return float(2.0 ** (bucket / BUCKETS_PER_OCTAVE))
-
-
 class Tally:
     """What a batch adds up to."""
 

@@ -8,12 +8,15 @@ from importlib.resources import files
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
+from runtime.web.languages import LANGUAGE_COOKIE, LANGUAGES, YEAR_S
 from runtime.web.markup import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from starlette.requests import Request
 
     from runtime.web.catalogue import Catalogue
 
@@ -42,6 +45,25 @@ class Pages:
         if content is None:
             return PlainTextResponse("not found", 404)
         return Response(content, media_type=MEDIA_TYPES[PurePath(name).suffix])
+
+    async def serve_file(self, request: Request) -> Response:
+        """Answers `/static/{name}`."""
+        return self.file(request.path_params["name"])
+
+    async def serve_texts(self, request: Request) -> Response:
+        """Answers `/text/{language}.json`: the words that a page's module fills in."""
+        catalogue = self.catalogues.get(request.path_params["language"])
+        if catalogue is None:
+            return PlainTextResponse("not found", 404)
+        return Response(catalogue.as_json(), media_type="application/json")
+
+    async def choose_language(self, request: Request) -> Response:
+        """Answers `/language/{language}`: this browser keeps it; an unknown one changes nothing."""
+        language = request.path_params["language"]
+        answer = RedirectResponse("/", 303)
+        if language in LANGUAGES:
+            answer.set_cookie(LANGUAGE_COOKIE, language, max_age=YEAR_S, samesite="strict")
+        return answer
 
 
 def load_pages(package: str, catalogues: Mapping[str, Catalogue]) -> Pages:

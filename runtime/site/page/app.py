@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from runtime.site.page.gate import SiteGate
@@ -15,7 +15,7 @@ from runtime.site.page.sign_in import SignIn, session_of
 from runtime.site.page.unit_page import SPANS_DAYS, unit_body
 from runtime.site.store import StoreError
 from runtime.site.wording import Wording
-from runtime.web.languages import LANGUAGE_COOKIE, LANGUAGES, YEAR_S, chosen_language
+from runtime.web.languages import LANGUAGE_COOKIE, chosen_language
 from runtime.web.markup import Markup
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ class FleetApp:
             ("/", self._fleet),
             ("/units/{site}/{unit}", self._unit),
             ("/live", self._live),
-            ("/text/{language}.json", self._texts),
-            ("/language/{language}", self._choose_language),
-            ("/static/{name}", self._static),
+            ("/text/{language}.json", self._parts.pages.serve_texts),
+            ("/language/{language}", self._parts.pages.choose_language),
+            ("/static/{name}", self._parts.pages.serve_file),
         ]
         routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in get]
         if self._parts.sign_in is not None:
@@ -93,22 +93,6 @@ class FleetApp:
         wording = Wording(self._parts.pages.catalogues[self._language(request)])
         body: Markup = await asyncio.to_thread(unit_body, history, wording, days)
         return self._page(request, "unit.html", site=site, unit=unit, story=body)
-
-    async def _texts(self, request: Request) -> Response:
-        catalogue = self._parts.pages.catalogues.get(request.path_params["language"])
-        if catalogue is None:
-            return PlainTextResponse("not found", 404)
-        return Response(catalogue.as_json(), media_type="application/json")
-
-    async def _choose_language(self, request: Request) -> Response:
-        language = request.path_params["language"]
-        answer = RedirectResponse("/", 303)
-        if language in LANGUAGES:
-            answer.set_cookie(LANGUAGE_COOKIE, language, max_age=YEAR_S, samesite="strict")
-        return answer
-
-    async def _static(self, request: Request) -> Response:
-        return self._parts.pages.file(request.path_params["name"])
 
     async def _live(self, request: Request) -> Response:
         if self._parts.live.full:
