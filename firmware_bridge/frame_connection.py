@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -219,15 +220,20 @@ class FrameConnection:
             self._unanswered += 1
         exam = self._protocol.exam(frame.study_instance_uid)
         # The reader closes its own; the pool has the memory for as long as it needs.
-        taken_over = os.dup(descriptor)
+        taken_over, resources = os.dup(descriptor), ExitStack()
+        resources.callback(os.close, taken_over)
         future = self._pool.submit(
-            self._taking.take, frame, exam=exam, unit=hello, descriptor=taken_over
+            self._taking.take,
+            frame,
+            exam=exam,
+            unit=hello,
+            descriptor=taken_over,
+            resources=resources,
         )
-        future.add_done_callback(partial(self._finish, frame, taken_over))
+        future.add_done_callback(partial(self._finish, frame, resources))
 
-    def _finish(self, frame: Frame, descriptor: int, future: Future[Accepted]) -> None:
-        """Every frame gets an answer, whatever became of it."""
-        os.close(descriptor)
+    def _finish(self, frame: Frame, resources: ExitStack, future: Future[Accepted]) -> None:
+        """Every frame gets an answer, whatever became of it; then its memory goes."""
         with self._frames_changed:
             # Before the answer: whoever has it may hand the next one over.
             self._in_flight -= 1
@@ -246,6 +252,7 @@ class FrameConnection:
             with self._frames_changed:
                 self._unanswered -= 1
                 self._frames_changed.notify_all()
+            resources.close()
 
     def _wait_for_frames(self) -> None:
         with self._frames_changed:

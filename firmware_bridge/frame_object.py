@@ -7,14 +7,11 @@ told that it is known, not that it contradicts itself. Nothing here looks at a c
 from __future__ import annotations
 
 import struct
-from io import BytesIO
 from typing import TYPE_CHECKING
 
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filewriter import dcmwrite
-from pydicom.sequence import Sequence
-from pydicom.uid import UID, generate_uid
+from pydicom.uid import generate_uid
 
+from firmware_bridge.explicit_vr import Elements, encoded, file_beginning
 from firmware_bridge.frame_messages import Intent, Modifier
 from firmware_bridge.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from runtime.image_header import FOR_PRESENTATION_CLASS, FOR_PROCESSING_CLASS
@@ -56,18 +53,15 @@ COLUMN_DIRECTION = {
     "LM": {"R": "F", "L": "F"},
 }
 INTENTS = {
-    Intent.FOR_PRESENTATION: ("FOR PRESENTATION", UID(FOR_PRESENTATION_CLASS)),
-    Intent.FOR_PROCESSING: ("FOR PROCESSING", UID(FOR_PROCESSING_CLASS)),
+    Intent.FOR_PRESENTATION: ("FOR PRESENTATION", FOR_PRESENTATION_CLASS),
+    Intent.FOR_PROCESSING: ("FOR PROCESSING", FOR_PROCESSING_CLASS),
 }
 IMAGE_TYPE = ["ORIGINAL", "PRIMARY", ""]
 
 
 def head_of(frame: Frame, exam: ExamOpened, unit: Hello) -> bytes:
     """The file from its preamble to the head of Pixel Data; the pixels go behind it."""
-    image = Dataset()
-    image.file_meta = FileMetaDataset()
-    image.file_meta.TransferSyntaxUID = UID(EXPLICIT_VR_LITTLE_ENDIAN)
-    image.SpecificCharacterSet = CHARACTER_SET
+    image: Elements = {"SpecificCharacterSet": CHARACTER_SET}
     _add_identity(image, frame, exam)
     _add_equipment(image, unit)
     _add_view(image, frame)
@@ -75,10 +69,13 @@ def head_of(frame: Frame, exam: ExamOpened, unit: Hello) -> bytes:
     _add_technique(image, frame.technique)
     _add_pixel_description(image, frame)
     _add_display(image, frame)
-    out = BytesIO()
-    dcmwrite(out, image, enforce_file_format=True)
-    out.write(PIXEL_DATA_HEAD.pack(0x7FE0, 0x0010, b"OW", 0, frame.size_bytes))
-    return out.getvalue()
+    beginning = file_beginning(
+        sop_class_uid=INTENTS[frame.intent][1],
+        sop_instance_uid=frame.sop_instance_uid,
+        transfer_syntax_uid=EXPLICIT_VR_LITTLE_ENDIAN,
+    )
+    pixel_data = PIXEL_DATA_HEAD.pack(0x7FE0, 0x0010, b"OW", 0, frame.size_bytes)
+    return b"".join((beginning, encoded(image), pixel_data))
 
 
 def data_set_offset_of(head: bytes) -> int:
@@ -87,75 +84,75 @@ def data_set_offset_of(head: bytes) -> int:
     return GROUP_LENGTH_VALUE + 4 + int(group_length)
 
 
-def _add_identity(image: Dataset, frame: Frame, exam: ExamOpened) -> None:
+def _add_identity(image: Elements, frame: Frame, exam: ExamOpened) -> None:
     """Patient, study, series, instance (PS3.3 C.7.1.1, C.7.2.1, C.7.3.1, C.12.1)."""
     intent, sop_class_uid = INTENTS[frame.intent]
-    image.SOPClassUID = sop_class_uid
-    image.SOPInstanceUID = frame.sop_instance_uid
-    image.StudyInstanceUID = frame.study_instance_uid
+    image["SOPClassUID"] = sop_class_uid
+    image["SOPInstanceUID"] = frame.sop_instance_uid
+    image["StudyInstanceUID"] = frame.study_instance_uid
     # One series for each intent of an exam, the same at every repetition.
-    image.SeriesInstanceUID = frame.series_instance_uid or generate_uid(
+    image["SeriesInstanceUID"] = frame.series_instance_uid or generate_uid(
         entropy_srcs=[frame.study_instance_uid, intent]
     )
-    image.PatientName = exam.patient_name
-    image.PatientID = exam.patient_id
-    image.PatientBirthDate = exam.patient_birth_date
-    image.PatientSex = exam.patient_sex
-    image.AccessionNumber = exam.accession_number
-    image.StudyID = ""
-    image.ReferringPhysicianName = ""
-    image.SeriesNumber = None
-    image.InstanceNumber = frame.instance_number
-    image.Modality = "MG"
-    image.PresentationIntentType = intent
+    image["PatientName"] = exam.patient_name
+    image["PatientID"] = exam.patient_id
+    image["PatientBirthDate"] = exam.patient_birth_date
+    image["PatientSex"] = exam.patient_sex
+    image["AccessionNumber"] = exam.accession_number
+    image["StudyID"] = ""
+    image["ReferringPhysicianName"] = ""
+    image["SeriesNumber"] = None
+    image["InstanceNumber"] = frame.instance_number
+    image["Modality"] = "MG"
+    image["PresentationIntentType"] = intent
     date, time = frame.acquired_at[:8], frame.acquired_at[8:]
-    image.StudyDate, image.StudyTime = date, ""
+    image["StudyDate"], image["StudyTime"] = date, ""
     for event in ("Acquisition", "Content"):
-        setattr(image, f"{event}Date", date)
-        setattr(image, f"{event}Time", time)
+        image[f"{event}Date"] = date
+        image[f"{event}Time"] = time
 
 
-def _add_equipment(image: Dataset, unit: Hello) -> None:
+def _add_equipment(image: Elements, unit: Hello) -> None:
     """Which unit (PS3.3 C.7.5.1)."""
-    image.Manufacturer = unit.manufacturer
+    image["Manufacturer"] = unit.manufacturer
     if unit.model:
-        image.ManufacturerModelName = unit.model
-    image.DeviceSerialNumber = unit.serial
+        image["ManufacturerModelName"] = unit.model
+    image["DeviceSerialNumber"] = unit.serial
     if unit.software:
-        image.SoftwareVersions = unit.software
+        image["SoftwareVersions"] = unit.software
 
 
-def _add_view(image: Dataset, frame: Frame) -> None:
+def _add_view(image: Elements, frame: Frame) -> None:
     """Which breast from where (PS3.3 C.8.11.2 DX Anatomy Imaged, C.8.11.7 Mammography Image)."""
     side, view = frame.laterality.value, frame.view.value
-    image.ImageLaterality = side
-    image.PatientOrientation = [ROW_DIRECTION[side], COLUMN_DIRECTION[view][side]]
-    image.ViewPosition = view
+    image["ImageLaterality"] = side
+    image["PatientOrientation"] = [ROW_DIRECTION[side], COLUMN_DIRECTION[view][side]]
+    image["ViewPosition"] = view
     item = _code(*VIEWS[view])
-    item.ViewModifierCodeSequence = Sequence(_code(*MODIFIERS[word]) for word in frame.modifiers)
-    image.ViewCodeSequence = Sequence([item])
-    image.AnatomicRegionSequence = Sequence([_code("76752008", "Breast")])
-    image.OrganExposed = "BREAST"
-    image.BodyPartExamined = "BREAST"
-    image.BreastImplantPresent = "YES" if frame.implant else "NO"
-    image.PartialView = "YES" if frame.partial_view else "NO"
+    item["ViewModifierCodeSequence"] = [_code(*MODIFIERS[word]) for word in frame.modifiers]
+    image["ViewCodeSequence"] = [item]
+    image["AnatomicRegionSequence"] = [_code("76752008", "Breast")]
+    image["OrganExposed"] = "BREAST"
+    image["BodyPartExamined"] = "BREAST"
+    image["BreastImplantPresent"] = "YES" if frame.implant else "NO"
+    image["PartialView"] = "YES" if frame.partial_view else "NO"
     if frame.partial_view:
         # PS3.3 C.8.11.7: required if YES; the firmware does not say which part: an empty
         # description is not allowed, a general one is.
-        image.PartialViewDescription = "partial view, as the unit reported it"
+        image["PartialViewDescription"] = "partial view, as the unit reported it"
 
 
-def _add_acquisition(image: Dataset, frame: Frame) -> None:
+def _add_acquisition(image: Elements, frame: Frame) -> None:
     """Detector and positioner (PS3.3 C.8.11.4, C.8.11.7), acquisition context (C.7.6.14)."""
-    image.PositionerType = "MAMMOGRAPHIC"
-    image.DetectorType = "DIRECT"
-    image.ImagerPixelSpacing = [_decimal(mm) for mm in frame.pixel_spacing_mm]
+    image["PositionerType"] = "MAMMOGRAPHIC"
+    image["DetectorType"] = "DIRECT"
+    image["ImagerPixelSpacing"] = [_decimal(mm) for mm in frame.pixel_spacing_mm]
     if frame.magnification_factor is not None:
-        image.EstimatedRadiographicMagnificationFactor = _decimal(frame.magnification_factor)
-    image.AcquisitionContextSequence = Sequence()
+        image["EstimatedRadiographicMagnificationFactor"] = _decimal(frame.magnification_factor)
+    image["AcquisitionContextSequence"] = []
 
 
-def _add_technique(image: Dataset, technique: Technique) -> None:
+def _add_technique(image: Elements, technique: Technique) -> None:
     """X-ray technique (PS3.3 C.8.7.8, C.8.11.7): kV, mAs, millimetres, newton."""
     decimals = {
         "KVP": technique.kvp,
@@ -164,41 +161,41 @@ def _add_technique(image: Dataset, technique: Technique) -> None:
     }
     for keyword, value in decimals.items():
         if value is not None:
-            setattr(image, keyword, _decimal(value))
+            image[keyword] = _decimal(value)
     if technique.mas is not None:
-        image.Exposure = round(technique.mas)
-        image.ExposureInuAs = round(technique.mas * 1000)
+        image["Exposure"] = round(technique.mas)
+        image["ExposureInuAs"] = round(technique.mas * 1000)
     if technique.target is not None:
-        image.AnodeTargetMaterial = technique.target.strip()
+        image["AnodeTargetMaterial"] = technique.target.strip()
     if technique.filter is not None:
-        image.FilterMaterial = technique.filter.strip()
+        image["FilterMaterial"] = technique.filter.strip()
 
 
-def _add_pixel_description(image: Dataset, frame: Frame) -> None:
+def _add_pixel_description(image: Elements, frame: Frame) -> None:
     """What the bytes behind the head are (PS3.3 C.7.6.3)."""
-    image.SamplesPerPixel = 1
-    image.PhotometricInterpretation = "MONOCHROME1" if frame.monochrome1 else "MONOCHROME2"
-    image.Rows, image.Columns = frame.rows, frame.columns
-    image.BitsAllocated = 16
-    image.BitsStored, image.HighBit = frame.bits_stored, frame.bits_stored - 1
-    image.PixelRepresentation = 0
+    image["SamplesPerPixel"] = 1
+    image["PhotometricInterpretation"] = "MONOCHROME1" if frame.monochrome1 else "MONOCHROME2"
+    image["Rows"], image["Columns"] = frame.rows, frame.columns
+    image["BitsAllocated"] = 16
+    image["BitsStored"], image["HighBit"] = frame.bits_stored, frame.bits_stored - 1
+    image["PixelRepresentation"] = 0
 
 
-def _add_display(image: Dataset, frame: Frame) -> None:
+def _add_display(image: Elements, frame: Frame) -> None:
     """Meaning of pixel values (PS3.3 C.8.11.3) and window (C.11.2)."""
-    image.ImageType = list(IMAGE_TYPE)
-    image.PixelIntensityRelationship = "LOG" if frame.window is not None else "LIN"
+    image["ImageType"] = list(IMAGE_TYPE)
+    image["PixelIntensityRelationship"] = "LOG" if frame.window is not None else "LIN"
     # C.8.11.3.1.2: 1 where more X-rays make larger values, which show bright in MONOCHROME2.
-    image.PixelIntensityRelationshipSign = -1 if frame.window is not None else 1
-    image.RescaleIntercept, image.RescaleSlope, image.RescaleType = "0", "1", "US"
+    image["PixelIntensityRelationshipSign"] = -1 if frame.window is not None else 1
+    image |= {"RescaleIntercept": "0", "RescaleSlope": "1", "RescaleType": "US"}
     # C.8.11.3.1.1: INVERSE goes with MONOCHROME1, IDENTITY with MONOCHROME2.
-    image.PresentationLUTShape = "INVERSE" if frame.monochrome1 else "IDENTITY"
-    image.LossyImageCompression = "00"
-    image.BurnedInAnnotation = "NO"
-    image.QualityControlImage = "YES" if frame.quality_control else "NO"
+    image["PresentationLUTShape"] = "INVERSE" if frame.monochrome1 else "IDENTITY"
+    image["LossyImageCompression"] = "00"
+    image["BurnedInAnnotation"] = "NO"
+    image["QualityControlImage"] = "YES" if frame.quality_control else "NO"
     if frame.window is not None:
-        image.WindowCenter = _decimal(frame.window.center)
-        image.WindowWidth = _decimal(frame.window.width)
+        image["WindowCenter"] = _decimal(frame.window.center)
+        image["WindowWidth"] = _decimal(frame.window.width)
 
 
 def _decimal(value: float) -> str:
@@ -206,9 +203,5 @@ def _decimal(value: float) -> str:
     return f"{value:.8g}"
 
 
-def _code(value: str, meaning: str) -> Dataset:
-    item = Dataset()
-    item.CodeValue = value
-    item.CodingSchemeDesignator = "SCT"
-    item.CodeMeaning = meaning
-    return item
+def _code(value: str, meaning: str) -> Elements:
+    return {"CodeValue": value, "CodingSchemeDesignator": "SCT", "CodeMeaning": meaning}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from runtime.ledger import LedgerError
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+    from contextlib import ExitStack
 
     from firmware_bridge.frame_messages import ExamOpened, Frame, Hello
     from firmware_bridge.frame_settings import FrameIntakeSettings
@@ -35,8 +36,18 @@ class FrameTaking:
     settings: FrameIntakeSettings
     hashers: Executor
 
-    def take(self, frame: Frame, *, exam: ExamOpened, unit: Hello, descriptor: int) -> Accepted:
+    def take(
+        self,
+        frame: Frame,
+        *,
+        exam: ExamOpened,
+        unit: Hello,
+        descriptor: int,
+        resources: ExitStack,
+    ) -> Accepted:
         """The receipt of a frame that is fsynced and in the ledger.
+
+        The memory stays mapped in `resources`: to let go of 27 MB takes longer than to answer.
 
         Raises:
             MessageRefusedError: nothing of it was kept.
@@ -48,21 +59,18 @@ class FrameTaking:
                 detail=f"at most {self.settings.max_frame_bytes} bytes of pixels",
             )
         try:
-            with mapped_pixels(frame, descriptor) as pixels:
-                self.receiver.check_room(frame.size_bytes)
-                # Sealed memory does not change: it is hashed while it goes to the disk.
-                made: Future[bytes] = Future()
-                hashing = self.hashers.submit(_sha256, made, pixels)
-                try:
-                    head = head_of(frame, exam, unit)
-                    made.set_result(head)
-                    path = write_frame(self.receiver.incoming, head, pixels)
-                    received = self.receiver.receive(
-                        path, source=FRAMES, peer=unit.serial, sha256=hashing.result
-                    )
-                finally:
-                    made.cancel()  # if there is no head, nobody waits for one
-                    wait([hashing])  # before the memory goes
+            pixels = resources.enter_context(mapped_pixels(frame, descriptor))
+            self.receiver.check_room(frame.size_bytes)
+            head = head_of(frame, exam, unit)
+            # Sealed memory does not change: it is hashed while it goes to the disk.
+            hashing = self.hashers.submit(_sha256, head, pixels)
+            try:
+                path = write_frame(self.receiver.incoming, head, pixels)
+                received = self.receiver.receive(
+                    path, source=FRAMES, peer=unit.serial, sha256=hashing.result
+                )
+            finally:
+                wait([hashing])  # before the memory goes
         except ReceptionRefusedError as refused:
             raise MessageRefusedError(refused.reason, id=frame.id) from refused
         except (OutOfRoomError, LedgerError, OSError) as error:
@@ -76,10 +84,9 @@ class FrameTaking:
         return Accepted(id=frame.id, receipt=received.receipt)
 
 
-def _sha256(made: Future[bytes], pixels: memoryview) -> str:
-    """Of the data set alone, as the receiver knows images; gets the memory ready meanwhile."""
+def _sha256(head: bytes, pixels: memoryview) -> str:
+    """Of the data set alone, as the receiver knows images; gets the memory ready for both."""
     populate(pixels)
-    head = made.result()
     digest = hashlib.sha256(memoryview(head)[data_set_offset_of(head) :])
     digest.update(pixels)
     return digest.hexdigest()

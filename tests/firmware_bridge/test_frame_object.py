@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 import subprocess
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from pydantic import ValidationError
 
 from firmware_bridge.frame_messages import FIRMWARE_MESSAGES
-from firmware_bridge.frame_object import head_of
+from firmware_bridge.frame_object import data_set_offset_of, head_of
 from runtime.header_reading import read_image_header
 from tests.conftest import skip_or_fail
 from tests.firmware_bridge.firmware import STUDY, frame_fields
@@ -82,6 +84,20 @@ def test_dciodvfy_finds_no_error(tmp_path, name, exam):
     iod = "ForProcessing" if "processing" in name and "presentation" not in name else "ForPresent"
     assert f"MammographyImage{iod}" in verdict
     assert not [line for line in verdict.splitlines() if line.startswith("Error")], verdict
+
+
+@pytest.mark.parametrize("exam", [{}, EXAM], ids=["anonymous", "identified"])
+@pytest.mark.parametrize("name", DEVIATIONS)
+def test_the_bytes_are_those_that_pydicom_writes(tmp_path, name, exam):
+    """Element for element in its order and padding: an image keeps its hash for ever."""
+    path = write_object(tmp_path, exam=exam, **DEVIATIONS[name])
+    read = pydicom.dcmread(path)
+    again = BytesIO()
+    pydicom.dcmwrite(again, pydicom.Dataset(read), implicit_vr=False, little_endian=True)
+    content = path.read_bytes()
+    assert read.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+    assert read.file_meta.MediaStorageSOPInstanceUID == read.SOPInstanceUID
+    assert content[data_set_offset_of(content) :] == again.getvalue()
 
 
 TEXTS = [
