@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,13 @@ import numpy as np
 import torch
 
 from converters.training.annotations import ATTRIBUTES
-from converters.training.averaging import average_weights
 from converters.training.card_figures import Judged, write_figures
 from converters.training.cells import joined_cells, map_cells, pooled_logits
-from converters.training.coarse_network import (
-    CoarseNetwork,
-    load_imagenet_stages,
-    malignancy_alone,
-)
-from converters.training.coarse_schedule import CoarsePool, train_coarse
+from converters.training.coarse_network import CoarseEnsemble, malignancy_alone
 from converters.training.coarse_views import (
     coarse_recipe,
     find_places,
     load_film,
-    soften_sample,
 )
 from converters.training.coarse_windows import CoarseView
 from converters.training.dataset import Sample, load_lesions, load_views
@@ -45,17 +37,14 @@ from converters.training.figures import (
 )
 from converters.training.graph import Calibration, GraphSettings, SuspicionGraph
 from converters.training.near_duplicates import find_twins
-from converters.training.network import LesionNetwork, load_imagenet, with_heads
-from converters.training.peaks import cut_peaks
+from converters.training.network import LesionNetwork, with_heads
 from converters.training.placing import read_places, write_places
-from converters.training.schedule import Pool, Schedule, train
 from converters.training.settings import Settings, load_settings
 from converters.training.split import is_validation, write_split
+from converters.training.stages import ResumeError, checkpoints, learn_coarse, learn_fine
 from converters.training.validation import fit_platt
 
 HERE = Path(__file__).parent
-FINE_WEIGHTS = "fine.pt"
-COARSE_WEIGHTS = "coarse.pt"
 VIEW_SETS = ("cdd-cesm-dm", "mini-mias")
 ASSESSMENT_HEADS = ("assessment_3", "assessment_4")
 
@@ -125,78 +114,6 @@ def record_split(parts: Parts, path: Path) -> None:
         print(f"  {twin.training} ~ {twin.validation}: {twin.bits} bits")
 
 
-def learn(parts: Parts, settings: Settings, folder: Path) -> LesionNetwork:
-    """First the lesions alone; then views too, from the places where that network is drawn.
-
-    The result is the mean of the first network and of the runs on views; each is kept in `folder`.
-    """
-    network = LesionNetwork(classes=1 + len(ATTRIBUTES), **asdict(settings.network))
-    load_imagenet(network)
-
-    def run(name: str, start: LesionNetwork, pool: Pool, schedule: Schedule) -> LesionNetwork:
-        def keep(_: int, averaged: LesionNetwork) -> None:
-            torch.save(averaged.state_dict(), folder / f"{name}.pt")
-
-        counts = f"{len(pool.lesions)} lesions, {len(pool.tissue)} views, {len(pool.pieces)} pieces"
-        print(f"{name}: {counts}", flush=True)
-        return train(
-            start, pool, schedule, settings.augmentation, settings.recipe, after_epoch=keep
-        )
-
-    tissue = [view for view in parts.views if not view.is_malignant]
-    pool = Pool(lesions=parts.lesions, tissue=tissue)
-    first = run("lesions", network, pool, settings.lesion_schedule)
-    pool = Pool(
-        lesions=parts.lesions,
-        tissue=tissue,
-        pieces=_pieces(first, parts, settings),
-    )
-    runs = [first]
-    for number in range(settings.peaks.runs):
-        schedule = replace(settings.view_schedule, seed=settings.view_schedule.seed + number)
-        runs.append(run(f"views{number + 1}", copy.deepcopy(first), pool, schedule))
-    mean = average_weights(runs)
-    torch.save(mean.state_dict(), folder / FINE_WEIGHTS)
-    return mean
-
-
-def _pieces(network: LesionNetwork, parts: Parts, settings: Settings) -> list[Sample]:
-    peaks = settings.peaks
-    side_px = round(peaks.side_mm / settings.recipe.spacing_mm)
-
-    def cut(views: list[Sample], count: int) -> list[Sample]:
-        return cut_peaks(network, views, settings.recipe, count=count, side_px=side_px)
-
-    malignant = cut([view for view in parts.views if view.is_malignant], peaks.of_malignant)
-    others = cut([view for view in parts.views if not view.is_malignant], peaks.of_others)
-    return malignant * peaks.malignant_repeats + others
-
-
-def learn_coarse(parts: Parts, settings: Settings, folder: Path) -> CoarseNetwork:
-    """The coarse branch, from ImageNet's weights; then refined; the mean of both."""
-    network = CoarseNetwork()
-    load_imagenet_stages(network)
-    pool = CoarsePool(
-        film=[view for view in parts.coarse_film if view.is_located],
-        digital=[soften_sample(view) for view in parts.views],
-    )
-    runs: list[CoarseNetwork] = []
-    for name in ("coarse_schedule", "coarse_refinement"):
-        print(f"{name}: {len(pool.film)} film views, {len(pool.digital)} digital", flush=True)
-        trained = train_coarse(
-            copy.deepcopy(runs[-1]) if runs else network,
-            pool,
-            getattr(settings, name),
-            settings.coarse_augmentation,
-            coarse_recipe(settings.recipe),
-        )
-        torch.save(trained.state_dict(), folder / f"{name}.pt")
-        runs.append(trained)
-    mean = average_weights(runs)
-    torch.save(mean.state_dict(), folder / COARSE_WEIGHTS)
-    return mean
-
-
 def calibrated(graph: SuspicionGraph, parts: Parts, settings: Settings) -> SuspicionGraph:
     """`graph` with Platt scaling on the validation parts whose licence lets them shape it."""
     samples = [*parts.validation_lesions, *parts.validation_views]
@@ -210,7 +127,7 @@ def calibrated(graph: SuspicionGraph, parts: Parts, settings: Settings) -> Suspi
 
 
 def shipped_graph(
-    network: LesionNetwork, coarse: CoarseNetwork, settings: Settings
+    network: LesionNetwork, coarse: CoarseEnsemble, settings: Settings
 ) -> SuspicionGraph:
     """The graph with the heads that its score needs: the others only serve training."""
     detection = {0: 1.0} | {
@@ -218,7 +135,7 @@ def shipped_graph(
     }
     return SuspicionGraph(
         with_heads(network, [{0: 1.0}, detection]),
-        malignancy_alone(coarse),
+        CoarseEnsemble([malignancy_alone(member) for member in coarse.networks]),
         GraphSettings(pooling=settings.pooling, fusion=settings.fusion, calibration=Calibration()),
         spacing_mm=settings.recipe.spacing_mm,
     )
@@ -264,9 +181,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="ONNX file to write")
     parser.add_argument("--settings", type=Path, default=HERE / "settings.toml")
     parser.add_argument(
-        "--weights",
-        type=Path,
-        help=f"skip training: a folder with {FINE_WEIGHTS}, {COARSE_WEIGHTS}",
+        "--resume",
+        action="store_true",
+        help="stages whose network lies beside OUT are not learnt again",
     )
     parser.add_argument("--places", type=Path, help="of lesions in film views, as found before")
     parser.add_argument("--threads", type=int, default=2)
@@ -275,19 +192,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cv2.setNumThreads(1)
     started = time.monotonic()
     settings = load_settings(options.settings)
-    torch.manual_seed(settings.lesion_schedule.seed)
     folder = options.out.parent
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        kept = checkpoints(folder, options.settings, resume=options.resume)
+    except ResumeError as error:
+        parser.error(str(error))
+    torch.manual_seed(settings.lesion_schedule.seed)
     parts = load_parts(options.data, settings, options.places or folder / "places.csv")
     record_split(parts, folder / "split.csv")
-    if options.weights:
-        network = LesionNetwork(classes=1 + len(ATTRIBUTES), **asdict(settings.network))
-        network.load_state_dict(torch.load(options.weights / FINE_WEIGHTS, weights_only=True))
-        coarse = CoarseNetwork()
-        coarse.load_state_dict(torch.load(options.weights / COARSE_WEIGHTS, weights_only=True))
-    else:
-        network = learn(parts, settings, folder)
-        coarse = learn_coarse(parts, settings, folder)
+    network = learn_fine(parts.lesions, parts.views, settings, kept)
+    coarse = learn_coarse(parts.coarse_film, parts.views, settings, kept)
     graph = calibrated(shipped_graph(network, coarse, settings), parts, settings)
     calibration = graph.parts.calibration
     recipe = settings.recipe

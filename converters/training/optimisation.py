@@ -67,7 +67,6 @@ def fit(
     pace: Pace,
     *,
     steps_per_epoch: int,
-    after_epoch: Callable[[int, Network], None] = lambda _epoch, _averaged: None,
 ) -> Network:
     """Train `network` in place; returns the exponential moving average of its weights."""
     torch.manual_seed(pace.seed)
@@ -104,7 +103,6 @@ def fit(
             f"epoch {epoch + 1}/{pace.epochs}: loss {np.mean(losses):.4f}, {seconds:.0f} s",
             flush=True,
         )
-        after_epoch(epoch, averaged)
     return averaged
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -168,8 +168,6 @@ def train(
     schedule: Schedule,
     amount: Augmentation,
     recipe: Recipe,
-    *,
-    after_epoch: Callable[[int, LesionNetwork], None],
 ) -> LesionNetwork:
     """Train `network` in place; returns the exponential moving average of its weights."""
     drawn = len(pool.lesions) + bool(pool.tissue) * schedule.tissue_windows
@@ -180,5 +178,4 @@ def train(
         lambda trained, batch: loss_of(trained, batch, schedule),
         schedule,
         steps_per_epoch=drawn // schedule.batch,
-        after_epoch=after_epoch,
     )

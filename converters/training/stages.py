@@ -1,0 +1,168 @@
+"""The stages of learning, in their order; each leaves its network in the folder of the run.
+
+A run takes an hour. One that was broken off begins again at the stage in which it was.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from converters.training.annotations import ATTRIBUTES
+from converters.training.averaging import average_weights
+from converters.training.coarse_network import CoarseEnsemble, CoarseNetwork, load_imagenet_stages
+from converters.training.coarse_schedule import CoarsePool, train_coarse
+from converters.training.coarse_views import coarse_recipe, soften_sample
+from converters.training.coarse_windows import CoarseView
+from converters.training.dataset import Sample
+from converters.training.network import LesionNetwork, load_imagenet
+from converters.training.peaks import cut_peaks
+from converters.training.schedule import Pool, Schedule, train
+from converters.training.settings import Settings
+
+FINE = "fine"
+COARSE = "coarse{number}"
+SETTINGS = "settings.toml"
+SEEDS_APART = 10
+"""Between coarse networks: the schedule and its refinement have neighbouring seeds."""
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class ResumeError(ValueError):
+    """The folder's stages were learnt with other settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoints:
+    """Networks by the name of the stage that made them, NAME.pt; those there are not made again."""
+
+    folder: Path
+
+    def made(self, name: str, network: Network, learn: Callable[[Network], Network]) -> Network:
+        """`learn(network)`, or `network` with the weights that an earlier run left."""
+        path = self.folder / f"{name}.pt"
+        if path.exists():
+            print(f"{name}: {path} is there", flush=True)
+            network.load_state_dict(torch.load(path, weights_only=True))
+            return network
+        learnt = learn(network)
+        part = path.with_suffix(".part")
+        torch.save(learnt.state_dict(), part)
+        part.replace(path)
+        return learnt
+
+
+def checkpoints(folder: Path, settings: Path, *, resume: bool) -> Checkpoints:
+    """Those of `folder`, which is made; unless `resume`, what an earlier run left there goes.
+
+    Raises:
+        ResumeError: the earlier run had other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text, copied = settings.read_text(encoding="utf-8"), folder / SETTINGS
+    if not resume:
+        for old in folder.glob("*.pt"):
+            old.unlink()
+    elif copied.exists() and copied.read_text(encoding="utf-8") != text:
+        raise ResumeError(
+            f"{copied} differs from {settings}: resume with --settings {copied}, or not at all"
+        )
+    copied.write_text(text, encoding="utf-8")
+    return Checkpoints(folder=folder)
+
+
+def fine_network(settings: Settings) -> LesionNetwork:
+    """The fine branch, with a head for every attribute that it learns."""
+    return LesionNetwork(classes=1 + len(ATTRIBUTES), **asdict(settings.network))
+
+
+def learn_fine(
+    lesions: Sequence[Sample], views: Sequence[Sample], settings: Settings, kept: Checkpoints
+) -> LesionNetwork:
+    """First the lesions alone; then views too, from the places where that network is drawn.
+
+    The result is the mean of the first network and of the runs on views.
+    """
+
+    def run(pool: Pool, schedule: Schedule) -> Callable[[LesionNetwork], LesionNetwork]:
+        def learn(network: LesionNetwork) -> LesionNetwork:
+            counts = f"{len(pool.lesions)} lesions, {len(pool.tissue)} views"
+            print(f"{counts}, {len(pool.pieces)} pieces", flush=True)
+            return train(network, pool, schedule, settings.augmentation, settings.recipe)
+
+        return learn
+
+    def mean(_: LesionNetwork) -> LesionNetwork:
+        tissue = [view for view in views if not view.is_malignant]
+        network = fine_network(settings)
+        load_imagenet(network)
+        pool = Pool(lesions=lesions, tissue=tissue)
+        first = kept.made("lesions", network, run(pool, settings.lesion_schedule))
+        pool = Pool(lesions=lesions, tissue=tissue, pieces=_pieces(first, views, settings))
+        runs = [first]
+        for number in range(settings.peaks.runs):
+            schedule = replace(settings.view_schedule, seed=settings.view_schedule.seed + number)
+            start = copy.deepcopy(first)
+            runs.append(kept.made(f"views{number + 1}", start, run(pool, schedule)))
+        return average_weights(runs)
+
+    return kept.made(FINE, fine_network(settings), mean)
+
+
+def _pieces(network: LesionNetwork, views: Sequence[Sample], settings: Settings) -> list[Sample]:
+    peaks = settings.peaks
+    side_px = round(peaks.side_mm / settings.recipe.spacing_mm)
+
+    def cut(views: list[Sample], count: int) -> list[Sample]:
+        return cut_peaks(network, views, settings.recipe, count=count, side_px=side_px)
+
+    malignant = cut([view for view in views if view.is_malignant], peaks.of_malignant)
+    others = cut([view for view in views if not view.is_malignant], peaks.of_others)
+    return malignant * peaks.malignant_repeats + others
+
+
+def learn_coarse(
+    film: Sequence[CoarseView], views: Sequence[Sample], settings: Settings, kept: Checkpoints
+) -> CoarseEnsemble:
+    """The coarse networks: each from ImageNet's weights, then refined; the mean of both."""
+    pool = CoarsePool(
+        film=[view for view in film if view.is_located],
+        digital=[soften_sample(view) for view in views],
+    )
+
+    def learn(number: int) -> CoarseNetwork:
+        def run(name: str) -> Callable[[CoarseNetwork], CoarseNetwork]:
+            pace = getattr(settings, name)
+            schedule = replace(pace, seed=pace.seed + SEEDS_APART * number)
+
+            def trained(network: CoarseNetwork) -> CoarseNetwork:
+                print(f"{len(pool.film)} film views, {len(pool.digital)} digital", flush=True)
+                return train_coarse(
+                    network,
+                    pool,
+                    schedule,
+                    settings.coarse_augmentation,
+                    coarse_recipe(settings.recipe),
+                )
+
+            return trained
+
+        def mean(_: CoarseNetwork) -> CoarseNetwork:
+            torch.manual_seed(settings.coarse_schedule.seed + SEEDS_APART * number)
+            runs = [CoarseNetwork()]
+            load_imagenet_stages(runs[0])
+            for name in ("coarse_schedule", "coarse_refinement"):
+                start = copy.deepcopy(runs[-1])
+                runs.append(kept.made(f"{name}{number + 1}", start, run(name)))
+            return average_weights(runs[1:])
+
+        return kept.made(COARSE.format(number=number + 1), CoarseNetwork(), mean)
+
+    return CoarseEnsemble([learn(number) for number in range(settings.coarse.networks)])

@@ -1,0 +1,75 @@
+"""A run that was broken off goes on where it was, and never with other settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed (extra [train])")
+
+from converters.training.coarse_network import CoarseEnsemble, CoarseNetwork  # noqa: E402
+from converters.training.stages import Checkpoints, ResumeError, checkpoints  # noqa: E402
+
+SETTINGS = Path("converters/training/settings.toml").resolve()
+
+
+def learnt_to(value: float):
+    """A stage whose network comes out with that weight."""
+
+    def learn(network):
+        with torch.no_grad():
+            network.weight.fill_(value)
+        return network
+
+    return learn
+
+
+def unreachable(_network):
+    """A stage that must not run."""
+    raise AssertionError("learnt again")
+
+
+def test_a_finished_stage_is_not_learnt_again(tmp_path: Path) -> None:
+    """Its weights come from the folder."""
+    Checkpoints(folder=tmp_path).made("lesions", torch.nn.Linear(1, 1), learnt_to(3.0))
+    again = Checkpoints(folder=tmp_path).made("lesions", torch.nn.Linear(1, 1), unreachable)
+    assert again.weight.item() == 3.0
+
+
+def test_a_stage_that_was_broken_off_leaves_nothing(tmp_path: Path) -> None:
+    """The next run begins it again."""
+    kept = Checkpoints(folder=tmp_path)
+    with pytest.raises(AssertionError, match="learnt again"):
+        kept.made("lesions", torch.nn.Linear(1, 1), unreachable)
+    assert kept.made("lesions", torch.nn.Linear(1, 1), learnt_to(2.0)).weight.item() == 2.0
+
+
+def test_a_new_run_forgets_the_old_one(tmp_path: Path) -> None:
+    """Unless it is told to resume."""
+    checkpoints(tmp_path, SETTINGS, resume=False).made(
+        "lesions", torch.nn.Linear(1, 1), learnt_to(3.0)
+    )
+    kept = checkpoints(tmp_path, SETTINGS, resume=True)
+    assert kept.made("lesions", torch.nn.Linear(1, 1), unreachable).weight.item() == 3.0
+    kept = checkpoints(tmp_path, SETTINGS, resume=False)
+    assert kept.made("lesions", torch.nn.Linear(1, 1), learnt_to(2.0)).weight.item() == 2.0
+
+
+def test_other_settings_do_not_resume(tmp_path: Path) -> None:
+    """The error names both files."""
+    checkpoints(tmp_path, SETTINGS, resume=False)
+    other = tmp_path / "other.toml"
+    other.write_text(SETTINGS.read_text().replace("epochs = 12", "epochs = 13"))
+    with pytest.raises(ResumeError, match=r"settings\.toml differs from .*other\.toml"):
+        checkpoints(tmp_path, other, resume=True)
+
+
+def test_an_ensemble_is_the_mean_of_its_networks() -> None:
+    """Of their logits."""
+    torch.manual_seed(0)
+    networks = [CoarseNetwork(classes=1).eval() for _ in range(3)]
+    view = torch.randn(1, 1, 64, 64)
+    with torch.inference_mode():
+        mean = torch.stack([network(view) for network in networks]).mean(dim=0)
+        assert torch.allclose(CoarseEnsemble(networks)(view), mean, atol=1e-6)
