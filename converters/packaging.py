@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from converters.card import write_card
 from converters.errors import BenchFaultError
 from converters.graph_run import compile_on_cpu, score_with
@@ -30,7 +32,6 @@ from runtime.preparation_reference import prepare_by_reference
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from converters.importing import ImportedModel
@@ -47,6 +48,8 @@ INPUT_SAMPLES = 64 * 1024
 """Values of an expected input that a golden case stores at most."""
 PATH_TOLERANCE = 1e-3
 """Largest difference of a golden score between the recipe in NumPy and the runtime's way."""
+PARITY_IMAGES = 20
+"""Scored by every precision. All images by all of them took as long as quantising."""
 INPUT_TOLERANCE = 2e-3
 """OpenCV's resize rounds differently with other vector units: measured below 1e-3."""
 
@@ -96,7 +99,7 @@ def package(order: Order, out: Path) -> Package:
     """
     recipe, model = order.recipe, order.model
     manifest = _manifest(order)
-    with staged(out) as folder:
+    with staged(out) as folder, tempfile.TemporaryDirectory() as scratch:
         graphs: dict[str, Graph] = {}
         for name in recipe.precisions:
             order.say(f"{name}: making the graph")
@@ -110,8 +113,8 @@ def package(order: Order, out: Path) -> Package:
             asked = manifest.precisions[name].inference_precision
             graphs[name] = compile_on_cpu(folder / f"{name}.xml", asked)
         order.say("fp32: what the others are compared with")
-        plain = _exact_scores(order, manifest)
-        histogram, parity = _compare(order, manifest, graphs, plain)
+        exact = _exact_graph(order, manifest, Path(scratch))
+        histogram, parity = _compare(order, manifest, graphs, exact)
         manifest = manifest.model_copy(update={"parity": parity})
         verification = _prove(order, manifest, graphs)
         if verification is not None and order.proof is not None:
@@ -196,37 +199,41 @@ def _manifest(order: Order) -> Manifest:
     )
 
 
-def _exact_scores(order: Order, manifest: Manifest) -> list[dict[str, float]]:
-    """Scores of the calibration images by the unquantised graph at FP32.
+def _exact_graph(order: Order, manifest: Manifest, scratch: Path) -> Graph:
+    """The unquantised graph at FP32.
 
     Raises:
         BenchFaultError: runtime steps -> graph is not what the whole recipe, word for word, ->
             source model in its own framework is; seen on the golden images.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        save_ir(order.model.graph, Path(scratch), "fp32")
-        graph = compile_on_cpu(Path(scratch) / "fp32.xml", "f32")
-        for case in order.golden:
-            ours, theirs = {}, {}
-            for facts, pixels in zip(case.facts, case.pixels, strict=True):
-                port = next(port for port in manifest.inputs if port.tensor == facts.tensor)
-                recipe = manifest.recipe_for(port)
-                ours[facts.tensor] = golden_input(manifest, facts, pixels)
-                image = golden_mammogram(facts, pixels)
-                theirs[facts.tensor] = prepare_by_reference(image, recipe)
-            _require_equal(
-                case.name,
-                score_with(graph, manifest, ours),
-                scores_of(manifest, order.model.run_source(theirs)),
-            )
-        return _scores(order, manifest, graph, "fp32")
+    save_ir(order.model.graph, scratch, "fp32")
+    graph = compile_on_cpu(scratch / "fp32.xml", "f32")
+    for case in order.golden:
+        ours, theirs = {}, {}
+        for facts, pixels in zip(case.facts, case.pixels, strict=True):
+            port = next(port for port in manifest.inputs if port.tensor == facts.tensor)
+            recipe = manifest.recipe_for(port)
+            ours[facts.tensor] = golden_input(manifest, facts, pixels)
+            image = golden_mammogram(facts, pixels)
+            theirs[facts.tensor] = prepare_by_reference(image, recipe)
+        _require_equal(
+            case.name,
+            score_with(graph, manifest, ours),
+            scores_of(manifest, order.model.run_source(theirs)),
+        )
+    return graph
 
 
-def _scores(order: Order, manifest: Manifest, graph: Graph, name: str) -> list[dict[str, float]]:
-    """Of every calibration image."""
-    bar = order.progress(name, len(order.calibration))
+def _scores(
+    order: Order,
+    manifest: Manifest,
+    graph: Graph,
+    images: Sequence[Mapping[str, NDArray[np.generic]]],
+    name: str,
+) -> list[dict[str, float]]:
+    bar = order.progress(name, len(images))
     scores = []
-    for number, tensors in enumerate(order.calibration, start=1):
+    for number, tensors in enumerate(images, start=1):
         scores.append(score_with(graph, manifest, tensors))
         bar(number)
     return scores
@@ -241,14 +248,27 @@ def _require_equal(name: str, ours: dict[str, float], theirs: dict[str, float]) 
 
 
 def _compare(
-    order: Order, manifest: Manifest, graphs: dict[str, Graph], plain: list[dict[str, float]]
+    order: Order, manifest: Manifest, graphs: dict[str, Graph], exact: Graph
 ) -> tuple[ScoreHistogram, tuple[Parity, ...]]:
-    """The score histogram, and how far each precision is from FP32, on the calibration images."""
+    """The score histogram, and how far each precision is from FP32, on the calibration images.
+
+    The precision that runs scores all of them: what `drift` compares a unit with. The others score
+    PARITY_IMAGES, from its lowest score to its highest. What a precision costs in accuracy is not
+    seen here but on labelled images (`_prove`).
+    """
     suspicion = next(port.score for port in manifest.outputs if port.suspicion)
+    default = order.recipe.default_precision
+    shown = default if default in graphs else next(iter(graphs))
+    all_scores = _scores(order, manifest, graphs[shown], order.calibration, shown)
+    by_score = sorted(range(len(all_scores)), key=lambda place: all_scores[place][suspicion])
+    steps = np.linspace(0, len(by_score) - 1, min(PARITY_IMAGES, len(by_score)))
+    places = sorted({by_score[round(step)] for step in steps})
+    images = [order.calibration[place] for place in places]
+    plain = _scores(order, manifest, exact, images, "fp32")
     parity = []
-    shown: list[float] = []
+    known = [all_scores[place] for place in places]
     for name, graph in graphs.items():
-        scores = _scores(order, manifest, graph, name)
+        scores = known if name == shown else _scores(order, manifest, graph, images, name)
         differences = [
             abs(one[score] - other[score])
             for one, other in zip(scores, plain, strict=True)
@@ -262,10 +282,8 @@ def _compare(
                 images=len(scores),
             )
         )
-        if name == order.recipe.default_precision or not shown:
-            shown = [score[suspicion] for score in scores]
-    histogram = ScoreHistogram.of(suspicion, shown, measured_on=order.calibration_label)
-    return histogram, tuple(parity)
+    values = [score[suspicion] for score in all_scores]
+    return ScoreHistogram.of(suspicion, values, measured_on=order.calibration_label), tuple(parity)
 
 
 def _prove(order: Order, manifest: Manifest, graphs: dict[str, Graph]) -> Verification | None:
