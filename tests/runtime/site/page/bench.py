@@ -12,12 +12,12 @@ from models.descriptor_reference import Descriptor
 from runtime.messages import BaselineSource, DescriptorDriftPart, DescriptorPart
 from runtime.outcome import Flag
 from runtime.reasons import Reason
-from runtime.site.arrival import ForeignArrival
 from runtime.site.books import enter
 from runtime.site.chart_state import ChartState
 from runtime.site.fleet import Fleet
 from runtime.site.page.fleet_page import FleetPage
 from runtime.site.page.settings import PageSettings
+from runtime.site.posting import ForeignPosting
 from runtime.site.site_clock import DAY_MS
 from runtime.site.store import Store
 from runtime.site.tables import ALARMS, CHARTS, SERVICES, UNITS
@@ -72,7 +72,7 @@ class FleetBench:
 
     def hear_foreign(self, place, why) -> None:
         """Something on our topics that is none of our messages."""
-        stranger = ForeignArrival(place=place, why=why, received_ms=self.clock_ms())
+        stranger = ForeignPosting(place=place, why=why, received_ms=self.clock_ms())
         with self.store.writing() as connection:
             enter(connection, (), (stranger,), now_ms=self.clock_ms())
 
