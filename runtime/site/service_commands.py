@@ -38,6 +38,7 @@ def _password_arguments(parser: ArgumentParser) -> None:
         "--file", type=Path, default=Path("site.passwords"), help="page.password_file (%(default)s)"
     )
     parser.add_argument("--remove", action="store_true", help="take the person out")
+    parser.add_argument("--owner", metavar="USER", help="as whom the service runs (root may say)")
 
 
 def _report_arguments(parser: ArgumentParser) -> None:
