@@ -130,11 +130,13 @@ class FleetBench:
             row["unit_id"] = unit_id
             connection.execute(upsert(connection, CHARTS, replace=("state", "looked_ms")), [row])
 
-    def alarm(self, name, kind, *, severity="warning", saw="", site=SITE, **data) -> None:
+    def alarm(
+        self, name, kind, *, severity="warning", saw="", site=SITE, subject="", **data
+    ) -> None:
         """An alarm stands."""
         at_ms = self.clock_ms() - 5 * MINUTE_MS
         row = {
-            "site": site, "unit": name, "kind": kind, "subject": "", "severity": severity,
+            "site": site, "unit": name, "kind": kind, "subject": subject, "severity": severity,
             "open_key": f"{kind}/{name}", "since_ms": at_ms, "opened_ms": at_ms,
             "changed_ms": at_ms, "closed_ms": None, "saw": saw, "advice": "",
             "data": json.dumps(data),
