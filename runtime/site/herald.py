@@ -16,8 +16,8 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from runtime.site.alarm_desk import tell_again, told, untold
+from runtime.site.alarm_entries import open_alarms
 from runtime.site.alarm_message import AlarmMessage, AlarmState, Severity
-from runtime.site.fleet import open_alarms
 from runtime.site.store import StoreError
 from runtime.timestamps import utc_text
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from runtime.site.glance import AlarmEntry, FlagCounts, RateGlance
-    from runtime.site.unit_history import DayFigures, UnitHistory
+    from runtime.site.history import DayFigures, UnitHistory
     from runtime.site.wording import Wording
 
 PSI_LOOK, PSI_LARGE = 0.1, 0.25
