@@ -7,7 +7,6 @@ whose figures do not fill the sentence, of older or newer software, keeps its En
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from models.descriptor_reference import Descriptor
 from runtime.site.drift_verdict import SCORE
 from runtime.site.finding import AlarmKind
+from runtime.site.wording import PLACE
 from runtime.web.markup import Markup, el
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ SUBJECT_FAMILIES: Mapping[str, str] = MappingProxyType(
 )
 """Where a subject is a code that has words; that of others is a name."""
 INDEXES = (SCORE, *(name.value for name in Descriptor))
-PLACE = re.compile(r"\{(\w+)\}")
 
 
 class FactKind(StrEnum):

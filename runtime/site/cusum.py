@@ -79,7 +79,13 @@ def _from_zero(limit: int) -> Probabilities:
 
 
 def mean_run_length(steps: Lattice, limit: int, rate: float) -> float:
-    """Exams until the statistic reaches `limit` from zero, on average, at that rate (0-1)."""
+    """Exams until the statistic reaches `limit` from zero, on average, at that rate (0-1).
+
+    Raises:
+        ValueError: a limit below 1.
+    """
+    if limit < 1:
+        raise ValueError(f"a limit of 1 or more, not {limit}")
     if steps.rise == 1:
         return _mean_by_single_rises(steps.fall, limit, rate if steps.upward else 1.0 - rate)
     return _mean_by_single_falls(steps.rise, limit, rate if steps.upward else 1.0 - rate)
@@ -120,7 +126,7 @@ def _mean_by_single_falls(rise: int, limit: int, chance_up: float) -> float:
         stays = 1.0 - chance_up * (1.0 - reached)
         own[value] = (1.0 + chance_up * exams) / stays
         lost[value] = chance_up * reached / stays
-    raise ValueError(f"a limit of {limit} is none")
+    raise AssertionError("a limit of 1 or more ends at zero")
 
 
 def median_run_length(steps: Lattice, limit: int, rate: float, *, most: int = 10_000) -> int:
