@@ -15,7 +15,7 @@ from runtime.messages import (
     StatusMessage,
 )
 from runtime.outcome import Flag
-from runtime.site.arrival import Arrival
+from runtime.site.posting import Posting
 from runtime.voice import Voice
 from tests.builders import MODEL, exam_flag, image, result, unassessed
 
@@ -47,14 +47,14 @@ class SaidUnit:
         self.voice = replace(self.voice, boot_id=boot)
         return self
 
-    def _numbered(self, publication, at_ms, *, retained=False) -> Arrival:
+    def _numbered(self, publication, at_ms, *, retained=False) -> Posting:
         message = publication.message.numbered(self.next_seq)
         self.next_seq += 1
-        return Arrival(message=message, received_ms=at_ms + 50, retained=retained)
+        return Posting(message=message, received_ms=at_ms + 50, retained=retained)
 
     def exam(
         self, study=1, *, flag=Flag.NONE, revision=1, final=True, at_ms=NOON_MS, retained=False
-    ) -> Arrival:
+    ) -> Posting:
         """A revision of an exam's flag."""
         said = exam_flag(
             images=(image("RCC", result(0.1), image_id=study),),
@@ -69,7 +69,7 @@ class SaidUnit:
             self.voice.exam(said, at_ms=at_ms + self.clock_error_ms), at_ms, retained=retained
         )
 
-    def view(self, sop=1, *, study=1, reasons=(), at_ms=NOON_MS) -> Arrival:
+    def view(self, sop=1, *, study=1, reasons=(), at_ms=NOON_MS) -> Posting:
         """The outcome of an image, judged 80 ms after it was durable."""
         outcome = unassessed(*reasons) if reasons else result(0.1)
         shot = replace(
@@ -85,11 +85,11 @@ class SaidUnit:
             at_ms,
         )
 
-    def event(self, kind=EventKind.EXPOSURE, *, at_ms=NOON_MS) -> Arrival:
+    def event(self, kind=EventKind.EXPOSURE, *, at_ms=NOON_MS) -> Posting:
         """Something that happened."""
         return self._numbered(self.voice.event(kind, at_ms=at_ms + self.clock_error_ms), at_ms)
 
-    def drift(self, day="2026-11-21", *, histogram=(0,) * 20, psi=0.02, at_ms=NOON_MS) -> Arrival:
+    def drift(self, day="2026-11-21", *, histogram=(0,) * 20, psi=0.02, at_ms=NOON_MS) -> Posting:
         """A day's drift."""
         said = self.voice.drift(
             at_ms=at_ms + self.clock_error_ms,
@@ -104,20 +104,20 @@ class SaidUnit:
         )
         return self._numbered(said, at_ms)
 
-    def status(self, *, at_ms=NOON_MS, offline=False, retained=False, reasons=()) -> Arrival:
+    def status(self, *, at_ms=NOON_MS, offline=False, retained=False, reasons=()) -> Posting:
         """Birth, change or will."""
         facts = FACTS.model_copy(update={"reasons": reasons})
         said = self.voice.status(
             facts, at_ms=at_ms + self.clock_error_ms, last_seq=self.next_seq - 1, offline=offline
         )
         message = StatusMessage.model_validate_json(said.payload)
-        return Arrival(message=message, received_ms=at_ms + 50, retained=retained)
+        return Posting(message=message, received_ms=at_ms + 50, retained=retained)
 
-    def health(self, *, at_ms=NOON_MS, waiting=0, oldest_s=None, retained=False) -> Arrival:
+    def health(self, *, at_ms=NOON_MS, waiting=0, oldest_s=None, retained=False) -> Posting:
         """Figures of the moment."""
         outbox = OutboxFacts(waiting=waiting, oldest_s=oldest_s, parked=0, commands_refused=0)
         said = self.voice.health(
             HealthFacts(), outbox, at_ms=at_ms + self.clock_error_ms, last_seq=self.next_seq - 1
         )
         message = HealthMessage.model_validate_json(said.payload)
-        return Arrival(message=message, received_ms=at_ms + 50, retained=retained)
+        return Posting(message=message, received_ms=at_ms + 50, retained=retained)

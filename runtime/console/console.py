@@ -28,7 +28,7 @@ PACKAGE = "runtime.console"
 BOARD: TypeAdapter[Board] = TypeAdapter(Board)
 
 
-class Console:
+class Console(PageServer):
     """Serves the page. The ledger must stay open until `stop` returned.
 
     Raises:
@@ -50,39 +50,7 @@ class Console:
         self._clock_ms = clock_ms
         self._pages = load_pages(PACKAGE, load_catalogues(PACKAGE))
         self._token = read_token(settings.token_file) if settings.token_file else None
-        self._server = PageServer(
-            "console",
-            Place(
-                host=settings.host,
-                port=settings.port,
-                certificate_file=settings.certificate_file,
-                key_file=settings.key_file,
-            ),
-            make_live=self._live,
-            make_app=self._app,
-        )
-
-    @property
-    def address(self) -> str:
-        """Where a browser finds it."""
-        return self._server.address
-
-    @property
-    def alive(self) -> bool:
-        """Whether it runs; False after `start` and before `stop` is a defect."""
-        return self._server.alive
-
-    def poke(self) -> None:
-        """Something may have changed; any thread, returns at once."""
-        self._server.poke()
-
-    def start(self) -> None:
-        """Listens; returns when it does. Raises OSError: address taken, certificate unusable."""
-        self._server.start()
-
-    def stop(self) -> None:
-        """Ends the open pages' streams and the thread."""
-        self._server.stop()
+        super().__init__("console", Place.of(settings), make_live=self._live, make_app=self._app)
 
     def _board(self) -> bytes:
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, or_, select, update
 
-from runtime.site.fleet import alarm_entry
+from runtime.site.alarm_entries import alarm_entry
 from runtime.site.tables import ALARMS
 from runtime.site.upsert import upsert
 

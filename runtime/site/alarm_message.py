@@ -37,7 +37,10 @@ class AlarmMessage(Part):
     state: AlarmState
     severity: Severity
     since: UtcTime = Field(description="when what it is about began")
-    saw: str = Field(max_length=512, description="for people; never an identity")
+    saw: str = Field(
+        max_length=512,
+        description="for people, in English; `alarm` and `data` say it in codes; no identity",
+    )
     advice: str = Field(default="", max_length=512, description="what to do")
     data: dict[Word, Annotated[str, Field(max_length=256)] | int | float | bool] = Field(
         default_factory=dict, max_length=16, examples=[{"silent_s": 312.0}]

@@ -1,4 +1,4 @@
-"""A batch of arrivals into the tables, in one transaction; whatever comes twice counts once."""
+"""A batch of postings into the tables, in one transaction; whatever comes twice counts once."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, insert, select
 
 from runtime.messages import HealthMessage, NumberedMessage, StatusMessage, UnitState
-from runtime.site.arrival import Entered
 from runtime.site.exam_book import enter_drifts, enter_events, enter_exams, enter_images
 from runtime.site.numbering import Roll
+from runtime.site.posting import Entered
 from runtime.site.site_clock import offset_from_birth
 from runtime.site.tables import FOREIGN, STATES
 from runtime.site.tally import Tally
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from runtime.site.arrival import Arrival, ForeignArrival
     from runtime.site.numbering import Boot, UnitBook
+    from runtime.site.posting import ForeignPosting, Posting
 
 MOST_FOREIGN_PLACES = 1000
 """Someone who writes to ever new topics must not fill the database with them."""
@@ -32,32 +32,32 @@ ELSEWHERE = "(other topics)"
 
 def enter(
     connection: Connection,
-    arrivals: Sequence[Arrival],
-    foreign: Sequence[ForeignArrival] = (),
+    postings: Sequence[Posting],
+    foreign: Sequence[ForeignPosting] = (),
     *,
     now_ms: int,
 ) -> Entered:
     """Enters a batch, in the order in which it came. Inside the caller's transaction."""
     _enter_foreign(connection, foreign)
-    if not arrivals:
+    if not postings:
         return Entered(foreign=len(foreign))
-    roll = Roll(connection, arrivals)
+    roll = Roll(connection, postings)
     states = []
-    for arrival in arrivals:
-        unit, boot = roll.unit(arrival), roll.boot(arrival)
-        if not arrival.retained:
-            unit.last_heard_ms = max(unit.last_heard_ms, arrival.received_ms)
-        message = arrival.message
+    for posting in postings:
+        unit, boot = roll.unit(posting), roll.boot(posting)
+        if not posting.retained:
+            unit.last_heard_ms = max(unit.last_heard_ms, posting.received_ms)
+        message = posting.message
         if isinstance(message, StatusMessage):
             roll.ledger_named(boot, message.ledger_id)
             roll.claimed(boot, message.last_seq)
-            states += _enter_status(unit, boot, message, arrival)
+            states += _enter_status(unit, boot, message, posting)
         elif isinstance(message, HealthMessage):
             roll.claimed(boot, message.last_seq)
-            _enter_health(unit, message, arrival)
+            _enter_health(unit, message, posting)
     if states:
         connection.execute(insert(STATES), states)
-    new = roll.number(arrivals)
+    new = roll.number(postings)
     tally = Tally()
     enter_exams(connection, new, tally)
     enter_images(connection, new, tally)
@@ -65,7 +65,7 @@ def enter(
     enter_drifts(connection, new)
     tally.save(connection)
     roll.save(now_ms)
-    standing = sum(not isinstance(a.message, NumberedMessage) for a in arrivals)
+    standing = sum(not isinstance(a.message, NumberedMessage) for a in postings)
     return Entered(
         messages=len(new) + standing,
         duplicates=roll.duplicates,
@@ -75,10 +75,10 @@ def enter(
 
 
 def _enter_status(
-    unit: UnitBook, boot: Boot, message: StatusMessage, arrival: Arrival
+    unit: UnitBook, boot: Boot, message: StatusMessage, posting: Posting
 ) -> list[dict[str, object]]:
     """The unit's state; the row of its story if it changed."""
-    at_ms, received_ms = utc_ms(message.at), arrival.received_ms
+    at_ms, received_ms = utc_ms(message.at), posting.received_ms
     offline = message.state is UnitState.OFFLINE
     current = unit.boot_id == message.boot_id
     if offline and not current and unit.boot_id is not None:
@@ -87,12 +87,12 @@ def _enter_status(
         # A will carries the moment of its connection, so it is never too old.
         if current and unit.status_ms is not None and at_ms < unit.status_ms:
             return []
-        if not current and boot.born_ms is not None and not arrival.retained:
+        if not current and boot.born_ms is not None and not posting.retained:
             # It was born, another boot took its place, and here it is again.
             unit.twin_ms = received_ms
         if boot.born_ms is None:
             boot.born_ms = received_ms
-        if not arrival.retained:
+        if not posting.retained:
             offset = offset_from_birth(at_ms, received_ms)
             unit.clock_offset_ms = unit.clock_offset_ms if offset is None else offset
         unit.status_ms = at_ms
@@ -117,17 +117,17 @@ def _enter_status(
     ]
 
 
-def _enter_health(unit: UnitBook, message: HealthMessage, arrival: Arrival) -> None:
+def _enter_health(unit: UnitBook, message: HealthMessage, posting: Posting) -> None:
     at_ms = utc_ms(message.at)
-    if not arrival.retained:
-        unit.clock_offset_ms = arrival.received_ms - at_ms
-        unit.health_ms = arrival.received_ms
+    if not posting.retained:
+        unit.clock_offset_ms = posting.received_ms - at_ms
+        unit.health_ms = posting.received_ms
     elif unit.health_ms is not None:
         return
     unit.health = message.encode().decode()
 
 
-def _enter_foreign(connection: Connection, foreign: Sequence[ForeignArrival]) -> None:
+def _enter_foreign(connection: Connection, foreign: Sequence[ForeignPosting]) -> None:
     if not foreign:
         return
     counts: Counter[tuple[str, str]] = Counter((item.place, item.why) for item in foreign)

@@ -47,8 +47,8 @@ def chart_exams(
 ) -> int:
     """Charts what is final and not charted yet; how many exams. `expected`: priority rates.
 
-    For the holder of the watch only. Reads, thinks and writes one after the other: a chart that is
-    designed anew takes a second, in which the listener must be able to write.
+    For the holder of the watch only. Reads, thinks and writes one after the other: while thousands
+    of exams are charted the listener must be able to write.
 
     Raises:
         StoreError: the database failed; the exams are charted the next time.

@@ -5,7 +5,8 @@ continuously. Journal of Quality Technology 31 (1999) 87-108. The statistic adds
 says for the changed rate against the normal one, and never falls below zero. The log-likelihood
 steps are rounded to a lattice (m-1 up, 1 down, or the reverse), so that the run length is a Markov
 chain whose mean and median are computed, not simulated (D. Brook, D. A. Evans: An approach to the
-probability distribution of cusum run length. Biometrika 59 (1972) 539-549).
+probability distribution of cusum run length. Biometrika 59 (1972) 539-549). One of the two steps is
+always 1, so that the mean follows value by value, without solving equations.
 """
 
 from __future__ import annotations
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 HIGHEST_LIMIT = 600
 """No chart of a rate of one in a hundred or more needs a higher one."""
-
-
-MOST_EXAMS = 20_000
 Probabilities = NDArray[np.float64]
 
 
@@ -83,20 +81,52 @@ def _from_zero(limit: int) -> Probabilities:
 def mean_run_length(steps: Lattice, limit: int, rate: float) -> float:
     """Exams until the statistic reaches `limit` from zero, on average, at that rate (0-1).
 
-    Summed until each exam takes the same share of what is left: the rest is a geometric series.
-    (Solving the chain's equations says the same; it takes all processors for it.)
+    Raises:
+        ValueError: a limit below 1.
     """
-    here = _from_zero(limit)
-    total, left, share = 0.0, 1.0, 0.0
-    for exams in range(MOST_EXAMS):
-        total += left
-        here = _advanced(here, steps, rate)
-        still = float(here.sum())
-        before, share = share, still / left
-        left = still
-        if left < 1e-12 or (exams > 20 * limit and abs(share - before) < 1e-13):
+    if limit < 1:
+        raise ValueError(f"a limit of 1 or more, not {limit}")
+    if steps.rise == 1:
+        return _mean_by_single_rises(steps.fall, limit, rate if steps.upward else 1.0 - rate)
+    return _mean_by_single_falls(steps.rise, limit, rate if steps.upward else 1.0 - rate)
+
+
+def _mean_by_single_rises(fall: int, limit: int, chance_up: float) -> float:
+    """Steps up are 1: from each value the next higher one is reached before any beyond it.
+
+    `climbed[v]`: mean exams from 0 to v. One exam takes v up, or down to v - fall, from where the
+    way to v + 1 is climbed again.
+    """
+    climbed = [0.0]
+    for value in range(limit):
+        again = climbed[value] - climbed[max(0, value - fall)]
+        climbed.append(climbed[value] + (1.0 + (1.0 - chance_up) * again) / chance_up)
+        if climbed[-1] == math.inf:
             break
-    return total + (left / (1.0 - share) if 0.0 < share < 1.0 else 0.0)
+    return climbed[-1]
+
+
+def _mean_by_single_falls(rise: int, limit: int, chance_up: float) -> float:
+    """Steps down are 1: mean(v) = `own[v]` + (1 - `lost[v]`) * mean(v - 1), from the limit down.
+
+    `lost` is the chance to reach the limit before v - 1; it is kept instead of its complement,
+    which is 1 to many digits where false alarms are rare.
+    """
+    own, lost = [0.0] * limit, [1.0] * limit
+    for value in range(limit - 1, -1, -1):
+        exams, reached = 0.0, 0.0  # from value + rise back down to this value
+        if value + rise >= limit:
+            reached = 1.0
+        else:
+            for above in range(value + 1, value + rise + 1):
+                exams = own[above] + (1.0 - lost[above]) * exams
+                reached += lost[above] - reached * lost[above]
+        if value == 0:
+            return (1.0 + chance_up * exams) / (chance_up * reached) if reached else math.inf
+        stays = 1.0 - chance_up * (1.0 - reached)
+        own[value] = (1.0 + chance_up * exams) / stays
+        lost[value] = chance_up * reached / stays
+    raise AssertionError("a limit of 1 or more ends at zero")
 
 
 def median_run_length(steps: Lattice, limit: int, rate: float, *, most: int = 10_000) -> int:
@@ -127,8 +157,8 @@ class CusumGoal:
     `enough_to_false_alarm` exams asks for.
     """
 
-    find_within: int = 180
-    least_to_false_alarm: float = 4_000.0
+    find_within: int = 120
+    least_to_false_alarm: float = 1_700.0
     enough_to_false_alarm: float = 100_000.0
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from runtime.site.alarm_message import Severity
+from runtime.site.chart_rules import RULES
 from runtime.site.chart_state import Measure
 from runtime.site.drift_verdict import Suspect
 from runtime.site.glance import Standing
@@ -197,11 +198,17 @@ def _changed(
         saw=f"{_RATE_NAMES[measure]}: {count} of {exams} since then ({count / exams:.1%});"
         f" normal here is {chart.baseline_rate:.1%} of {chart.baseline_exams}",
         advice=_RATE_ADVICE[measure],
-        data={"count": count, "exams": exams, "baseline": round(chart.baseline_rate, 4)},
+        data={
+            "count": count,
+            "exams": exams,
+            "share": round(count / exams, 4),
+            "baseline": round(chart.baseline_rate, 4),
+        },
     )
 
 
 def _jumped(unit: UnitGlance, measure: Measure, chart: ChartState) -> Iterable[Finding]:
+    block = RULES[measure].block
     if chart.block_alarm and chart.last_block_ms is not None and chart.baseline_rate is not None:
         yield Finding(
             kind=AlarmKind.RATE_JUMPED,
@@ -209,10 +216,14 @@ def _jumped(unit: UnitGlance, measure: Measure, chart: ChartState) -> Iterable[F
             subject=measure.value,
             severity=Severity.WARNING,
             since_ms=chart.last_block_ms,
-            saw=f"{_RATE_NAMES[measure]}: {chart.last_block_count} of the last complete 50, outside"
-            f" the 3-sigma limits around {chart.baseline_rate:.1%}",
+            saw=f"{_RATE_NAMES[measure]}: {chart.last_block_count} of the last complete {block},"
+            f" outside the 3-sigma limits around {chart.baseline_rate:.1%}",
             advice=_RATE_ADVICE[measure],
-            data={"count": chart.last_block_count, "baseline": round(chart.baseline_rate, 4)},
+            data={
+                "count": chart.last_block_count,
+                "exams": block,
+                "baseline": round(chart.baseline_rate, 4),
+            },
         )
 
 

@@ -1,7 +1,7 @@
 """Alarms out of the books: on MQTT (`_site/alarm`), and to an Alertmanager's door.
 
-An alarm is told until it was taken; what was told stands in the database, so that neither a
-restart nor a second service tells it twice. One thread, beside the watch: a webhook that hangs
+An alarm, raised or cleared, is told until it was taken; only then does the database say so: a
+crash in between tells it again, and loses none. One thread, beside the watch: a webhook that hangs
 stops nothing.
 """
 
@@ -12,17 +12,17 @@ import logging
 import threading
 import urllib.error
 import urllib.request
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from runtime.site.alarm_desk import tell_again, told, untold
+from runtime.site.alarm_entries import open_alarms
 from runtime.site.alarm_message import AlarmMessage, AlarmState, Severity
-from runtime.site.fleet import open_alarms
 from runtime.site.store import StoreError
 from runtime.timestamps import utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from queue import SimpleQueue
 
     from runtime.backoff import Backoff
     from runtime.site.glance import AlarmEntry
@@ -121,6 +121,11 @@ class Herald:
         self._monotonic = monotonic
         self._woken = threading.Event()
         self._link_is_new = threading.Event()
+        self._in_flight: dict[int, int] = {}
+        """Versions by alarm that were said on this connection, not taken by the broker yet."""
+        self._answers: SimpleQueue[tuple[int, int]] = SimpleQueue()
+        self._taken: list[tuple[int, int]] = []
+        """Alarms (with their version) that the broker has, and the database does not know it."""
         self._repeated_s = monotonic()
 
     def wake(self) -> None:
@@ -151,19 +156,37 @@ class Herald:
             with self._store.writing() as connection:
                 tell_again(connection, self._site, PUBLISHED)
             self._link_is_new.clear()
+            self._in_flight.clear()
+        self._note_taken()
         if not self._board.now().broker_up:
             return
         with self._store.reading() as connection:
             waiting = untold(connection, self._site, PUBLISHED)
         for alarm, version in waiting:
-            self._errands.put(self._saying(alarm))
+            if self._in_flight.get(alarm.alarm_no) == version:
+                continue
+            self._in_flight[alarm.alarm_no] = version
+            self._errands.put(self._saying(alarm, version))
             LOG.info("alarm: kind=%s unit=%s closed=%s", alarm.kind, alarm.unit, alarm.closed_ms)
-            with self._store.writing() as connection:
-                told(connection, PUBLISHED, [(alarm.alarm_no, version)])
 
-    def _saying(self, alarm: AlarmEntry) -> Callable[[Subscriber], None]:
+    def _note_taken(self) -> None:
+        self._taken += [self._answers.get() for _ in range(self._answers.qsize())]
+        if not self._taken:
+            return
+        with self._store.writing() as connection:
+            told(connection, PUBLISHED, self._taken)
+        for alarm_no, version in self._taken:
+            if self._in_flight.get(alarm_no) == version:
+                del self._in_flight[alarm_no]
+        self._taken = []
+
+    def _saying(self, alarm: AlarmEntry, version: int) -> Callable[[Subscriber], None]:
+        def taken() -> None:
+            self._answers.put((alarm.alarm_no, version))
+            self._woken.set()
+
         def say(subscriber: Subscriber) -> None:
-            if not subscriber.publish_alarm(alarm_message(alarm, boot_id=self._boot_id)):
+            if not subscriber.publish_alarm(alarm_message(alarm, boot_id=self._boot_id), taken):
                 self._link_is_new.set()  # it is said again once there is a connection
 
         return say

@@ -11,9 +11,9 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from runtime.messages import Message
-from runtime.site.arrival import Arrival, ForeignArrival
 from runtime.site.books import enter
 from runtime.site.picture import LinkChange
+from runtime.site.posting import ForeignPosting, Posting
 from runtime.site.store import StoreError
 from runtime.site.subscriber import Delivery
 from runtime.site.wire import Foreign, read
@@ -108,18 +108,18 @@ class Listener:
 
     def _commit(self) -> bool:
         """Commits the batch and acknowledges it; False if the database did not take it."""
-        arrivals, foreign = [], []
+        postings, foreign = [], []
         for delivery in self._waiting:
             said = self._read(delivery)
-            if isinstance(said, Arrival):
-                arrivals.append(said)
+            if isinstance(said, Posting):
+                postings.append(said)
             elif said is not None:
                 foreign.append(said)
         began_s = self._monotonic()
         now_ms = self._clock_ms()
         try:
             with self._store.writing() as connection:
-                entered = enter(connection, arrivals, foreign, now_ms=now_ms)
+                entered = enter(connection, postings, foreign, now_ms=now_ms)
         except StoreError as error:
             self._fault(error, now_ms)
             return False
@@ -160,13 +160,13 @@ class Listener:
             unread_dropped=self._subscriber.unread_dropped,
         )
 
-    def _read(self, delivery: Delivery) -> Arrival | ForeignArrival | None:
+    def _read(self, delivery: Delivery) -> Posting | ForeignPosting | None:
         came = delivery.arrival
         said = read(came.topic, came.payload, site=self._site)
         if isinstance(said, Message):
-            return Arrival(message=said, received_ms=came.at_ms, retained=came.retained)
+            return Posting(message=said, received_ms=came.at_ms, retained=came.retained)
         if isinstance(said, Foreign):
-            return ForeignArrival(
+            return ForeignPosting(
                 place=said.unit or _beginning(came.topic),
                 why=said.reason.value,
                 received_ms=came.at_ms,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select, update
 
 from runtime.site.alarm_desk import reconcile
-from runtime.site.chart_state import Measure
+from runtime.site.chart_rules import RULES
 from runtime.site.charting import chart_exams
-from runtime.site.control_chart import ChartRules, ControlChart
+from runtime.site.control_chart import ControlChart
 from runtime.site.drift_watch import DriftWatch
 from runtime.site.finding import WatchLimits, findings
 from runtime.site.replays import ReplayRules, rebirths_due, replays_due
@@ -84,10 +84,7 @@ class Lookout:
         self._errands = errands
         self._clock_ms = clock_ms
         self._told = told
-        self._charts = {
-            Measure.PRIORITY: ControlChart(ChartRules()),
-            Measure.NOT_ASSESSED: ControlChart(ChartRules(watch_fall=False)),
-        }
+        self._charts = {measure: ControlChart(own) for measure, own in RULES.items()}
         self._drift_watch = DriftWatch(store)
         self._drifts_ms = 0
         self._drifts: dict[int, tuple[DriftVerdict, int]] = {}

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from runtime.site.history import UnitHistory
 from runtime.site.tables import UNITS
-from runtime.site.unit_history import UnitHistory, unit_history
+from runtime.site.unit_history import unit_history
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

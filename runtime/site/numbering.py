@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from runtime.site.arrival import Arrival
+    from runtime.site.posting import Posting
 
 UnitName = tuple[str, str]
 
@@ -85,14 +85,14 @@ class NewMessage:
 class Roll:
     """The locked units of one batch, with their boots and streams."""
 
-    def __init__(self, connection: Connection, arrivals: Sequence[Arrival]) -> None:
+    def __init__(self, connection: Connection, postings: Sequence[Posting]) -> None:
         self._connection = connection
         self.duplicates = 0
         self.conflicts = 0
         self.implausible = 0
         heard: dict[UnitName, int] = {}
-        for arrival in arrivals:
-            heard[arrival.message.site, arrival.message.unit] = arrival.received_ms
+        for posting in postings:
+            heard[posting.message.site, posting.message.unit] = posting.received_ms
         self.units = _locked_units(connection, heard)
         ids = [book.unit_id for book in self.units.values()]
         self._streams = streams_of(connection, ids)
@@ -104,7 +104,7 @@ class Roll:
                 .distinct()
             )
         }
-        boot_ids = {arrival.message.boot_id for arrival in arrivals}
+        boot_ids = {posting.message.boot_id for posting in postings}
         self._boots = {
             (row["unit_id"], row["boot_id"]): Boot(**row)
             for row in connection.execute(
@@ -112,28 +112,28 @@ class Roll:
             ).mappings()
         }
 
-    def unit(self, arrival: Arrival) -> UnitBook:
+    def unit(self, posting: Posting) -> UnitBook:
         """The unit that said it."""
-        return self.units[arrival.message.site, arrival.message.unit]
+        return self.units[posting.message.site, posting.message.unit]
 
-    def boot(self, arrival: Arrival) -> Boot:
+    def boot(self, posting: Posting) -> Boot:
         """The boot that said it; put on record when it is new."""
-        unit, boot_id = self.unit(arrival), arrival.message.boot_id
+        unit, boot_id = self.unit(posting), posting.message.boot_id
         known = self._boots.get((unit.unit_id, boot_id))
         if known is not None:
-            known.last_ms = max(known.last_ms, arrival.received_ms)
+            known.last_ms = max(known.last_ms, posting.received_ms)
             return known
         streams = [s for (unit_id, _), s in self._streams.items() if unit_id == unit.unit_id]
         newest = max(streams, key=lambda stream: stream.ledger, default=None)
         ledger = newest.ledger if newest else 0
-        said = arrival.message
+        said = posting.message
         if newest and isinstance(said, StatusMessage) and said.state is not UnitState.OFFLINE:
             # A ledger never forgets a number that it gave: this one gave fewer, so it is another.
             ledger += said.last_seq < newest.received_seq
         boot_no = self._connection.execute(
             insert(BOOTS)
             .values(
-                unit_id=unit.unit_id, boot_id=boot_id, ledger=ledger, last_ms=arrival.received_ms
+                unit_id=unit.unit_id, boot_id=boot_id, ledger=ledger, last_ms=posting.received_ms
             )
             .returning(BOOTS.c.boot_no)
         ).scalar_one()
@@ -144,7 +144,7 @@ class Roll:
             ledger=ledger,
             ledger_id=None,
             born_ms=None,
-            last_ms=arrival.received_ms,
+            last_ms=posting.received_ms,
         )
         self._boots[unit.unit_id, boot_id] = boot
         return boot
@@ -175,16 +175,16 @@ class Roll:
 
     # --- numbers -----------------------------------------------------------------------------
 
-    def number(self, arrivals: Iterable[Arrival]) -> list[NewMessage]:
+    def number(self, postings: Iterable[Posting]) -> list[NewMessage]:
         """Puts the numbers of numbered messages on record; those messages that are new."""
-        numbered = [a for a in arrivals if isinstance(a.message, NumberedMessage)]
+        numbered = [a for a in postings if isinstance(a.message, NumberedMessage)]
         known = self._known(numbered)
         new: list[NewMessage] = []
         rows: list[dict[str, int]] = []
-        for arrival in numbered:
-            message = arrival.message
+        for posting in numbered:
+            message = posting.message
             assert isinstance(message, NumberedMessage)  # noqa: S101 - narrows the type
-            unit, boot = self.unit(arrival), self.boot(arrival)
+            unit, boot = self.unit(posting), self.boot(posting)
             if not self._plausible(boot, message.seq):
                 self.implausible += 1
                 continue
@@ -202,7 +202,7 @@ class Roll:
                 self.duplicates += 1
                 continue
             known[unit.unit_id, boot.ledger, message.seq] = (boot.boot_no, at_ms)
-            self._stream(unit.unit_id, boot.ledger).arrived.append((message.seq, arrival.retained))
+            self._stream(unit.unit_id, boot.ledger).arrived.append((message.seq, posting.retained))
             rows.append(
                 {
                     "unit_id": unit.unit_id,
@@ -210,7 +210,7 @@ class Roll:
                     "seq": message.seq,
                     "boot_no": boot.boot_no,
                     "at_ms": at_ms,
-                    "received_ms": arrival.received_ms,
+                    "received_ms": posting.received_ms,
                 }
             )
             new.append(
@@ -220,25 +220,25 @@ class Roll:
                     ledger=boot.ledger,
                     at_ms=at_ms,
                     happened_ms=happened_ms(
-                        at_ms, received_ms=arrival.received_ms, offset_ms=unit.clock_offset_ms
+                        at_ms, received_ms=posting.received_ms, offset_ms=unit.clock_offset_ms
                     ),
-                    received_ms=arrival.received_ms,
-                    retained=arrival.retained,
+                    received_ms=posting.received_ms,
+                    retained=posting.retained,
                 )
             )
         if rows:
             self._connection.execute(insert(NUMBERS), rows)
         return new
 
-    def _known(self, numbered: Sequence[Arrival]) -> dict[tuple[int, int, int], tuple[int, int]]:
+    def _known(self, numbered: Sequence[Posting]) -> dict[tuple[int, int, int], tuple[int, int]]:
         """(boot, at) of the numbers of this batch that are on record; only the old can be."""
         asked: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-        for arrival in numbered:
-            assert isinstance(arrival.message, NumberedMessage)  # noqa: S101 - narrows the type
-            boot = self.boot(arrival)
+        for posting in numbered:
+            assert isinstance(posting.message, NumberedMessage)  # noqa: S101 - narrows the type
+            boot = self.boot(posting)
             stream = self._streams.get((boot.unit_id, boot.ledger))
-            if stream is not None and arrival.message.seq <= stream.received_seq:
-                asked[boot.unit_id, boot.ledger].append(arrival.message.seq)
+            if stream is not None and posting.message.seq <= stream.received_seq:
+                asked[boot.unit_id, boot.ledger].append(posting.message.seq)
         found: dict[tuple[int, int, int], tuple[int, int]] = {}
         for (unit_id, ledger), seqs in asked.items():
             rows = self._connection.execute(

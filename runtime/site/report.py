@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from runtime.site.glance import AlarmEntry
-    from runtime.site.unit_history import UnitHistory
+    from runtime.site.history import UnitHistory
 
 MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 MOST_ALARMS_OF_A_UNIT = 200

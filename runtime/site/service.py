@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import random
 import secrets
-import signal
 import threading
 import time
-from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 from runtime.backoff import Backoff
-from runtime.settings import SettingsError
 from runtime.site.app import GlanceKeeper, site_app
+from runtime.site.expected_rates import expected_rates
 from runtime.site.finding import WatchLimits
 from runtime.site.fleet import Fleet
 from runtime.site.herald import Herald
@@ -25,14 +21,15 @@ from runtime.site.lookout import Lookout, WatchRules
 from runtime.site.metrics_server import MetricsServer
 from runtime.site.replays import ReplayRules
 from runtime.site.service_state import ServiceState, StateBoard
-from runtime.site.settings import SiteSettings, load_site_settings
 from runtime.site.store import Store, StoreError, StoreFault, database_url
 from runtime.site.subscriber import Subscriber, SubscriberSettings
 
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Callable, Sequence
-    from pathlib import Path
+
+    from runtime.site.settings import SiteSettings
+
+    Errands = SimpleQueue[Callable[[Subscriber], None]]
 
 LOG = logging.getLogger(__name__)
 
@@ -70,32 +67,16 @@ def open_store(settings: SiteSettings) -> Store:
     return Store(url, patience_s=section.patience_s)
 
 
-def expected_rates(packages: Sequence[Path]) -> dict[tuple[str, str, str], float]:
-    """Priority rates that packages were measured to give, by (model, version, operating point).
-
-    In screening nearly all women are well: the rate is about what the specificity leaves.
-
-    Raises:
-        PackageRefusedError: a package cannot be read.
-    """
-    from models.package import load_package
-
-    found = {}
-    for folder in packages:
-        manifest = load_package(folder, trusted_keys=(), allow_unsigned=True).manifest
-        for point in manifest.operating_points:
-            if point.specificity is not None:
-                key = (manifest.name, manifest.version, point.name)
-                found[key] = 1.0 - point.specificity
-    return found
-
-
 class SiteService:
     """The service of one site.
 
     Args:
         settings: checked settings.
         attendants: makes what is served beside it, from the open store and the fleet's reader.
+
+    Raises:
+        PackagesError: a package of the settings cannot be read.
+        OSError: the database's password cannot be read.
     """
 
     def __init__(
@@ -105,6 +86,7 @@ class SiteService:
         attendants: Callable[[Store, Fleet], Sequence[Attendant]] = lambda _store, _fleet: (),
     ) -> None:
         self._settings = settings
+        self._rules = watch_rules(settings)
         self._make_attendants = attendants
         self._stop = threading.Event()
         started_ms = clock_ms()
@@ -154,59 +136,17 @@ class SiteService:
                 return
 
     def _serve(self) -> None:
-        settings = self._settings
         attendants = self._make_attendants(self._store, self._fleet)
-        errands: SimpleQueue[Callable[[Subscriber], None]] = SimpleQueue()
-        subscriber = Subscriber(
-            settings.broker,
-            SubscriberSettings(
-                site=settings.site.name,
-                client_id=f"mammoedge-{settings.site.name}-_site-{settings.site.service}",
-                session_expiry_s=int(settings.listen.session_hours * 3600),
-                group=settings.listen.group,
-                receive_maximum=settings.listen.batch,
-            ),
-            clock_ms=clock_ms,
-            monotonic=time.monotonic,
-            randomness=random.SystemRandom(),
-        )
-        herald = Herald(
-            site=settings.site.name,
-            boot_id=secrets.token_hex(8),
-            store=self._store,
-            board=self.board,
-            webhook=settings.webhook,
-            backoff=self._backoff(longest_s=60.0),
-            errands=errands,
-            monotonic=time.monotonic,
-        )
-        watch = Lookout(
-            rules=self._watch_rules(),
-            store=self._store,
-            fleet=self._fleet,
-            board=self.board,
-            errands=errands,
-            clock_ms=clock_ms,
-            told=herald.wake,
-        )
+        errands: Errands = SimpleQueue()
+        subscriber = self._subscriber()
+        herald = self._herald(errands)
+        watch = self._lookout(errands, told=herald.wake)
 
         def committed() -> None:
             for attendant in attendants:
                 attendant.poke()
 
-        listener = Listener(
-            site=settings.site.name,
-            subscriber=subscriber,
-            store=self._store,
-            board=self.board,
-            backoff=self._backoff(longest_s=5.0),
-            batch=settings.listen.batch,
-            errands=errands,
-            clock_ms=clock_ms,
-            monotonic=time.monotonic,
-            committed=committed,
-            link_up=herald.link_up,
-        )
+        listener = self._listener(subscriber, errands, committed, link_up=herald.link_up)
         for attendant in attendants:
             attendant.start()
         threads = [
@@ -215,7 +155,8 @@ class SiteService:
         ]
         for thread in threads:
             thread.start()
-        LOG.info("site %s: service %s runs", settings.site.name, settings.site.service)
+        site = self._settings.site
+        LOG.info("site %s: service %s runs", site.name, site.service)
         self._stop.wait()
         for attendant in attendants:
             attendant.stop()
@@ -225,6 +166,67 @@ class SiteService:
                 LOG.warning("%s has not ended within %d s", thread.name, STOP_S)
         subscriber.close()
 
+    def _subscriber(self) -> Subscriber:
+        site, listen = self._settings.site, self._settings.listen
+        return Subscriber(
+            self._settings.broker,
+            SubscriberSettings(
+                site=site.name,
+                client_id=f"mammoedge-{site.name}-_site-{site.service}",
+                session_expiry_s=int(listen.session_hours * 3600),
+                group=listen.group,
+                receive_maximum=listen.batch,
+            ),
+            clock_ms=clock_ms,
+            monotonic=time.monotonic,
+            randomness=random.SystemRandom(),
+        )
+
+    def _herald(self, errands: Errands) -> Herald:
+        return Herald(
+            site=self._settings.site.name,
+            boot_id=secrets.token_hex(8),
+            store=self._store,
+            board=self.board,
+            webhook=self._settings.webhook,
+            backoff=self._backoff(longest_s=60.0),
+            errands=errands,
+            monotonic=time.monotonic,
+        )
+
+    def _lookout(self, errands: Errands, *, told: Callable[[], None]) -> Lookout:
+        return Lookout(
+            rules=self._rules,
+            store=self._store,
+            fleet=self._fleet,
+            board=self.board,
+            errands=errands,
+            clock_ms=clock_ms,
+            told=told,
+        )
+
+    def _listener(
+        self,
+        subscriber: Subscriber,
+        errands: Errands,
+        committed: Callable[[], None],
+        *,
+        link_up: Callable[[], None],
+    ) -> Listener:
+        return Listener(
+            site=self._settings.site.name,
+            subscriber=subscriber,
+            store=self._store,
+            board=self.board,
+            backoff=self._backoff(longest_s=5.0),
+            batch=self._settings.listen.batch,
+            errands=errands,
+            clock_ms=clock_ms,
+            monotonic=time.monotonic,
+            committed=committed,
+            link_up=link_up,
+        )
+
     def _guarded(self, loop: Callable[[threading.Event], None]) -> None:
         """A loop that ends by a defect ends the service: no page without news."""
         try:
@@ -232,114 +234,26 @@ class SiteService:
         finally:
             self._stop.set()
 
-    def _watch_rules(self) -> WatchRules:
-        settings = self._settings
-        return WatchRules(
-            site=settings.site.name,
-            service=settings.site.service,
-            look_every_s=settings.watch.look_every_s,
-            limits=WatchLimits(
-                clock_offset_s=settings.watch.clock_offset_s,
-                foreign_per_hour=settings.watch.foreign_per_hour,
-            ),
-            replays=ReplayRules(
-                after_ms=int(settings.watch.replay_after_s * 1000),
-                pause_ms=int(settings.watch.replay_pause_s * 1000),
-                requests=settings.watch.replays,
-            ),
-            keep_days=settings.store.keep_days,
-            expected=expected_rates(settings.watch.packages),
-        )
-
     @staticmethod
     def _backoff(*, longest_s: float) -> Backoff:
         return Backoff(first_s=0.2, longest_s=longest_s, randomness=random.SystemRandom())
 
 
-def site_command(arguments: Namespace) -> int:
-    """`mammoedge site --config site.toml`: until SIGTERM or SIGINT; 0 after a clean stop."""
-    settings = load_site_settings(arguments.config)
-    if arguments.check:
-        return check(settings, as_json=arguments.json)
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        level=arguments.log_level, format="%(asctime)sZ %(levelname)s %(name)s: %(message)s"
-    )
-    os.umask(0o027)
-    service = SiteService(settings, attendants=partial(_page, settings, arguments.config))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: service.stop())
-    try:
-        service.run()
-    except StoreError as error:
-        raise SettingsError(arguments.config, [f"store.database: {error.detail}"]) from error
-    return 0
-
-
-def _page(settings: SiteSettings, file: Path, store: Store, fleet: Fleet) -> Sequence[Attendant]:
-    """The fleet page, where the settings have one."""
-    if settings.page is None or not settings.page.enabled:
-        return ()
-    from runtime.site.page.credentials import CredentialsError
-    from runtime.site.page.fleet_page import FleetPage
-
-    try:
-        return (FleetPage(settings.page, store=store, fleet=fleet, clock_ms=clock_ms),)
-    except CredentialsError as error:
-        raise SettingsError(file, [f"page: {error}"]) from error
-
-
-def check(settings: SiteSettings, *, as_json: bool) -> int:
-    """Settings, database, packages, broker and page: a verdict each; 0 if all are well, else 1."""
-    from models.errors import PackageRefusedError
-
-    verdicts: list[tuple[str, str]] = [("settings", "")]
-    try:
-        with open_store(settings):
-            verdicts.append(("database", ""))
-    except (StoreError, OSError) as error:
-        verdicts.append(("database", str(error)))
-    try:
-        expected_rates(settings.watch.packages)
-        verdicts.append(("packages", ""))
-    except (PackageRefusedError, OSError) as error:
-        verdicts.append(("packages", str(error)))
-    verdicts.append(("broker", _broker_problem(settings)))
-    if settings.page is not None and settings.page.enabled:
-        from runtime.site.page.fleet_page import page_problem
-
-        verdicts.append(("page", page_problem(settings.page)))
-    for name, problem in verdicts:
-        if as_json:
-            print(json.dumps({"check": name, "ok": not problem, "problem": problem}))
-        else:
-            print(f"{'ok  ' if not problem else 'FAIL'} {name}{': ' if problem else ''}{problem}")
-    return int(any(problem for _, problem in verdicts))
-
-
-def _broker_problem(settings: SiteSettings) -> str:
-    """Why the broker does not let us listen; "" if it does."""
-    subscriber = Subscriber(
-        settings.broker,
-        SubscriberSettings(
-            site=settings.site.name,
-            client_id=f"mammoedge-check-{secrets.token_hex(4)}",
-            session_expiry_s=0,
+def watch_rules(settings: SiteSettings) -> WatchRules:
+    """What the watch is told. Raises PackagesError: a package of the settings cannot be read."""
+    watch = settings.watch
+    return WatchRules(
+        site=settings.site.name,
+        service=settings.site.service,
+        look_every_s=watch.look_every_s,
+        limits=WatchLimits(
+            clock_offset_s=watch.clock_offset_s, foreign_per_hour=watch.foreign_per_hour
         ),
-        clock_ms=clock_ms,
-        monotonic=time.monotonic,
-        randomness=random.SystemRandom(),
+        replays=ReplayRules(
+            after_ms=int(watch.replay_after_s * 1000),
+            pause_ms=int(watch.replay_pause_s * 1000),
+            requests=watch.replays,
+        ),
+        keep_days=settings.store.keep_days,
+        expected=expected_rates(watch.packages),
     )
-    deadline_s = time.monotonic() + 2 * settings.broker.connect_timeout_s
-    problem = "no answer"
-    try:
-        while time.monotonic() < deadline_s:
-            heard = subscriber.receive(0.5)
-            if subscriber.up:
-                return ""
-            reason = getattr(heard, "reason", "")
-            if reason:
-                return str(reason)
-    finally:
-        subscriber.close(forget=True)
-    return problem

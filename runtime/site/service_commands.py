@@ -38,6 +38,7 @@ def _password_arguments(parser: ArgumentParser) -> None:
         "--file", type=Path, default=Path("site.passwords"), help="page.password_file (%(default)s)"
     )
     parser.add_argument("--remove", action="store_true", help="take the person out")
+    parser.add_argument("--owner", metavar="USER", help="as whom the service runs (root may say)")
 
 
 def _report_arguments(parser: ArgumentParser) -> None:
@@ -75,7 +76,7 @@ def _site_arguments(parser: ArgumentParser) -> None:
     _config(parser)
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="INFO")
     parser.add_argument(
-        "--check", action="store_true", help="settings, database, broker, page; end"
+        "--check", action="store_true", help="settings, database, broker, webhook, page, ports; end"
     )
     parser.add_argument("--json", action="store_true", help="with --check: one object per line")
     inner = parser.add_subparsers(metavar="[SUBCOMMAND]")
@@ -95,7 +96,7 @@ _SERVICE = Command(
     name="site",
     help="run the service of a site until it is told to stop",
     add_arguments=_site_arguments,
-    run="runtime.site.service:site_command",
+    run="runtime.site.site_command:site_command",
 )
 
 SITE = Command(
@@ -121,12 +122,23 @@ def _at_least(least: int) -> Callable[[str], int]:
     return whole
 
 
+def _pace(text: str) -> float:
+    """A pace from 0 on, for argparse."""
+    try:
+        pace = float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no number") from None
+    if not 0.0 <= pace < float("inf"):
+        raise ArgumentTypeError(f"{text} is no pace: 0 or more")
+    return pace
+
+
 def _simulation_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--units", type=_at_least(1), default=100, help="how many (%(default)s)")
     parser.add_argument("--exams", type=_at_least(1), default=20, help="of each unit (%(default)s)")
     parser.add_argument(
         "--exams-per-second",
-        type=float,
+        type=_pace,
         default=0.0,
         help="of all units together; 0: as fast as it goes",
     )

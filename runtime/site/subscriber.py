@@ -118,6 +118,8 @@ class Subscriber:
         )
         self._stopped = threading.Event()
         self._signals: SimpleQueue[Signal] = SimpleQueue()
+        self._owed: dict[int, Callable[[], None]] = {}
+        """By message id: whom to tell that the broker has it."""
         self._connection: BrokerConnection | None = None
         self._number = 0
         self._next_attempt_s = monotonic()
@@ -177,12 +179,16 @@ class Subscriber:
         command = Rebirth().model_dump_json().encode()
         return self._command(unit, Topics(site=self._settings.site, unit=unit).rebirth, command)
 
-    def publish_alarm(self, alarm: AlarmMessage) -> bool:
-        """Says an alarm of the site's service (QoS 1); False while there is no connection."""
+    def publish_alarm(self, alarm: AlarmMessage, taken: Callable[[], None]) -> bool:
+        """Says an alarm of the site's service (QoS 1); False while there is no connection.
+
+        `taken` is called by `receive` once the broker has it; never, if this connection ends first.
+        """
         if self._connection is None or not self.up:
             return False
         topics = Topics(site=self._settings.site, unit=SITE_SERVICE)
-        self._connection.publish(f"{topics.root}/alarm", alarm.encode())
+        mid = self._connection.publish(f"{topics.root}/alarm", alarm.encode())
+        self._owed[mid] = taken
         return True
 
     def _command(self, unit: str, topic: str, payload: bytes) -> bool:
@@ -214,6 +220,7 @@ class Subscriber:
             return None
         self._number += 1
         self._signals = SimpleQueue()
+        self._owed.clear()
         connection = BrokerConnection(
             self._broker,
             client_id=self._settings.client_id,
@@ -261,9 +268,16 @@ class Subscriber:
             return self._listening(signal)
         elif isinstance(signal, Lost):
             return self._lost(signal.reason)
-        elif isinstance(signal, Acknowledged) and signal.reason_code >= FAILURE:
-            LOG.warning("the broker refuses what we say: 0x%02x", signal.reason_code)
+        elif isinstance(signal, Acknowledged):
+            self._answered(signal)
         return None
+
+    def _answered(self, answer: Acknowledged) -> None:
+        taken = self._owed.pop(answer.mid, None)
+        if answer.reason_code >= FAILURE:
+            LOG.warning("the broker refuses what we say: 0x%02x", answer.reason_code)
+        elif taken is not None:
+            taken()
 
     def _delivery(self, heard: Heard) -> Delivery:
         arrival = Arrival(

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, func, select
 
 from runtime.outcome import Flag
+from runtime.site.alarm_entries import alarm_entry
 from runtime.site.chart_state import ChartState, Measure
-from runtime.site.fleet import (
-    alarm_entry,
-    drift_glance,
-    percentiles,
-    rate_glance,
-    reason_rates,
-)
-from runtime.site.glance import (
-    AlarmEntry,
-    DriftGlance,
-    FlagCounts,
-    Percentiles,
-    RateGlance,
-    ReasonRate,
+from runtime.site.glance import AlarmEntry, DriftGlance, FlagCounts
+from runtime.site.glance_figures import drift_glance, percentiles, rate_glance, reason_rates
+from runtime.site.history import (
+    DayFigures,
+    EventEntry,
+    ExamEntry,
+    HourFigures,
+    ModelSpan,
+    StateChange,
+    UnitHistory,
 )
 from runtime.site.site_clock import DAY_MS, day_of
 from runtime.site.tables import (
@@ -43,94 +39,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, ColumnElement, Connection
 
     from runtime.site.store import Store
-
-
-@dataclass(frozen=True, kw_only=True)
-class HourFigures:
-    """Exams of an hour."""
-
-    hour_ms: int
-    flags: FlagCounts
-
-
-@dataclass(frozen=True, kw_only=True)
-class DayFigures:
-    """A day (UTC) of a unit."""
-
-    day_ms: int
-    flags: FlagCounts
-    priority: RateGlance
-    not_assessed: RateGlance
-    images: int
-    reasons: tuple[ReasonRate, ...]
-    latency: tuple[Percentiles, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSpan:
-    """A model version at an operating point: when its exams were, and what they came to."""
-
-    model: str
-    model_version: str
-    operating_point: str
-    first_ms: int
-    last_ms: int
-    flags: FlagCounts
-
-
-@dataclass(frozen=True, kw_only=True)
-class StateChange:
-    """The unit's state from a moment on."""
-
-    happened_ms: int
-    state: str
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EventEntry:
-    """Something that the unit told. `data`: JSON."""
-
-    happened_ms: int
-    event: str
-    detail: str
-    data: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExamEntry:
-    """An exam as it stands; `reasons` are codes."""
-
-    exam_key: str
-    happened_ms: int
-    decided_ms: int
-    flag: str
-    final: bool
-    revision: int
-    score: float | None
-    reasons: tuple[str, ...]
-    model: str
-    model_version: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnitHistory:
-    """A unit's days, oldest first, and its newest exams, events, alarms and states first."""
-
-    site: str
-    unit: str
-    since_ms: int
-    until_ms: int
-    hours: tuple[HourFigures, ...]
-    days: tuple[DayFigures, ...]
-    models: tuple[ModelSpan, ...]
-    drifts: tuple[DriftGlance, ...]
-    charts: dict[str, ChartState]
-    """By measure: `priority`, `not_assessed`."""
-    states: tuple[StateChange, ...]
-    events: tuple[EventEntry, ...]
-    exams: tuple[ExamEntry, ...]
-    alarms: tuple[AlarmEntry, ...]
 
 
 def unit_history(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from statistics import quantiles
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from runtime.messages import (
@@ -22,17 +21,17 @@ from runtime.site.generation import Generation
 from runtime.site.row import row_of
 from runtime.site.row_memory import RowMemory
 from runtime.site.seq_book import Seen, SeqBook
+from runtime.site.unit_json import unit_json
 from runtime.site.unit_lives import Speaker, UnitLives, Word
+from runtime.site.unit_times import UnitTimes
 from runtime.site.wire import Foreign, ForeignReason
-from runtime.timestamps import utc_ms, utc_text
+from runtime.timestamps import utc_ms
 
 if TYPE_CHECKING:
     from runtime.site.limits import PictureLimits
     from runtime.site.row import Row
     from runtime.site.seq_book import Span
 
-MILLISECONDS_KEPT = 200
-SKEWS_KEPT = 20
 LEDGERS_KEPT = 4
 
 
@@ -58,8 +57,7 @@ class UnitPicture:
              "commands", "seq_restarts", "two_units"), 0
         )  # fmt: skip
         self._limits = limits
-        self._latencies_ms: deque[float] = deque(maxlen=MILLISECONDS_KEPT)
-        self._skews_ms: deque[float] = deque(maxlen=SKEWS_KEPT)
+        self._times = UnitTimes()
         self._lives = UnitLives(limits.boots)
         self._generations = 0
         self._ledgers: OrderedDict[str, Generation] = OrderedDict()
@@ -99,20 +97,18 @@ class UnitPicture:
 
     @property
     def skew_ms(self) -> float | None:
-        """Our clock minus the unit's: the least of late, so the way over the wire counts little.
-
-        Negative: the unit's clock is ahead. None: nothing to tell by.
-        """
-        return min(self._skews_ms) if self._skews_ms else None
+        """Our clock minus the unit's (`UnitTimes`)."""
+        return self._times.skew_ms
 
     @property
     def latency_ms(self) -> dict[str, float] | None:
-        """From the unit's `at` to our hearing of it, of live rows; skewed as the clocks are."""
-        values = list(self._latencies_ms)
-        if not values:
-            return None
-        cuts = quantiles(values, n=20, method="inclusive") if len(values) > 1 else values * 19
-        return {"p50": round(cuts[9], 1), "p95": round(cuts[18], 1), "count": len(values)}
+        """From the unit's `at` to our hearing of it (`UnitTimes.latency_ms`)."""
+        return self._times.latency_ms
+
+    @property
+    def ledger_id(self) -> str | None:
+        """Which ledger speaks now, by its own name; None if it has not said one."""
+        return self._now.ledger_id
 
     @property
     def exams(self) -> OrderedDict[str, ExamMessage]:
@@ -145,36 +141,7 @@ class UnitPicture:
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the rows, for machines."""
-        book = self.book
-        return {
-            "unit": self.unit,
-            "state": self.state.value if self.state else None,
-            "reasons": list(self.status.reasons) if self.status else [],
-            "boot_id": self.boot_id,
-            "generation": self.generation,
-            "ledger_id": self._now.ledger_id,
-            "first_heard": utc_text(self.first_heard_ms),
-            "last_heard": utc_text(self.last_heard_ms) if self.last_heard_ms else None,
-            "seq": {
-                "first": book.first,
-                "highest": book.highest,
-                "last_seq": book.last_known,
-                "behind": book.behind,
-                "missing": book.missing + book.forgotten_missing,
-                "gaps": [[gap.first, gap.last] for gap in book.gaps()],
-            },
-            "counts": dict(self.counts),
-            "flags": self.flags,
-            "waiting": self.waiting,
-            "skew_ms": self.skew_ms,
-            "latency_ms": self.latency_ms,
-            "status": _plain(self.status),
-            "health": _plain(self.health),
-            "exams": [_plain(exam) for exam in self.exams.values()],
-            "views": [_plain(view) for view in self.views.values()],
-            "events": [_plain(event) for event in self.events],
-            "drift": [_plain(drift) for drift in self.drifts.values()],
-        }
+        return unit_json(self)
 
     # --- what comes ---------------------------------------------------------------------------
 
@@ -242,9 +209,7 @@ class UnitPicture:
     # --- parts --------------------------------------------------------------------------------
 
     def _change(self, kind: ChangeKind, at_ms: int, **said: Any) -> Change:
-        return Change(
-            kind=kind, at_ms=at_ms, unit=self.unit, generation=self.generation, **said
-        )  # fmt: skip
+        return Change(kind=kind, at_ms=at_ms, unit=self.unit, generation=self.generation, **said)
 
     def _heard(self, *, retained: bool, at_ms: int) -> None:
         if not retained:
@@ -277,8 +242,7 @@ class UnitPicture:
         if replayed:
             self.counts["replayed"] += 1
         elif not retained:
-            latency_ms = float(at_ms - utc_ms(said.at))
-            self._latencies_ms.append(latency_ms)
+            latency_ms = self._times.row(utc_ms(said.at), at_ms)
         self._memory.keep(said, self.generation)
         changes = [
             self._change(
@@ -305,7 +269,7 @@ class UnitPicture:
         unknown = self.book.first is None
         self.book.said_last(said.last_seq)
         if not retained:
-            self._skews_ms.append(float(at_ms - utc_ms(said.at)))
+            self._times.word(utc_ms(said.at), at_ms)
             if unknown:
                 # Heard live, so everything after it is said to us.
                 self.book.claim(said.last_seq + 1)
@@ -384,7 +348,3 @@ def _missing(gaps: tuple[Span, ...]) -> int:
 
 def _is_expired(message: NumberedMessage) -> bool:
     return isinstance(message, EventMessage) and message.event is EventKind.EXPIRED
-
-
-def _plain(message: Any) -> dict[str, Any] | None:
-    return None if message is None else message.model_dump(mode="json", by_alias=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from models.descriptor_reference import Descriptor
 from runtime.outcome import Flag
+from runtime.site.alarm_words import saw_of
 from runtime.site.charts import Chart, Series, draw, swatch
 from runtime.site.drift_indexes import drift_indexes
 from runtime.site.drift_verdict import SCORE
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from runtime.site.glance import AlarmEntry, FlagCounts, RateGlance
-    from runtime.site.unit_history import DayFigures, UnitHistory
+    from runtime.site.history import DayFigures, UnitHistory
     from runtime.site.wording import Wording
 
 PSI_LOOK, PSI_LARGE = 0.1, 0.25
@@ -276,7 +277,7 @@ def alarm_table(w: Wording, alarms: Iterable[AlarmEntry], *, with_unit: bool = F
                 (
                     el("strong", w.named("alarm", alarm.kind, ".what")),
                     ". ",
-                    el("span", alarm.saw, lang="en") if alarm.saw else None,
+                    saw_of(alarm, w),
                     " ",
                     w.named("alarm", alarm.kind, ".do"),
                 )

@@ -9,7 +9,7 @@ import ssl
 import threading
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import uvicorn
 
@@ -27,6 +27,30 @@ STOP_S = 5.0
 BACKLOG = 64
 
 
+class PlaceSettings(Protocol):
+    """Settings that say where a page is served."""
+
+    @property
+    def host(self) -> str:
+        """Address or name."""
+        ...
+
+    @property
+    def port(self) -> int:
+        """0: any free one."""
+        ...
+
+    @property
+    def certificate_file(self) -> Path | None:
+        """None: no TLS."""
+        ...
+
+    @property
+    def key_file(self) -> Path | None:
+        """The certificate's."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Where a page is served. Port 0: any free one. TLS where the files are named."""
@@ -35,6 +59,16 @@ class Place:
     port: int
     certificate_file: Path | None = None
     key_file: Path | None = None
+
+    @classmethod
+    def of(cls, settings: PlaceSettings) -> Place:
+        """Where a page's settings say."""
+        return cls(
+            host=settings.host,
+            port=settings.port,
+            certificate_file=settings.certificate_file,
+            key_file=settings.key_file,
+        )
 
     @property
     def tls_problem(self) -> str:

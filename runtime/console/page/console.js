@@ -138,7 +138,7 @@ function boxParts(box) {
   const device = box.actual_device === null ? t("box.device.none")
     : box.requested_device === box.actual_device ? box.actual_device
     : t("box.device.asked", { actual: box.actual_device, requested: box.requested_device.replaceAll(",", ", ") });
-  const troubles = box.small.map((code) => el("div", { class: "bad" }, el("dt", {}, t("box.code", { code })), el("dd", {}, t(`trouble.${code}.what`))));
+  const troubles = box.small.map((code) => el("div", { class: "bad" }, el("dt", {}, t("box.code", { code })), el("dd", {}, t(`trouble.${code}.what`), el("small", {}, t(`trouble.${code}.do`)))));
   const well = box.large.length + box.small.length === 0;
   return [
     well ? entry(t("box.heading"), t("box.well")) : "", ...troubles,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from runtime.site.alarm_words import Fact, facts_of
 from runtime.site.drift_indexes import drift_indexes
 from runtime.site.glance import FlagCounts, Standing
 
@@ -84,7 +85,9 @@ class AlarmTile:
     severity: str
     since_ms: int
     saw: str
+    """In English: for a kind of alarm that the page has no sentence for."""
     advice: str
+    facts: tuple[Fact, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,4 +252,5 @@ def _alarm(alarm: AlarmEntry) -> AlarmTile:
         since_ms=alarm.since_ms,
         saw=alarm.saw,
         advice=alarm.advice,
+        facts=tuple(facts_of(alarm.kind, alarm.subject, alarm.data)),
     )

@@ -38,7 +38,7 @@ def site_catalogues() -> dict[str, Catalogue]:
     return load_catalogues("runtime.console", PACKAGE)
 
 
-class FleetPage:
+class FleetPage(PageServer):
     """Serves the page. The store must stay open until `stop` returned.
 
     Raises:
@@ -59,34 +59,7 @@ class FleetPage:
                 longest_s=settings.session_hours * 3600, monotonic=time.monotonic
             )
             self._sign_in = self._door(self._book)
-        self._server = PageServer(
-            "fleet page",
-            _place(settings),
-            make_live=self._live,
-            make_app=self._app,
-        )
-
-    @property
-    def address(self) -> str:
-        """Where a browser finds it on this machine."""
-        return self._server.address
-
-    @property
-    def alive(self) -> bool:
-        """Whether it runs; False after `start` and before `stop` is a defect."""
-        return self._server.alive
-
-    def poke(self) -> None:
-        """Something was committed; any thread, returns at once."""
-        self._server.poke()
-
-    def start(self) -> None:
-        """Listens; returns when it does. Raises OSError: address taken, certificate unusable."""
-        self._server.start()
-
-    def stop(self) -> None:
-        """Ends the open pages' streams and the thread."""
-        self._server.stop()
+        super().__init__("fleet page", Place.of(settings), make_live=self._live, make_app=self._app)
 
     def _live(self) -> LiveBoard:
         return LiveBoard(
@@ -126,16 +99,7 @@ def page_problem(settings: PageSettings) -> str:
         return f"{error}; openid needs the extra [site-openid]"
     except (CredentialsError, OSError) as error:
         return str(error)
-    return _place(settings).tls_problem
-
-
-def _place(settings: PageSettings) -> Place:
-    return Place(
-        host=settings.host,
-        port=settings.port,
-        certificate_file=settings.certificate_file,
-        key_file=settings.key_file,
-    )
+    return Place.of(settings).tls_problem
 
 
 def _provider(settings: PageSettings) -> SingleSignOn | None:

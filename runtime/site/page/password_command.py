@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from getpass import getpass
 from typing import TYPE_CHECKING
@@ -21,10 +22,16 @@ def password_command(arguments: Namespace) -> int:
             print(f"{arguments.name} was taken out of {arguments.file}")
             return 0
         password = _asked() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-        new = set_password(arguments.file, arguments.name, password)
+        new = set_password(arguments.file, arguments.name, password, owner=arguments.owner)
     except CredentialsError as error:
         print(f"mammoedge: {error}", file=sys.stderr)
         return 2
+    if os.geteuid() == 0 and arguments.file.stat().st_uid == 0:
+        print(
+            f"{arguments.file} is root's: a service that runs as another user cannot read it"
+            " (--owner USER)",
+            file=sys.stderr,
+        )
     print(f"{arguments.name} {'was added to' if new else 'has a new password in'} {arguments.file}")
     return 0
 

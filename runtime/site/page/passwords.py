@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import hmac
 import os
+import pwd
 import re
 import secrets
 import stat
@@ -106,6 +107,12 @@ def read_passwords(path: Path) -> PasswordFile:
     try:
         mode = path.stat().st_mode
         lines = path.read_text(encoding="utf-8").splitlines()
+    except PermissionError as error:
+        me = _name_of(os.geteuid())
+        raise CredentialsError(
+            f"{path.name} cannot be read by {me}, as whom this runs: chown {me} {path.name}, or"
+            f" give mammoedge site password --owner {me}"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise CredentialsError(f"{path.name} cannot be read: {error}") from error
     if mode & (stat.S_IRWXO | stat.S_IWGRP):
@@ -141,18 +148,29 @@ def _parsed(path: Path, number: int, line: str) -> tuple[str, PasswordHash]:
     return found["name"], PasswordHash(salt=salt, hash=digest, log2_n=log2_n, r=r, p=p)
 
 
-def set_password(path: Path, name: str, password: str) -> bool:
-    """Adds or replaces a person's line, mode 0600; whether the person is new.
+def _name_of(user_id: int) -> str:
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:  # a container's user without a name
+        return str(user_id)
+
+
+def set_password(path: Path, name: str, password: str, *, owner: str | None = None) -> bool:
+    """Adds or replaces a person's line; whether the person is new.
+
+    The file is its owner's alone (mode 0600; its group may go on reading it where it could):
+    `owner`'s, else whose it was, else ours.
 
     Raises:
-        CredentialsError: the name or the password is refused, or the file cannot be written.
+        CredentialsError: the name, the password or the owner is refused, or the file cannot be
+            written.
     """
     if not NAME.fullmatch(name):
         raise CredentialsError("a name has up to 64 letters, digits and . _ @ -")
     if not LEAST_CHARACTERS <= len(password) <= MOST_CHARACTERS:
         raise CredentialsError(f"a password has {LEAST_CHARACTERS} to {MOST_CHARACTERS} characters")
     lines = _lines_without(path, name)
-    return _write(path, [*lines, PasswordHash.of(password).line(name)], name)
+    return _write(path, [*lines, PasswordHash.of(password).line(name)], name, owner)
 
 
 def remove_password(path: Path, name: str) -> None:
@@ -160,7 +178,7 @@ def remove_password(path: Path, name: str) -> None:
     before = read_passwords(path).hashes
     if name not in before:
         raise CredentialsError(f"{path.name} does not name {name}")
-    _write(path, _lines_without(path, name), name)
+    _write(path, _lines_without(path, name), name, None)
 
 
 def _lines_without(path: Path, name: str) -> list[str]:
@@ -173,19 +191,42 @@ def _lines_without(path: Path, name: str) -> list[str]:
     return [line for line in lines if line.partition(":")[0] != name]
 
 
-def _write(path: Path, lines: list[str], name: str) -> bool:
+def _write(path: Path, lines: list[str], name: str, owner: str | None) -> bool:
     known = path.exists() and any(
         line.partition(":")[0] == name for line in path.read_text(encoding="utf-8").splitlines()
     )
     beside = path.with_name(f".{path.name}.{os.getpid()}")
+    user_id, group_id = _ids_of(owner, path)
     try:
         # Made for its owner alone from the first byte on; a reader sees the old file or the new.
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write("".join(f"{line}\n" for line in lines))
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(path)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                if (user_id, group_id) != (os.geteuid(), os.getegid()):
+                    os.fchown(stream.fileno(), user_id, group_id)
+                if path.exists():
+                    group_reads = path.stat().st_mode & stat.S_IRGRP
+                    os.fchmod(stream.fileno(), 0o600 | group_reads)
+                stream.write("".join(f"{line}\n" for line in lines))
+                stream.flush()
+                os.fsync(stream.fileno())
+            beside.replace(path)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise CredentialsError(f"{path.name} cannot be written: {error.strerror}") from error
     return not known
+
+
+def _ids_of(owner: str | None, path: Path) -> tuple[int, int]:
+    """Whose the file shall be: user and group."""
+    if owner is not None:
+        try:
+            found = pwd.getpwnam(owner)
+        except KeyError as error:
+            raise CredentialsError(f"there is no user {owner} on this machine") from error
+        return found.pw_uid, found.pw_gid
+    if path.exists():
+        return path.stat().st_uid, path.stat().st_gid
+    return os.geteuid(), os.getegid()

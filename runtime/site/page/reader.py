@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
+from runtime.site.history import UnitHistory
 from runtime.site.page.board import FleetBoard, board_of
 from runtime.site.store import StoreError
-from runtime.site.unit_history import UnitHistory, unit_history
+from runtime.site.unit_history import unit_history
 from runtime.web.live import CannotReadError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from runtime.site.unit_story import UnitStory
 from runtime.web.markup import Markup, el, joined
 
 if TYPE_CHECKING:
-    from runtime.site.unit_history import UnitHistory
+    from runtime.site.history import UnitHistory
     from runtime.site.wording import Wording
 
 SPANS_DAYS = (30, 7, 90)

@@ -199,6 +199,9 @@ def test_the_box_is_small_when_well_and_large_when_not(bench, page):
     says(page.locator("#box"), "messages waiting: 8, since")
     says(flag(page), EN["flag.priority"])
     bench.link = Link(connected=True, away_since_ms=None)
+    bench.status = bench.status.model_copy(update={"reasons": ("rows_parked",)})
+    says(page.locator("#box"), EN["trouble.B2.what"])
+    says(page.locator("#box"), EN["trouble.B2.do"])
     bench.status = bench.status.model_copy(update={"reasons": ()})
     says(page.locator("#box"), EN["box.well"])
     assert page.locator("#troubles .alarm").count() == 0

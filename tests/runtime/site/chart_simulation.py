@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from runtime.site.chart_rules import RULES, ChartRules
 from runtime.site.chart_state import ChartState
-from runtime.site.control_chart import ChartedExam
+from runtime.site.control_chart import ChartedExam, ControlChart
 
 CLINIC_MONTH = 60 * 22
 """Exams of a busy unit in a month."""
+MOST_EXAMS = 2_000
+FULLY = ChartRules().learn_fully
+
+
+def charts() -> dict:
+    """The charts of a service, one for each measure."""
+    return {measure: ControlChart(rules) for measure, rules in RULES.items()}
 
 
 def exams(rate, count, rng) -> list[ChartedExam]:
@@ -15,8 +23,11 @@ def exams(rate, count, rng) -> list[ChartedExam]:
 
 
 def learnt(chart, rate, rng) -> ChartState:
-    """A chart after its first thousand exams, in control."""
-    state = chart.stepped(ChartState(), exams(rate, 1000, rng), None)
+    """A chart that has learnt from a thousand exams, in control; its statistics begin anew."""
+    state = ChartState()
+    while state.baseline_exams < FULLY:
+        # In control: exams that came while a false alarm stood were not learnt from.
+        state = chart.stepped(state, exams(rate, FULLY - state.baseline_exams, rng), None)
     return state.model_copy(
         update={"up_alarm": False, "down_alarm": False, "block_alarm": False, "up": 0, "down": 0}
     )
@@ -35,9 +46,9 @@ def alarms_in(chart, state, given) -> int:
 
 
 def exams_to_find(chart, state, rate, rng) -> int:
-    """Exams until a rise is told."""
-    for count in range(5, 2000, 5):
+    """Exams until a rise is told; `MOST_EXAMS` if it is not."""
+    for count in range(5, MOST_EXAMS, 5):
         state = chart.stepped(state, exams(rate, 5, rng), None)
         if state.up_alarm or state.block_alarm:
             return count
-    return 2000
+    return MOST_EXAMS

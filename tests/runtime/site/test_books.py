@@ -9,10 +9,10 @@ pytest.importorskip("sqlalchemy", reason="extra [site] is not installed")
 from runtime.messages import EventKind
 from runtime.outcome import Flag
 from runtime.reasons import Reason
-from runtime.site.arrival import ForeignArrival
 from runtime.site.books import enter
 from runtime.site.fleet import Fleet
 from runtime.site.glance import FlagCounts, Standing
+from runtime.site.posting import ForeignPosting
 from runtime.site.site_clock import DAY_MS
 from runtime.site.unit_history import unit_history
 from tests.site_units import NOON_MS, SaidUnit
@@ -247,7 +247,7 @@ def test_reasons_and_latencies_are_those_of_images(heard, glance):
 def test_foreign_messages_are_counted_by_place_and_bounded(heard, store):
     """Who writes to ever new topics fills no table."""
     many = [
-        ForeignArrival(place=f"mammoedge/v1/x{n}", why="not_json", received_ms=NOON_MS)
+        ForeignPosting(place=f"mammoedge/v1/x{n}", why="not_json", received_ms=NOON_MS)
         for n in range(2000)
     ]
     heard(foreign=many[:2])

@@ -9,9 +9,9 @@ pytest.importorskip("sqlalchemy", reason="extra [site] is not installed")
 from runtime.outcome import Flag
 from runtime.site.alarm_desk import reconcile, told, untold
 from runtime.site.books import enter
-from runtime.site.chart_state import Measure
+from runtime.site.chart_rules import RULES
 from runtime.site.charting import chart_exams
-from runtime.site.control_chart import ChartRules, ControlChart
+from runtime.site.control_chart import ControlChart
 from runtime.site.finding import AlarmKind, WatchLimits, findings
 from runtime.site.fleet import Fleet
 from runtime.site.site_clock import DAY_MS, HOUR_MS
@@ -75,7 +75,7 @@ def test_two_units_under_one_name_are_told_for_an_hour(books):
 
 def chart_all(store, expected=None) -> None:
     """Charts every final exam, as the watch does."""
-    charts = {measure: ControlChart(ChartRules()) for measure in Measure}
+    charts = {measure: ControlChart(rules) for measure, rules in RULES.items()}
     while chart_exams(store, charts, expected or {}, now_ms=NOON_MS):
         pass
 

@@ -165,8 +165,8 @@ def test_a_silent_unit_alarms_on_mqtt_and_webhook_and_is_resolved(
     ears = subscribe(broker.port, unit="_site", name="ears")
     service = site(broker.port, watch={"silent_after_s": 30}, webhook={"url": door.url})
     speaker = unit(broker.port).start()
-    speaker.say(1)
-    wait_until(lambda: service.unit() is not None, what="the unit is known")
+    last = speaker.say(1)
+    wait_until(lambda: settled(service, last), what="its messages are in the books")
     # Its last word is put an hour back: the wait itself proves nothing.
     with sqlite3.connect(service.store.url.database, timeout=30) as books:
         books.execute("UPDATE units SET last_heard_ms = last_heard_ms - 3600000")

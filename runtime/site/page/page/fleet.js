@@ -65,16 +65,22 @@ function backlogPart(unit) {
 
 const alarmsOf = (unit) => board.alarms.filter((alarm) => unit.alarms.includes(alarm.number));
 
+// What is the matter, each with what to do about it where somebody can; each once.
 function whyWords(unit) {
-  const words = [];
-  if (unit.standing === "silent") words.push(t("why.silent"));
-  words.push(...unit.reasons.map((reason) => named("degraded", reason)));
-  words.push(...alarmsOf(unit).filter((alarm) => alarm.kind !== "unit_silent").map((alarm) => named("alarm", alarm.kind, ".what")));
-  words.push(...unit.troubles.map((trouble) => t(`why.${trouble}`, { n: unit.missing, s: number.format((unit.clock_offset_ms ?? 0) / 1000), device: unit.actual_device })));
-  return [...new Set(words)];
+  const words = new Map();
+  if (unit.standing === "silent") words.set(t("why.silent"), text["alarm.unit_silent.do"]);
+  for (const reason of unit.reasons) words.set(named("degraded", reason), "");
+  for (const alarm of alarmsOf(unit).filter((one) => one.kind !== "unit_silent")) words.set(named("alarm", alarm.kind, ".what"), text[`alarm.${alarm.kind}.do`] ?? alarm.advice);
+  for (const trouble of unit.troubles) words.set(t(`why.${trouble}`, { n: unit.missing, s: number.format((unit.clock_offset_ms ?? 0) / 1000), device: unit.actual_device }), t(`why.${trouble}.do`));
+  return [...words];
 }
 
-function tileParts(unit, { detailed }) {
+function whyPart([what, advice], { advised }) {
+  return el("li", {}, what, advised && advice ? el("span", { class: "do" }, advice) : "");
+}
+
+function tileParts(unit, options) {
+  const { detailed } = options;
   const why = whyWords(unit);
   const state = unit.level === "well" ? "" : el("span", { class: "state" }, named("standing", unit.standing), " ", unit.standing === "silent" ? since(unit.last_heard_ms) : "");
   return [
@@ -83,7 +89,7 @@ function tileParts(unit, { detailed }) {
     ratePart("priority", unit.priority),
     ratePart("not_assessed", unit.not_assessed),
     el("p", { class: "foot" }, driftPart(unit), backlogPart(unit)),
-    detailed && why.length ? el("ul", { class: "why" }, ...why.map((one) => el("li", {}, one))) : "",
+    detailed && why.length ? el("ul", { class: "why" }, ...why.map((one) => whyPart(one, options))) : "",
   ];
 }
 
@@ -143,7 +149,24 @@ function alarmPart(alarm) {
   const name = alarm.unit ? el("a", { href: `/units/${encodeURIComponent(alarm.site)}/${encodeURIComponent(alarm.unit)}`, "data-hold": alarm.number }, where) : where;
   return el("li", { class: `severity-${alarm.severity}` }, icon(alarm.severity === "critical" ? "trouble" : "warning"),
     el("p", {}, el("strong", {}, named("severity", alarm.severity)), ": ", name, " · ", el("strong", {}, named("alarm", alarm.kind, ".what")), " · ", t("alarm.since", { time: dayAndTime.format(alarm.since_ms) })),
-    el("p", { class: "do" }, el("span", { lang: "en" }, alarm.saw), " ", text[`alarm.${alarm.kind}.do`] ?? el("span", { lang: "en" }, alarm.advice)));
+    el("p", { class: "do" }, sawPart(alarm), " ", text[`alarm.${alarm.kind}.do`] ?? el("span", { lang: "en" }, alarm.advice)));
+}
+
+// In the reader's language; in English where the alarm's facts do not fill its sentence.
+function sawPart(alarm) {
+  const sentence = text[`alarm.${alarm.kind}.saw`];
+  const filled = {};
+  for (const fact of alarm.facts) (filled[fact.place] ??= []).push(factWords(fact));
+  const places = sentence?.match(/\{\w+\}/g) ?? [];
+  if (!sentence || places.some((place) => !filled[place.slice(1, -1)])) return el("span", { lang: "en" }, alarm.saw);
+  return sentence.replace(/\{(\w+)\}/g, (_, place) => filled[place].join(", "));
+}
+
+function factWords(fact) {
+  if (fact.kind === "share") return share.format(fact.value);
+  if (fact.kind === "figure") return number.format(fact.value);
+  const words = named(fact.family, fact.code);
+  return fact.kind === "index" ? `${words} ${twoDigits.format(fact.value)}` : words;
 }
 
 function keyParts() {
@@ -157,7 +180,7 @@ function keyParts() {
 
 function showUnit() {
   const unit = board.units.find((one) => one.site === body.dataset.site && one.unit === body.dataset.unit);
-  put(byId("now"), [unit, unit && alarmsOf(unit)], () => (unit ? [el("div", { class: `tile level-${unit.level}` }, ...tileParts(unit, { detailed: true }).filter(Boolean)), factParts(unit)] : [el("p", {}, t("fleet.none_found"))]));
+  put(byId("now"), [unit, unit && alarmsOf(unit)], () => (unit ? [el("div", { class: `tile level-${unit.level}` }, ...tileParts(unit, { detailed: true, advised: true }).filter(Boolean)), factParts(unit)] : [el("p", {}, t("fleet.none_found"))]));
 }
 
 function factParts(unit) {

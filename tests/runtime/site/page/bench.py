@@ -12,12 +12,12 @@ from models.descriptor_reference import Descriptor
 from runtime.messages import BaselineSource, DescriptorDriftPart, DescriptorPart
 from runtime.outcome import Flag
 from runtime.reasons import Reason
-from runtime.site.arrival import ForeignArrival
 from runtime.site.books import enter
 from runtime.site.chart_state import ChartState
 from runtime.site.fleet import Fleet
 from runtime.site.page.fleet_page import FleetPage
 from runtime.site.page.settings import PageSettings
+from runtime.site.posting import ForeignPosting
 from runtime.site.site_clock import DAY_MS
 from runtime.site.store import Store
 from runtime.site.tables import ALARMS, CHARTS, SERVICES, UNITS
@@ -72,7 +72,7 @@ class FleetBench:
 
     def hear_foreign(self, place, why) -> None:
         """Something on our topics that is none of our messages."""
-        stranger = ForeignArrival(place=place, why=why, received_ms=self.clock_ms())
+        stranger = ForeignPosting(place=place, why=why, received_ms=self.clock_ms())
         with self.store.writing() as connection:
             enter(connection, (), (stranger,), now_ms=self.clock_ms())
 
@@ -130,11 +130,13 @@ class FleetBench:
             row["unit_id"] = unit_id
             connection.execute(upsert(connection, CHARTS, replace=("state", "looked_ms")), [row])
 
-    def alarm(self, name, kind, *, severity="warning", saw="", site=SITE, **data) -> None:
+    def alarm(
+        self, name, kind, *, severity="warning", saw="", site=SITE, subject="", **data
+    ) -> None:
         """An alarm stands."""
         at_ms = self.clock_ms() - 5 * MINUTE_MS
         row = {
-            "site": site, "unit": name, "kind": kind, "subject": "", "severity": severity,
+            "site": site, "unit": name, "kind": kind, "subject": subject, "severity": severity,
             "open_key": f"{kind}/{name}", "since_ms": at_ms, "opened_ms": at_ms,
             "changed_ms": at_ms, "closed_ms": None, "saw": saw, "advice": "",
             "data": json.dumps(data),

@@ -169,22 +169,27 @@ def test_every_language_is_whole_and_accessible(bench, page, language):
     bench.born("mammo-1", reasons=("worker_not_ready",), waiting=10, oldest_s=4000)
     bench.days("mammo-1", days=2, exams=8)
     bench.born("mammo-2", offline=True)
-    bench.alarm("mammo-1", "drift", saw="PSI 0.4")
-    bench.alarm("", "service_silent", severity="critical", saw="site-2")
+    bench.alarm("mammo-1", "drift", saw="in English", subject="scanner", score=0.4)
+    bench.alarm("", "service_silent", severity="critical", saw="in English", subject="site-2")
     bench.hear_foreign("mammoedge/v1/else", "not_json")
     page.goto(bench.url)
     page.get_by_role("link", name={"en": "English", "de": "Deutsch", "es": "Español",
                                    "fr": "Français"}[language]).click()  # fmt: skip
     says(page.locator("h1"), TEXTS[language]["fleet.heading"])
     says(page.locator("#alarms"), TEXTS[language]["alarm.drift.what"])
+    says(page.locator("#alarms"), TEXTS[language]["suspect.scanner"])
+    says(page.locator("#alarms"), "site-2")
     page.locator("details.key summary").click()
     assert violations(page) == []
     words = page.locator("main").inner_text()
     page.goto(bench.url + "units/st-anna/mammo-1")
     says(page.locator("#now"), TEXTS[language]["fact.heard"])
+    says(page.locator("#now"), TEXTS[language]["why.backlog.do"])
+    says(page.locator("#story"), TEXTS[language]["suspect.scanner"])
     assert violations(page) == []
     words += page.locator("main").inner_text()
     assert [key for key in TEXTS[language] if "." in key and key in words] == []
+    assert "in English" not in words
 
 
 def test_states_are_told_apart_without_colour(bench, page):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import pwd
 import stat
 from argparse import Namespace
 
@@ -11,6 +13,7 @@ import pytest
 from runtime.site.page.credentials import CredentialsError
 from runtime.site.page.password_command import password_command
 from runtime.site.page.passwords import PasswordHash, read_passwords, set_password
+from tests.conftest import skip_or_fail
 
 PASSWORD = "correct horse battery"
 
@@ -79,13 +82,56 @@ def test_a_file_that_everybody_may_read_is_refused(tmp_path):
         read_passwords(file)
 
 
+@pytest.fixture
+def somebody():
+    """A user who is not us, as whom a service would run."""
+    if os.geteuid() != 0:
+        skip_or_fail("only root may give a file away")
+    return pwd.getpwnam("nobody")
+
+
+def test_what_root_writes_is_the_services(tmp_path, somebody):
+    """Given away once, it stays so, and its group goes on reading it; a wrong name is told."""
+    file = tmp_path / "site.passwords"
+    set_password(file, "ada", PASSWORD, owner="nobody")
+    assert (file.stat().st_uid, stat.S_IMODE(file.stat().st_mode)) == (somebody.pw_uid, 0o600)
+    file.chmod(0o640)
+    set_password(file, "eve", PASSWORD)
+    assert (file.stat().st_uid, stat.S_IMODE(file.stat().st_mode)) == (somebody.pw_uid, 0o640)
+    with pytest.raises(CredentialsError, match="no user none-such"):
+        set_password(file, "ada", PASSWORD, owner="none-such")
+    assert [one.name for one in tmp_path.iterdir()] == ["site.passwords"]
+
+
+def test_a_file_that_the_service_may_not_read_says_whose_it_must_be(tmp_path, somebody):
+    """As the service's user sees it: its name, and both ways out."""
+    file = tmp_path / "site.passwords"
+    set_password(file, "ada", PASSWORD)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setuid(somebody.pw_uid)
+        try:
+            read_passwords(file)
+        except CredentialsError as error:
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading) as answer:
+        told = answer.read()
+    assert "chown nobody site.passwords" in told
+    assert "--owner nobody" in told
+
+
 def test_the_command_sets_refuses_and_removes(tmp_path, monkeypatch, capsys):
     """From a pipe, as scripts do: too short is 2 with the reason, and nothing is written."""
     file = tmp_path / "site.passwords"
 
     def run(word, *, name="ada", remove=False):
         monkeypatch.setattr("sys.stdin", io.StringIO(word + "\n"))
-        code = password_command(Namespace(name=name, file=file, remove=remove))
+        code = password_command(Namespace(name=name, file=file, remove=remove, owner=None))
         return code, capsys.readouterr()
 
     code, said = run("short")

@@ -17,6 +17,8 @@ from runtime.messages import EventKind  # noqa: E402
 from runtime.outcome import Flag  # noqa: E402
 from runtime.reasons import Reason  # noqa: E402
 from runtime.site.alarm_message import Severity  # noqa: E402
+from runtime.site.chart_state import Measure  # noqa: E402
+from runtime.site.drift_verdict import Suspect  # noqa: E402
 from runtime.site.finding import AlarmKind  # noqa: E402
 from runtime.site.glance import Standing  # noqa: E402
 from runtime.site.page.board import Level, Trouble  # noqa: E402
@@ -33,11 +35,14 @@ VALUES = {"language", "csrf", "person", "person_hidden", "password_hidden", "ope
 
 def wanted() -> set[str]:
     """Every key that something can ask for."""
-    keys = {f"alarm.{kind}.{part}" for kind in AlarmKind for part in ("what", "do")}
-    keys |= {f"event.{kind}" for kind in EventKind} | {f"why.{one}" for one in Trouble}
+    keys = {f"alarm.{kind}.{part}" for kind in AlarmKind for part in ("what", "saw", "do")}
+    keys |= {f"event.{kind}" for kind in EventKind} | {
+        f"why.{one}{part}" for one in Trouble for part in ("", ".do")
+    }
     keys |= {f"level.{one}" for one in Level} | {f"count.{one}" for one in Level}
     keys |= {f"standing.{one}" for one in Standing} | {f"severity.{one}" for one in Severity}
     keys |= {f"descriptor.{name}" for name in ("score", *Descriptor)}
+    keys |= {f"suspect.{one}" for one in Suspect} | {f"measure.{one}" for one in Measure}
     keys |= {f"flag.{flag}" for flag in Flag} | {f"reason.{reason}.what" for reason in Reason}
     codes = ("worker_not_ready", "starting", "disk_low", "backlog_full", "rows_parked",
              "clock_jumped", "certificate_ends_soon", "name_taken",
