@@ -139,6 +139,7 @@ def test_simulated_units_lose_nothing(story):
         superseded = [view for view in flag["views"] if view["role"] == "superseded"]
         assert len(superseded) == exam.get("retakes", 0)
     assert "no patient" in done.stderr.lower()
+    assert "3 exams at each of 3 units, as fast as the receiver takes them" in done.stderr
 
 
 def test_a_simulated_unit_without_a_receiver_says_what_is_wrong(tmp_path):
