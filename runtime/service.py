@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from models.package import load_package
 from runtime.acknowledgement import AcknowledgementDesk
+from runtime.allocator import keep_few_arenas
 from runtime.arrival import ActivePackage
 from runtime.certificate_end import ends_soon
 from runtime.clock_desk import ClockDesk
@@ -472,6 +473,7 @@ def configure_logging(level: str) -> None:
 def run_command(arguments: Namespace) -> int:
     """`mammoedge run --config unit.toml`: until SIGTERM or SIGINT; 0 after a clean stop."""
     configure_logging(arguments.log_level)
+    keep_few_arenas()
     os.umask(0o027)
     service = Service(load_settings(arguments.config, intake_types()))
     for number in (signal.SIGTERM, signal.SIGINT):
