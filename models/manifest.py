@@ -355,14 +355,19 @@ class Manifest(Frozen):
             Scope.EXAM: [{"RCC", "LCC", "RMLO", "LMLO"}],
         }[self.scope]
         if {port.view for port in self.inputs} not in wanted:
-            raise ValueError(f"scope {self.scope} needs inputs for the views {sorted(wanted[0])}")
+            views = ", ".join(sorted(wanted[0]))
+            raise ValueError(f"inputs: scope {self.scope} needs one for each of the views {views}")
         if len({port.view for port in self.inputs}) != len(self.inputs):
-            raise ValueError("two inputs name the same view")
+            raise ValueError("inputs: two name the same view")
         suspicion = [o.laterality for o in self.outputs if o.suspicion]
         if suspicion not in ([None], ["R", "L"], ["L", "R"]):
-            raise ValueError("exactly one output (or one for each laterality) is the suspicion")
+            named = ", ".join(o.score for o in self.outputs if o.suspicion) or "none"
+            raise ValueError(
+                "outputs: exactly one (or one for each laterality) is the suspicion; "
+                f"suspicion = true stands at: {named}"
+            )
         if self.scope is Scope.EXAM and self.exam_rule != "direct":
-            raise ValueError("scope exam judges the exam itself: exam_rule must be direct")
+            raise ValueError("exam_rule: must be direct, scope exam judges the exam itself")
         if len({p.name for p in self.operating_points}) != len(self.operating_points):
-            raise ValueError("two operating points have the same name")
+            raise ValueError("operating_points: two have the same name")
         return self

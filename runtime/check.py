@@ -276,13 +276,18 @@ def check_broker(settings: Settings) -> Verdict:
     )
 
 
+def faulty_settings(error: SettingsError) -> Iterator[Verdict]:
+    """Every fault, with the file that it is in."""
+    for fault in error.faults:
+        yield Verdict(name="settings", grade=Grade.BAD, found=f"{error.file}: {fault}")
+
+
 def verdicts(arguments: Namespace) -> Iterator[Verdict]:
     """All checks, one after the other; those that stand on a failed one are left out."""
     try:
         settings = load_settings(arguments.config, intake_types())
     except SettingsError as error:
-        for fault in error.faults:
-            yield Verdict(name="settings", grade=Grade.BAD, found=fault)
+        yield from faulty_settings(error)
         return
     yield Verdict(name="settings", grade=Grade.GOOD, found=str(settings.file))
     yield from check_storage(settings)

@@ -198,7 +198,9 @@ def test_the_doctor_says_where_it_fails(story):
     assert mute.returncode == 1
     assert (grades["phantom exam"], grades["broker"]) == ("good", "bad")
     (story.folder / "bad.toml").write_text("[unit]\n")
-    assert mammoedge("doctor", "unit", "--config", story.folder / "bad.toml").returncode == 2
+    bad = mammoedge("doctor", "unit", "--config", story.folder / "bad.toml")
+    assert bad.returncode == 2
+    assert f"settings       {story.folder / 'bad.toml'}: unit.site: is missing" in bad.stdout
 
 
 @pytest.mark.slow
