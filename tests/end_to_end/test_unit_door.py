@@ -218,4 +218,3 @@ def test_many_exams_in_a_row_do_not_make_the_service_grow(tmp_path):
     for found in report["growth"].values():
         assert found["memory"] <= GOAL_GROWTH, report["growth"]
         assert found["files"] <= GOAL_GROWTH, report["growth"]
-    assert report["worker_is_the_same"]
