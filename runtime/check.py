@@ -15,13 +15,14 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from models.errors import PackageRefusedError
+from runtime.active_model import model_ref, open_package
 from runtime.broker_connection import BrokerConnection, CannotConnectError, Connected, Lost
 from runtime.certificate_end import SOON_DAYS, days_left
 from runtime.console.console import PACKAGE
 from runtime.console.gate import TokenRefusedError, read_token
 from runtime.devices import NoUsableDeviceError
 from runtime.publication import Announcement
-from runtime.service import intake_types, model_ref, open_package
+from runtime.service import intake_types
 from runtime.settings import SettingsError, load_settings
 from runtime.site_key import SiteKeyError, read_site_key
 from runtime.topics import Topics
