@@ -34,7 +34,7 @@ from firmware_bridge.step_client import StepClient
 from firmware_bridge.transport_security import TlsSettings
 from firmware_bridge.unit_plan import Shot
 from firmware_bridge.vendor_shapes import HOLOGIC
-from runtime.broker_connection import broker_password, tls_context
+from runtime.broker_secrets import broker_password, tls_context
 from runtime.check import Grade, Verdict, faulty_settings, report
 from runtime.messages import ExamMessage, StatusMessage, UnitState, ViewMessage
 from runtime.pseudonyms import Pseudonyms

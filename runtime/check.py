@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from models.errors import PackageRefusedError
 from runtime.active_model import model_ref, open_package
-from runtime.broker_connection import BrokerConnection, CannotConnectError, Connected, Lost
+from runtime.broker_connection import BrokerConnection, CannotConnectError
+from runtime.broker_signals import Connected, Lost
 from runtime.certificate_end import SOON_DAYS, days_left
 from runtime.console.console import PACKAGE
 from runtime.console.gate import TokenRefusedError, read_token
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from models.package import Package
-    from runtime.broker_connection import Signal
+    from runtime.broker_signals import Signal
     from runtime.settings import Settings
 
 SLOW_FSYNC_MS = 100.0
