@@ -13,13 +13,14 @@ from contextlib import ExitStack
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from runtime.allocator import keep_few_arenas
+from runtime.allocator import give_back_free_memory, keep_few_arenas
 from runtime.certificate_end import ends_soon
 from runtime.console.box import Box, Link, box_of
 from runtime.housekeeping import keep_house
 from runtime.latency import LatencyBook
 from runtime.ledger import LedgerError
 from runtime.messages import EventKind, HealthFacts, StatusFacts
+from runtime.rest_watch import RestWatch
 from runtime.settings import Settings, load_settings
 from runtime.supervisor import WORKER_COMMAND
 from runtime.unit_clock import UnitClock
@@ -73,6 +74,7 @@ class Service:
         self._disk_low = False
         self._broker_away_since_ms: int | None = None
         self._clock = UnitClock()
+        self._rest = RestWatch(self._started_at)
         self._closing = ExitStack()
         self._listening: list[Intake] = []
         self._parts = Wiring(
@@ -191,6 +193,8 @@ class Service:
                 self._check_room()
                 parts.desk.time_out_idle()
                 self._attend_console()
+                if self._rest.begins(parts.ledger.last_seq(), time.monotonic()):
+                    give_back_free_memory()
                 if time.monotonic() >= next_housekeeping and not parts.clock_desk.unsettled:
                     keep_house(parts, self._settings, self._clock.now_ms())
                     next_housekeeping = time.monotonic() + HOUSEKEEPING_S

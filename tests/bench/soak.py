@@ -16,6 +16,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.rest_watch import REST_S
+from runtime.service import ROOM_CHECK_S
 from tests.brokers import Mosquitto, mosquitto_missing, wait_until
 from tests.firmware_bridge.firmware import wait_socket
 from tests.packages import build_package
@@ -94,13 +96,19 @@ def sample(pid: int, exams: int) -> Sample:
 
 
 def soak(
-    folder: Path, *, exams: int, units: int, way: str = "dicom", warm_up: int = WARM_UP_EXAMS
+    folder: Path,
+    *,
+    exams: int,
+    units: int,
+    way: str = "dicom",
+    warm_up: int = WARM_UP_EXAMS,
+    rest_s: float = 0.0,
 ) -> dict[str, object]:
     """Plays `exams` in all, at once at `units` units, as fast as they are taken.
 
     By DICOM, or by frame socket; there each unit hears all flags, and acknowledges them.
 
-    Growth counts from after the warm-up.
+    Growth counts from after the warm-up, each time after `rest_s` without an exam.
     """
     package = build_package(folder, score="brightness", name="soak", accepts=ANY_SIZE)
     with (
@@ -122,9 +130,9 @@ def soak(
         address = unit.address if way == "dicom" else f"frames:{unit.folder / 'frames.sock'}"
         play = Play(unit, subscriber, units, address=address)
         play.run(warm_up, seed=1)
-        before = resting(unit, pids, play)
+        before = resting(unit, pids, play, rest_s)
         play.run(exams - warm_up, seed=2)
-        after = resting(unit, pids, play)
+        after = resting(unit, pids, play, rest_s)
         growth = {n: Growth(before=before[n], after=after[n]).report() for n in pids}
         return play.report() | {"growth": growth}
 
@@ -133,13 +141,16 @@ class SpoiltError(RuntimeError):
     """What was measured says nothing about growth."""
 
 
-def resting(unit: UnitProcess, pids: dict[str, int], play: Play) -> dict[str, Sample]:
+def resting(
+    unit: UnitProcess, pids: dict[str, int], play: Play, rest_s: float
+) -> dict[str, Sample]:
     """Each process between two plays. Raises SpoiltError: the worker is another one by now."""
     if unit.worker_pid() != pids["worker"]:
         raise SpoiltError(
             f"the worker was replaced after {len(play.played)} exams or fewer: a job took more "
             f"than {JOB_TIMEOUT_S} s; try again on a machine with less to do"
         )
+    time.sleep(rest_s)
     return {name: at_rest(pid, len(play.played)) for name, pid in pids.items()}
 
 
@@ -247,7 +258,11 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="mammoedge-soak-") as folder:
             try:
                 reports[way] = soak(
-                    Path(folder), exams=arguments.exams, units=arguments.units, way=way
+                    Path(folder),
+                    exams=arguments.exams,
+                    units=arguments.units,
+                    way=way,
+                    rest_s=REST_S + 3 * ROOM_CHECK_S,
                 )
             except SpoiltError as spoilt:
                 print(f"soak: {spoilt}", file=sys.stderr)

@@ -39,7 +39,29 @@ def arenas(how: str) -> int:
     return done.stdout.count("<heap nr=")
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no arenas")
+GLIBC = platform.libc_ver()[0] == "glibc"
+FRAGMENTED = """
+from pathlib import Path
+from runtime.allocator import give_back_free_memory
+def resident_mb():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4 / 1024
+kept = [bytes(6000) for _ in range(10000)][::9]
+before = resident_mb()
+give_back_free_memory()
+print(before - resident_mb())
+"""
+
+
+@pytest.mark.skipif(not GLIBC, reason="another C library gives back by itself, or never")
+def test_free_memory_between_what_is_in_use_goes_back():
+    """Eight of nine pieces are free, and none of them is at the end."""
+    done = subprocess.run(
+        [sys.executable, "-c", FRAGMENTED], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) > 20
+
+
+@pytest.mark.skipif(not GLIBC, reason="another C library has no arenas")
 def test_threads_share_few_arenas():
     """Without the call each thread would get one, up to eight a processor."""
     assert arenas("few") <= MOST_ARENAS < arenas("many")
