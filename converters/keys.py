@@ -30,9 +30,7 @@ def make_key_pair(private: Path) -> bytes:
     try:
         write_new_secret(private, content)
     except OSError as fault:
-        raise BenchFaultError(
-            [f"{private.name}: {fault.strerror}: no key was written; another place, or more room"]
-        ) from fault
+        raise BenchFaultError([f"{private.name}: {fault.strerror}: no key was written"]) from fault
     return key.public_key().public_bytes_raw()
 
 
