@@ -70,9 +70,9 @@ def labelled_tensors(
         for slot, image in question:
             port = ports[slot]
             steps = port.preparation or recipe.steps_for(port)
-            tensor = prepared_image(image.path, notes_of(image, options), recipe, steps)
-            if not isinstance(tensor, str):
-                tensors[port.tensor] = tensor
+            prepared = prepared_image(image.path, notes_of(image, options), recipe, steps)
+            if not isinstance(prepared, str):
+                tensors[port.tensor] = prepared.tensor
         if len(tensors) == len(ports):
             store.append(tensors)
             positive.append(subject.positive)

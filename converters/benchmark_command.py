@@ -53,8 +53,9 @@ def _run(arguments: Namespace, scratch: Path) -> int:
         progress(number)
     ratios = {} if arguments.without_app else ratios_of(package, settings, measured, arguments.runs)
     best = None if arguments.target_ms is None else chosen(measured, arguments.target_ms)
+    label = package.manifest.label
     if best is not None and arguments.write:
-        _write_advice(arguments, package, best, measured)
+        label = _write_advice(arguments, package, best, measured)
     if not arguments.json:
         for name, ratio in ratios.items():
             print(f"{name}: {ratio:.2f} times benchmark_app's median")
@@ -64,7 +65,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
     print(
         json.dumps(
             {
-                "model": package.manifest.label,
+                "model": label,
                 "measured": [asdict(latency) for latency in measured],
                 "ratio_to_benchmark_app": ratios,
                 "chosen": None if best is None else asdict(best),
@@ -111,8 +112,12 @@ def ratios_of(
 
 def _write_advice(
     arguments: Namespace, package: Package, best: Latency, measured: list[Latency]
-) -> None:
-    """The package with other advice and a new version; its old signature would not hold."""
+) -> str:
+    """The package with other advice and a new version; its old signature would not hold.
+
+    Returns:
+        The label under which it was written.
+    """
     was_signed = (package.folder / SIGNATURE).is_file()
     with revised(package, arguments.package, arguments.sign) as revision:
         advice = {**package.manifest.advice, **advice_of(best, arguments.target_ms)}
@@ -124,6 +129,7 @@ def _write_advice(
     print(f"written as {revision.manifest.label}", file=sys.stderr)
     if arguments.sign is None and was_signed:
         print("the package has to be signed again: --sign KEY", file=sys.stderr)
+    return revision.manifest.label
 
 
 def advised_version(version: str) -> str:

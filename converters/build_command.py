@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.benchmark import advice_of, chosen
 from converters.build_stages import Evidence, Speed, Stages
+from converters.card import shown_figure
 from converters.command_guard import DONE, guarded
 from converters.errors import BenchFaultError
 from converters.importing import import_model
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from converters.calibration import CalibrationSet
     from converters.labels import Labels
+    from models.manifest import OperatingPoint
     from models.package import Package
 
 
@@ -167,6 +169,7 @@ def _screen(built: Built, target_ms: float | None) -> list[str]:
         if part.auc_difference is not None and part.auc_difference_ci95 is not None:
             low, high = part.auc_difference_ci95
             lines.append(f"            AUC {part.auc_difference:+.4f} ({low:+.4f} to {high:+.4f})")
+    lines += [_point_line(point) for point in manifest.operating_points]
     proved = any(part.auc_difference is not None for part in manifest.parity)
     if not proved:
         lines.append("AUC         not proved: no labelled images were given (--images, --labels)")
@@ -183,6 +186,15 @@ def _screen(built: Built, target_ms: float | None) -> list[str]:
         "verdict: pass" + ("" if proved else " (parity only)"),
     ]
     return lines
+
+
+def _point_line(point: OperatingPoint) -> str:
+    told = (
+        f"sensitivity {shown_figure(point.sensitivity, point.sensitivity_ci95)}, "
+        f"specificity {shown_figure(point.specificity, point.specificity_ci95)}"
+    )
+    measured = point.sensitivity is not None or point.specificity is not None
+    return f"point       {point.name} {point.threshold:.3f}: {told if measured else 'not measured'}"
 
 
 def _speed_lines(built: Built, target_ms: float | None) -> list[str]:

@@ -7,6 +7,8 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from converters.benchmark import HINTS, Setting, has_benchmark_app, measure, ratio_to_benchmark_app
 from converters.calibration import CalibrationSet, read_calibration
 from converters.case_memory import CaseMemory
@@ -23,6 +25,7 @@ from converters.quantization import overflow_fix_for, processor_flags, quantize_
 from converters.tensor_store import TensorStore
 from converters.workbench import Workbench, key_of
 from models.package import MINIMUM_GOLDEN_CASES, load_package
+from runtime.image_descriptors import ImageDescriptors
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from models.package import Package
 
 TOOLS = ("openvino", "nncf", "numpy", "opencv-python-headless", "mammoedge")
+DESCRIPTORS = TypeAdapter(tuple[ImageDescriptors, ...])
 FOLDER = "package"
 """Of the package inside a stage's folder."""
 
@@ -92,9 +96,14 @@ class Stages:
                 scratch=folder,
                 progress=progress_bar("calibrate", min(asked.limit, len(files))),
             )
-            return {"sets": len(made.tensors), "refused": made.refused, "label": made.label}
+            return {
+                "sets": len(made.tensors),
+                "refused": made.refused,
+                "label": made.label,
+                "descriptors": DESCRIPTORS.dump_python(made.descriptors, mode="json"),
+            }
 
-        key = key_of(self.key, files, asked.limit, asked.pixel_spacing_mm)
+        key = key_of(self.key, files, asked.limit, asked.pixel_spacing_mm, "described")
         stage = self.bench.once("calibration", key, make)
         if stage.resumed:
             say("calibration images were prepared before")
@@ -106,6 +115,7 @@ class Stages:
             tensors=TensorStore.reopened(stage.folder, names, stage.record["sets"]),
             refused=refused,
             label=stage.record["label"],
+            descriptors=DESCRIPTORS.validate_python(stage.record["descriptors"]),
             key=key,
         )
 
@@ -143,6 +153,7 @@ class Stages:
                     golden=phantom_cases(self.recipe),
                     calibration=calibration.tensors,
                     calibration_label=calibration.label,
+                    descriptors=calibration.descriptors,
                     target_cpu=asked.target_cpu,
                     proof=proof,
                     ready=ready,

@@ -18,6 +18,7 @@ from converters.image_reading import (
     side_notes,
 )
 from converters.tensor_store import TensorStore
+from runtime.descriptor_measuring import describe
 from runtime.image_header import HeaderRefusedError
 from runtime.preparation import prepare
 from runtime.reasons import Reason
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from converters.recipe import PackageRecipe
     from models.manifest import InputPort, Recipe
+    from runtime.image_descriptors import ImageDescriptors
 
 Chosen = tuple["Path", SideNotes]
 UNIMPORTANT = {
@@ -44,6 +46,15 @@ UNIMPORTANT = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class PreparedImage:
+    """One image, ready for the model."""
+
+    tensor: NDArray[np.generic]
+    descriptors: ImageDescriptors | None
+    """None where no breast was looked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CalibrationSet:
     """What a folder gave."""
 
@@ -53,6 +64,8 @@ class CalibrationSet:
     """(file name, reason's code) of what could not be used."""
     label: str
     """For the card and `reference.json`."""
+    descriptors: tuple[ImageDescriptors, ...] = ()
+    """What the images looked like."""
     key: str = ""
     """Of what it was made from, where a build keeps it."""
 
@@ -87,6 +100,7 @@ def read_calibration(
     """
     chosen = _chosen(folders, limit, pixel_spacing_mm)
     refused: list[tuple[str, str]] = []
+    described: list[ImageDescriptors] = []
     counter = count(1)
 
     def usable(port: InputPort, images: Sequence[Chosen]) -> Iterator[NDArray[np.generic]]:
@@ -96,8 +110,10 @@ def read_calibration(
             prepared = prepared_image(path, notes, recipe, steps)
             if isinstance(prepared, str):
                 refused.append((path.name, prepared))
-            else:
-                yield prepared
+                continue
+            if prepared.descriptors is not None:
+                described.append(prepared.descriptors)
+            yield prepared.tensor
 
     placed, unplaced = _placed(chosen, inputs)
     refused += [(path.name, Reason.UNSUPPORTED_VIEW) for path, _ in unplaced]
@@ -114,6 +130,7 @@ def read_calibration(
         tensors=sets,
         refused=tuple(refused),
         label=f"{len(sets)} calibration images ({', '.join(folder.name for folder in folders)})",
+        descriptors=tuple(described),
     )
 
 
@@ -162,8 +179,8 @@ def _chosen(folders: Sequence[Path], limit: int, pixel_spacing_mm: float | None)
 
 def prepared_image(
     path: Path, notes: SideNotes, recipe: PackageRecipe, steps: Recipe
-) -> NDArray[np.generic] | str:
-    """The model input, or the reason's code."""
+) -> PreparedImage | str:
+    """The model input and what the image looks like, or the reason's code."""
     try:
         mammogram = read_image(path, notes)
     except ImageRefusedError as fault:
@@ -175,4 +192,7 @@ def prepared_image(
         reasons = [reason for reason in found.reasons if reason not in UNIMPORTANT]
     if reasons:
         return reasons[0]
-    return prepare(mammogram, steps, breast=found.breast).tensor
+    return PreparedImage(
+        tensor=prepare(mammogram, steps, breast=found.breast).tensor,
+        descriptors=None if found.breast is None else describe(mammogram, found.breast),
+    )

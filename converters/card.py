@@ -58,13 +58,14 @@ def _parity(parity: Parity) -> str:
 def _row(point: OperatingPoint) -> str:
     return (
         f"| {point.name} | {point.threshold:.3f} "
-        f"| {_figure(point.sensitivity, point.sensitivity_ci95)} "
-        f"| {_figure(point.specificity, point.specificity_ci95)} "
+        f"| {shown_figure(point.sensitivity, point.sensitivity_ci95)} "
+        f"| {shown_figure(point.specificity, point.specificity_ci95)} "
         f"| {point.measured_on or 'not measured'} |"
     )
 
 
-def _figure(value: float | None, interval: tuple[float, float] | None) -> str:
+def shown_figure(value: float | None, interval: tuple[float, float] | None) -> str:
+    """A share and its interval; `not measured` where there is none."""
     if value is None:
         return "not measured"
     if interval is None:

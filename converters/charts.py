@@ -37,9 +37,12 @@ def scatter(series: Sequence[Series], across: str, up: str) -> str:
     return _frame(marks, across, up, [(one.name, COLOURS[i + 1]) for i, one in enumerate(series)])
 
 
-def curves(series: Sequence[Series], across: str, up: str) -> str:
-    """Lines on the unit square; the first series is the source's."""
-    marks = [_line([(0, 0), (1, 1)], "#eeeeee")]
+def curves(series: Sequence[Series], across: str, up: str, *, diagonal: bool = False) -> str:
+    """Lines on the unit square; the first series is the source's.
+
+    `diagonal`: where a ROC curve lies that knows nothing.
+    """
+    marks = [_line([(0, 0), (1, 1)], "#eeeeee")] if diagonal else []
     marks += [
         _line(one.points, colour)
         for colour, one in zip(COLOURS, series, strict=False)

@@ -57,20 +57,25 @@ class Evaluation:
 
     def at(self, point: OperatingPoint) -> AtPoint:
         """Sensitivity and specificity of an operating point with Wilson's intervals."""
-        hits, alarms = self.overall.at_or_above(point.threshold)
-        positives, negatives = self.overall.assessed()
-        spared = negatives - alarms
-        return AtPoint(
-            point=point,
-            sensitivity=hits / positives if positives else None,
-            sensitivity_ci95=wilson(hits, positives),
-            specificity=spared / negatives if negatives else None,
-            specificity_ci95=wilson(spared, negatives),
-        )
+        return at_point(self.overall, point)
 
     def auc(self) -> Auc:
         """Over all images, those not assessed counted against the package."""
         return self.overall.auc()
+
+
+def at_point(tally: ScoreTally, point: OperatingPoint) -> AtPoint:
+    """What the assessed images of `tally` give at `point`, with Wilson's intervals."""
+    hits, alarms = tally.at_or_above(point.threshold)
+    positives, negatives = tally.assessed()
+    spared = negatives - alarms
+    return AtPoint(
+        point=point,
+        sensitivity=hits / positives if positives else None,
+        sensitivity_ci95=wilson(hits, positives),
+        specificity=spared / negatives if negatives else None,
+        specificity_ci95=wilson(spared, negatives),
+    )
 
 
 def evaluate(

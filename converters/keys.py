@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from converters.errors import BenchFaultError
+from runtime.secret_file import write_new_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +15,8 @@ def make_key_pair(private: Path) -> bytes:
     """Write a new private key (PKCS #8 PEM, mode 0600); the public key, 32 raw bytes.
 
     Raises:
-        BenchFaultError: the file is there already: a key is never overwritten.
+        BenchFaultError: the file is there already (a key is never overwritten), or the disk would
+            not take it; no key file is left then.
     """
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -27,11 +28,9 @@ def make_key_pair(private: Path) -> bytes:
         serialization.NoEncryption(),
     )
     try:
-        descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        write_new_secret(private, content)
     except OSError as fault:
-        raise BenchFaultError([f"{private.name}: {fault.strerror}"]) from fault
-    with os.fdopen(descriptor, "wb") as opened:
-        opened.write(content)
+        raise BenchFaultError([f"{private.name}: {fault.strerror}: no key was written"]) from fault
     return key.public_key().public_bytes_raw()
 
 

@@ -67,6 +67,11 @@ class Labels:
             " subgroups TEXT, laterality TEXT, view TEXT, spacing REAL, exam TEXT, patient TEXT)"
         )
 
+    @property
+    def name(self) -> str:
+        """Of the folder that the images are in."""
+        return self._images.name
+
     @classmethod
     def from_folders(cls, images: Path) -> Labels:
         """The last folder's name is the label, those above it (below `images`) are subgroups.

@@ -57,6 +57,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
             golden=phantom_cases(recipe),
             calibration=calibration.tensors,
             calibration_label=calibration.label,
+            descriptors=calibration.descriptors,
             target_cpu=arguments.target_cpu,
             signing_key=arguments.sign,
             card=card,

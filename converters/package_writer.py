@@ -81,7 +81,8 @@ def write_package_files(
     (folder / GOLDEN).mkdir(exist_ok=True)
     for case in golden:
         write_golden_case(folder / GOLDEN / f"{case.name}.npz", case)
-    (folder / REFERENCE).write_text(histogram.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    reference = histogram.model_dump_json(indent=1, exclude_none=True)
+    (folder / REFERENCE).write_text(f"{reference}\n", encoding="utf-8")
     (folder / CARD).write_text(card, encoding="utf-8")
     if report:
         (folder / REPORT).write_text(report, encoding="utf-8")

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from converters.card import write_card
+from converters.descriptor_summary import descriptor_summary
 from converters.errors import BenchFaultError
 from converters.graph_run import compile_on_cpu, score_with
 from converters.ir_files import save_ir
+from converters.measured_points import measured_points
 from converters.package_writer import staged, write_package_files
 from converters.quantization import TargetCpu, overflow_fix_for, processor_flags, quantize_int8
 from converters.report import Reported, report_html
+from converters.subject import counted_as
 from converters.subjects import subjects_of
 from converters.verification import Verification, verify
 from models.golden import GoldenCase, GoldenImage, GoldenRecord, sample_input
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from models.golden import GoldenFacts
     from models.package import Package
     from runtime.devices import Graph
+    from runtime.image_descriptors import ImageDescriptors
 
 Tensors = dict[str, "NDArray[np.generic]"]
 
@@ -73,6 +77,8 @@ class Order:
     calibration: Sequence[Mapping[str, NDArray[np.generic]]]
     """Prepared inputs of the calibration images: for INT8, parity and the score histogram."""
     calibration_label: str
+    descriptors: Sequence[ImageDescriptors] = ()
+    """What the calibration images looked like, where that is known."""
     target_cpu: TargetCpu = "any"
     signing_key: Path | None = None
     card: str = ""
@@ -118,8 +124,7 @@ def package(order: Order, out: Path) -> Package:
         manifest = manifest.model_copy(update={"parity": parity})
         verification = _prove(order, manifest, graphs)
         if verification is not None and order.proof is not None:
-            parity = _with_auc(parity, verification, order.proof)
-            manifest = manifest.model_copy(update={"parity": parity})
+            manifest = _with_figures(manifest, verification, order.proof)
         order.say("golden cases")
         golden = [_golden_case(manifest, graphs, source) for source in order.golden]
         written = write_package_files(
@@ -283,7 +288,9 @@ def _compare(
             )
         )
     values = [score[suspicion] for score in all_scores]
-    return ScoreHistogram.of(suspicion, values, measured_on=order.calibration_label), tuple(parity)
+    histogram = ScoreHistogram.of(suspicion, values, measured_on=order.calibration_label)
+    looks = descriptor_summary(order.descriptors)
+    return histogram.model_copy(update={"descriptors": looks}), tuple(parity)
 
 
 def _prove(order: Order, manifest: Manifest, graphs: dict[str, Graph]) -> Verification | None:
@@ -321,15 +328,23 @@ def _prove(order: Order, manifest: Manifest, graphs: dict[str, Graph]) -> Verifi
     return verification
 
 
-def _with_auc(
-    parity: tuple[Parity, ...], verification: Verification, proof: Proof
-) -> tuple[Parity, ...]:
-    """Parity on the labelled images takes the place of that on the calibration images."""
+def _with_figures(manifest: Manifest, verification: Verification, proof: Proof) -> Manifest:
+    """What the labelled images gave: parity (instead of the calibration images') and points."""
     shown = {
         agreement.precision: proof.margin.parity(agreement, "CPU")
         for agreement in verification.agreements
     }
-    return tuple(shown.get(part.precision, part) for part in parity)
+    return manifest.model_copy(
+        update={
+            "parity": tuple(shown.get(part.precision, part) for part in manifest.parity),
+            "operating_points": measured_points(
+                manifest.operating_points,
+                verification.cases,
+                precision=str(manifest.advice["default_precision"]),
+                of=f"{counted_as(manifest.scope)} ({proof.labels.name})",
+            ),
+        }
+    )
 
 
 def _golden_case(manifest: Manifest, graphs: dict[str, Graph], source: GoldenSource) -> GoldenCase:

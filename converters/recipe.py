@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, ValidationError
 
 from converters.errors import BenchFaultError
+from models.errors import sentences_of
 from models.manifest import (
     Accepts,
     EvidencePort,
@@ -85,10 +86,7 @@ def read_recipe(path: Path) -> PackageRecipe:
         raise BenchFaultError([f"{path.name}: {fault}"]) from fault
     except ValidationError as fault:
         raise BenchFaultError(
-            [
-                f"{path.name}: {'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
-                for error in fault.errors()
-            ]
+            [f"{path.name}: {sentence}" for sentence in sentences_of(fault)]
         ) from fault
     return recipe
 

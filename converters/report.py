@@ -140,7 +140,10 @@ def _verified(verification: Verification, margin: Margin, manifest: Manifest) ->
         ),
         "<h2>ROC</h2>",
         curves(
-            [_roc(name, assessed) for name in (SOURCE, *names)], "1 - specificity", "sensitivity"
+            [_roc(name, assessed) for name in (SOURCE, *names)],
+            "1 - specificity",
+            "sensitivity",
+            diagonal=True,
         ),
         "<h2>Scores</h2>",
         *(

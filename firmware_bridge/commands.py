@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.argument_types import above_zero, count, share
+from runtime.argument_types import above_zero, count, share, up_to_one, zero_or_more
 from runtime.command import Command
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _simulate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--exams", type=count, default=10, metavar="N", help="each (%(default)s)")
     parser.add_argument(
         "--exams-per-hour",
-        type=float,
+        type=zero_or_more,
         default=12.0,
         metavar="N",
         help="of each unit; 0: as fast as the receiver takes them (%(default)s)",
@@ -80,10 +80,10 @@ def _simulate_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--scale",
-        type=above_zero,
+        type=up_to_one,
         default=1.0,
         metavar="F",
-        help="phantoms with fewer, larger pixels",
+        help="phantoms with fewer, larger pixels: 0.25 has a quarter of the rows (%(default)s)",
     )
     parser.add_argument("--seed", type=int, default=1, help="of phantoms and events (%(default)s)")
     parser.add_argument(
@@ -91,7 +91,7 @@ def _simulate_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--wait-flags",
-        type=float,
+        type=zero_or_more,
         default=30.0,
         metavar="S",
         help="after the last exam, for the flags that come back by frame socket (%(default)s)",

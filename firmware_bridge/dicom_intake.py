@@ -13,20 +13,17 @@ from socketserver import BaseServer
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pynetdicom import AE, evt
-from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
+from firmware_bridge.association_server import AssociationHandler, AssociationServer
 from firmware_bridge.dicom_intake_settings import DicomIntakeSettings
 from firmware_bridge.incoming_object import IncomingObject, remove_leftovers
 from firmware_bridge.object_identity import matches_command
 from firmware_bridge.procedure_step_service import ProcedureStepService, StepReader
 from firmware_bridge.rejection_note import NO_REJECTION_NOTE, tell_rejections
 from firmware_bridge.sender import Destination
-from firmware_bridge.spooling_dimse import SpoolingDimse
-from firmware_bridge.spooling_socket import SpoolingSocket
 from firmware_bridge.storage_commitment import StorageCommitment
 from firmware_bridge.store_status import Refusal, StoreStatus
 from firmware_bridge.transfer_syntaxes import KEY_OBJECT_SELECTION, accepted_contexts
-from firmware_bridge.upper_layer import SpoolingUpperLayer
 from runtime.image_header import HeaderRefusedError
 from runtime.intake import OutOfRoomError, Receiver, ReceptionRefusedError
 from runtime.ledger import LedgerError
@@ -43,66 +40,6 @@ REPORTS_AT_ONCE = 10
 REPORTS_PER_S = 0.1
 
 
-class _Server(ThreadedAssociationServer):  # type: ignore[misc] # pynetdicom is untyped here
-    """Knows its intake, and takes no more connections than the associations can need."""
-
-    intake: DicomIntake
-    tls: ssl.SSLContext | None = None
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        self._handshakes = 0
-        self._handshake_lock = threading.Lock()
-        super().__init__(*arguments, **named)
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """A silent connection costs two threads: over twice the limit it is closed at once.
-
-        Up to that the negotiation answers, with "local limit exceeded" (PS3.8 9.3.4).
-        """
-        del request, client_address
-        open_now = len(self.active_associations) + self._handshakes
-        return open_now < 2 * int(self.ae.maximum_associations) + 2
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        """Runs in the connection's own thread.
-
-        pynetdicom's server shakes hands where it accepts connections: a peer that connects and
-        says nothing would lock all others out.
-        """
-        if self.tls is None:
-            super().finish_request(request, client_address)
-            return
-        with self._handshake_lock:
-            self._handshakes += 1
-        try:
-            request.settimeout(self.ae.acse_timeout)
-            secured = self.tls.wrap_socket(request, server_side=True)
-        except OSError as fault:
-            self.intake.handshake_failed(fault)
-            self.shutdown_request(request)
-            return
-        finally:
-            with self._handshake_lock:
-                self._handshakes -= 1
-        super().finish_request(secured, client_address)
-
-
-class _Handler(RequestHandler):  # type: ignore[misc] # pynetdicom is untyped here
-    """Gives each association the parts that write to the disk within limits."""
-
-    def _create_association(self) -> Any:
-        assoc = super()._create_association()
-        intake: DicomIntake = self.server.intake
-        limits = intake.settings.limits
-        assoc.dimse = SpoolingDimse(assoc, open_object=intake.open_object)
-        assoc.dul = SpoolingUpperLayer(assoc, limits=limits, broken=intake.transfer_broken)
-        assoc.acse_timeout, assoc.network_timeout = self.ae.acse_timeout, self.ae.network_timeout
-        assoc.set_socket(
-            SpoolingSocket(assoc, client_socket=self.request, pdu_timeout_s=limits.pdu_timeout_s)
-        )
-        return assoc
-
-
 class DicomIntake:
     """Listens for associations and hands their objects to the receiver.
 
@@ -117,7 +54,7 @@ class DicomIntake:
             raise TypeError("DicomIntake takes DicomIntakeSettings")
         self.settings = settings
         self._receiver: Receiver | None = None
-        self._server: _Server | None = None
+        self._server: AssociationServer | None = None
         self._listening: threading.Thread | None = None
         self._port = settings.port
         self._report_lock = threading.Lock()
@@ -177,8 +114,8 @@ class DicomIntake:
                     (evt.EVT_REQUESTED, self._check_called_title),
                     (evt.EVT_REJECTED, self._rejected),
                 ],
-                server_class=_Server,
-                request_handler=_Handler,
+                server_class=AssociationServer,
+                request_handler=AssociationHandler,
             )
         except OSError as fault:
             # The system's own words name no port: which of the unit's doors is taken?

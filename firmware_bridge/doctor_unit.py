@@ -34,8 +34,8 @@ from firmware_bridge.step_client import StepClient
 from firmware_bridge.transport_security import TlsSettings
 from firmware_bridge.unit_plan import Shot
 from firmware_bridge.vendor_shapes import HOLOGIC
-from runtime.broker_connection import broker_password, tls_context
-from runtime.check import Grade, Verdict, report
+from runtime.broker_secrets import broker_password, tls_context
+from runtime.check import Grade, Verdict, faulty_settings, report
 from runtime.messages import ExamMessage, StatusMessage, UnitState, ViewMessage
 from runtime.pseudonyms import Pseudonyms
 from runtime.service import intake_types
@@ -69,8 +69,7 @@ def verdicts(arguments: Namespace) -> Iterator[Verdict]:
     try:
         settings = load_settings(Path(arguments.config), intake_types())
     except SettingsError as error:
-        for fault in error.faults:
-            yield Verdict(name="settings", grade=Grade.BAD, found=fault)
+        yield from faulty_settings(error)
         return
     yield Verdict(name="settings", grade=Grade.GOOD, found=str(settings.file))
     doors = [p.settings for p in settings.intakes if isinstance(p.settings, DicomIntakeSettings)]

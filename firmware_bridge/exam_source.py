@@ -54,11 +54,17 @@ class Taken:
 
 
 def phantom_templates(
-    folder: Path, shapes: Sequence[VendorShape], *, scale: float, randomness: Random
+    folder: Path,
+    shapes: Sequence[VendorShape],
+    *,
+    scale: float,
+    randomness: Random,
+    drawn: Callable[[int, int], None] = lambda _number, _of: None,
 ) -> list[Template]:
     """One four-view phantom exam of each shape, written into `folder`.
 
-    Every second exam has a mass and a cluster in one breast.
+    Every second exam has a mass and a cluster in one breast. `drawn` hears of each image that is
+    ready, with its number and how many there will be.
     """
     templates = []
     for number, shape in enumerate(shapes):
@@ -91,6 +97,7 @@ def phantom_templates(
             )
             files[view] = folder / f"{shape.name}-{number}-{view}.dcm"
             image.save_as(files[view], enforce_file_format=True)
+            drawn(number * len(VIEWS) + index + 1, len(shapes) * len(VIEWS))
         templates.append(Template(files=files))
     return templates
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from firmware_bridge.dicom_line import DicomLine
 from firmware_bridge.exam_source import NoExamsError, folder_templates, phantom_templates
 from firmware_bridge.frame_line import FrameLine
 from firmware_bridge.sender import Destination, files_below
+from firmware_bridge.simulation_progress import Drawing, Pace, Progress
 from firmware_bridge.transport_security import TlsSettings
 from firmware_bridge.unit_plan import Rates, plan_exams
 from firmware_bridge.unit_simulator import Happening, SimulatedUnit, Surroundings
@@ -47,6 +49,11 @@ def run(arguments: Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     with tempfile.TemporaryDirectory(prefix="mammoedge-unit-") as folder:
+        pace = Pace(
+            units=arguments.units,
+            exams=arguments.exams,
+            exams_per_hour=arguments.exams_per_hour,
+        )
         try:
             around = Surroundings(
                 line=_line(arguments, Path(folder)),
@@ -59,15 +66,22 @@ def run(arguments: Namespace) -> int:
         except (ValueError, NoExamsError, OSError) as fault:
             print(f"mammoedge simulate-unit: {fault}", file=sys.stderr)
             return CANNOT
-        print(NOTICE, file=sys.stderr)
+        _tell(NOTICE)
+        _tell(pace.announcement())
         started_s = time.monotonic()
-        total = play(around, arguments, show=_printer(as_json=arguments.json))
+        progress = Progress(pace, say=_tell, clock_s=time.monotonic)
+        total = play(
+            replace(around, answered=progress.image),
+            arguments,
+            pace,
+            show=_printer(progress, as_json=arguments.json),
+        )
         _summary(total, time.monotonic() - started_s, as_json=arguments.json)
     return SOME_NOT if total[Happening.REFUSED] or total[Happening.LOST] else ALL_STORED
 
 
 def play(
-    around: Surroundings, arguments: Namespace, *, show: Callable[[PlayedExam], None]
+    around: Surroundings, arguments: Namespace, pace: Pace, *, show: Callable[[PlayedExam], None]
 ) -> Counter[Happening]:
     """All units at once, each in a thread; what happened in all."""
     rates = Rates(
@@ -78,7 +92,6 @@ def play(
         reboot=arguments.reboots,
     )
     views = [tuple(template.files) for template in around.templates]
-    pace_s = 3600.0 / arguments.exams_per_hour if arguments.exams_per_hour > 0 else 0.0
     total: Counter[Happening] = Counter()
     lock = threading.Lock()
 
@@ -87,13 +100,13 @@ def play(
         randomness = random.Random(f"{arguments.seed}/{unit}")  # noqa: S311 - repeatable, not secret
         plan = plan_exams(unit, arguments.exams, views, rates, randomness)
         simulated = SimulatedUnit(unit, around)
-        for exam in simulated.play(plan, pace_s):
+        for exam in simulated.play(plan, pace.exam_s):
             with lock:
                 total.update(exam.happened)
                 show(exam)
         wait_s = 0.0 if around.pause(0) else arguments.wait_flags
         if wait_s and arguments.to.startswith(FRAMES):
-            print(f"unit {unit}: waits up to {wait_s:.0f} s for its flags", file=sys.stderr)
+            _tell(f"unit {unit}: waits up to {wait_s:.0f} s for its flags")
         flags = simulated.finish(wait_s)
         with lock:
             total.update(flags)
@@ -135,12 +148,13 @@ def _templates(arguments: Namespace, folder: Path) -> list[Template]:
     unknown = [name for name in names if name not in VENDOR_SHAPES]
     if unknown:
         raise ValueError(f"no such vendor shape: {', '.join(unknown)}")
-    print(f"drawing phantoms: {', '.join(names)}", file=sys.stderr)
+    _tell(f"drawing phantoms: {', '.join(names)}")
     return phantom_templates(
         folder,
         [VENDOR_SHAPES[name] for name in names],
         scale=arguments.scale,
         randomness=random.Random(arguments.seed),  # noqa: S311 - repeatable, not secret
+        drawn=Drawing(say=_tell, clock_s=time.monotonic).drawn,
     )
 
 
@@ -158,8 +172,14 @@ def _tls(arguments: Namespace) -> ssl.SSLContext | None:
     return settings.client_context()
 
 
-def _printer(*, as_json: bool) -> Callable[[PlayedExam], None]:
+def _tell(line: str) -> None:
+    """To whoever waits; standard output is for what was played."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _printer(progress: Progress, *, as_json: bool) -> Callable[[PlayedExam], None]:
     def show(exam: PlayedExam) -> None:
+        progress.exam()
         counted = {happening.value: count for happening, count in exam.happened.items()}
         if as_json:
             said = {

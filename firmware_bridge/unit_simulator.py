@@ -70,6 +70,8 @@ class Surroundings:
     new_uid: Callable[[], str]
     pause: Callable[[float], bool]
     """Waits that many seconds; True: it is time to stop."""
+    answered: Callable[[], None] = lambda: None
+    """Called after each image that was handed over, or could not be; from any unit's thread."""
 
 
 class SimulatedUnit:
@@ -82,10 +84,10 @@ class SimulatedUnit:
 
     def play(self, plan: Iterable[ExamPlan], pace_s: float) -> Iterator[PlayedExam]:
         """The exams one after the other, one each `pace_s`; ends early when told to."""
-        for exam in plan:
-            yield self._exam(exam, pace_s)
-            if self._around.pause(pace_s / 2):
+        for number, exam in enumerate(plan):
+            if number and self._around.pause(pace_s / 2):
                 return
+            yield self._exam(exam, pace_s)
 
     def finish(self, timeout_s: float) -> Counter[Happening]:
         """The final flags that came back, waited for so long; the unit is switched off then."""
@@ -118,6 +120,7 @@ class SimulatedUnit:
                     self._hand_over(partial(self._line.reject, taken), happened)
             finally:
                 taken.path.unlink(missing_ok=True)
+            around.answered()
         self._say(partial(self._line.end, stored), happened)
         return PlayedExam(
             unit=exam.unit,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ValidationError
 
 from models.archive import MAXIMUM_BYTES, MAXIMUM_FILES, ArchiveFaultError, is_safe_path, unpack
-from models.errors import PackageRefusedError
+from models.errors import PackageRefusedError, sentences_of
 from models.golden import GoldenCase, GoldenFaultError, read_golden_case
 from models.histogram import ScoreHistogram
 from models.manifest import Manifest, Precision
@@ -84,7 +84,7 @@ class Package:
         try:
             return ScoreHistogram.model_validate_json((self.folder / REFERENCE).read_bytes())
         except ValidationError as fault:
-            faults = [f"{REFERENCE}: {sentence}" for sentence in _sentences(fault)]
+            faults = [f"{REFERENCE}: {sentence}" for sentence in sentences_of(fault)]
             raise PackageRefusedError(self.manifest.label, faults) from fault
 
 
@@ -151,7 +151,7 @@ def _load_folder(
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as fault:
-        faults += [f"{MANIFEST}: {sentence}" for sentence in _sentences(fault)]
+        faults += [f"{MANIFEST}: {sentence}" for sentence in sentences_of(fault)]
         raise PackageRefusedError(called, faults) from fault
     faults += _listing_faults(manifest) + _file_faults(folder, manifest)
     if faults:
@@ -235,11 +235,3 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file, hex."""
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def _sentences(fault: ValidationError) -> list[str]:
-    """One sentence for each fault, with the field's place; never the offending value itself."""
-    return [
-        f"{'.'.join(str(part) for part in error['loc']) or 'the whole'}: {error['msg']}"
-        for error in fault.errors()
-    ]

@@ -15,6 +15,22 @@ def above_zero(text: str) -> float:
     return value
 
 
+def zero_or_more(text: str) -> float:
+    """A rate or a time that may be none; finite."""
+    value = float(text)
+    if not 0 <= value <= LARGEST:
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return value
+
+
+def up_to_one(text: str) -> float:
+    """A scale that makes smaller, or leaves as it is."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError("must be above 0 and at most 1")
+    return value
+
+
 def count(text: str) -> int:
     """How many, where none would be nothing to do."""
     value = int(text)

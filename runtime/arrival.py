@@ -12,8 +12,8 @@ from runtime.exam import Exam, image_received, role_of
 from runtime.exam_identity import ExamIdentity
 from runtime.intake import FRAMES, Receipt, Received
 from runtime.job_planning import plan_jobs
-from runtime.ledger_rows import NewObject
 from runtime.messages import EventKind
+from runtime.object_rows import NewObject
 from runtime.outcome import NotAssessed
 from runtime.reasons import Reason
 

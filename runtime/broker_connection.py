@@ -15,7 +15,6 @@ import socket
 import ssl
 import struct
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from paho.mqtt import client as mqtt
@@ -25,13 +24,17 @@ from paho.mqtt.properties import MQTTException, Properties  # type: ignore[attr-
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from runtime.messages import CONTENT_TYPE, PAYLOAD_LIMIT_BYTES
+from runtime.broker_secrets import broker_password, tls_context
+from runtime.broker_signals import Acknowledged, Connected, Heard, Listening, Lost
+from runtime.poll_bell import PollBell
+from runtime.session_terms import UNIT_SESSION, SessionTerms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from queue import SimpleQueue
 
     from runtime.broker_settings import BrokerSettings
+    from runtime.broker_signals import Signal
     from runtime.publication import Announcement
 
 LOG = logging.getLogger(__name__)
@@ -51,77 +54,6 @@ PARSE_FAULTS = (
     struct.error,
     MQTTException,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Connected:
-    """The broker took us in, and said how much it takes."""
-
-    receive_maximum: int
-    maximum_packet_bytes: int | None
-    session_present: bool = False
-    """The broker remembers our subscriptions and keeps what came for us."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lost:
-    """The connection is over, or never came about."""
-
-    reason: str
-    name_taken: bool = False
-    """The broker gave our client id to another connection (MQTT 5, 3.1.4)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Acknowledged:
-    """A PUBACK. Below 0x80 the broker has the message (MQTT 5, 3.4.2.1)."""
-
-    mid: int
-    reason_code: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Heard:
-    """A message on a topic that we listen to. `mid`: to acknowledge it by; 0 for QoS 0."""
-
-    topic: str
-    payload: bytes
-    mid: int = 0
-    retained: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listening:
-    """The broker's answer to `listen`. `refused`: why it does not let us hear; "" if it does."""
-
-    refused: str
-
-
-Signal = Connected | Lost | Acknowledged | Heard | Listening
-
-
-@dataclass(frozen=True, kw_only=True)
-class SessionTerms:
-    """What we ask of the broker besides the connection. The defaults are those of a unit.
-
-    `expiry_s`: how long the broker keeps our session after the connection; 0 begins a clean one.
-    `receive_maximum`: messages of QoS 1 that may wait for our acknowledgement; None: no limit.
-    `manual_acknowledgement`: the caller acknowledges each message of QoS 1 with `acknowledge`;
-    `accept` is then asked for messages of QoS 0 only, because one of QoS 1 that nobody answers
-    would block its place for ever. `hear_retained`: what the broker has kept is of interest, too.
-    """
-
-    expiry_s: int = 0
-    receive_maximum: int | None = None
-    packet_limit_bytes: int = PAYLOAD_LIMIT_BYTES
-    manual_acknowledgement: bool = False
-    hear_retained: bool = False
-    content_type: str | None = CONTENT_TYPE
-    """Of all that we say, which is then UTF-8; None: bytes that say nothing of themselves."""
-    will_retained: bool = True
-
-
-UNIT_SESSION = SessionTerms()
 
 
 class CannotConnectError(Exception):
@@ -155,9 +87,7 @@ class BrokerConnection:
         self._abandoned = False
         self._name_taken = False
         self._unheard = False
-        self._poke_in, self._poke_out = socket.socketpair()
-        self._poke_in.settimeout(0)
-        self._poke_out.settimeout(0)
+        self._bell = PollBell()
         self._thread: threading.Thread | None = None
         self._client = self._new_client(client_id, will)
 
@@ -205,7 +135,7 @@ class BrokerConnection:
                 qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND, noLocal=True
             )
         self._client.subscribe([(topic, options) for topic in topics])
-        self._poke()
+        self._bell.ring()
 
     def publish(
         self,
@@ -223,13 +153,13 @@ class BrokerConnection:
         if expiry_s is not None:
             properties.MessageExpiryInterval = expiry_s
         info = self._client.publish(topic, payload, qos, retained, properties)
-        self._poke()
+        self._bell.ring()
         return info.mid
 
     def acknowledge(self, mid: int) -> None:
         """Answers a message of QoS 1, in the order in which they came (MQTT 5, 4.6)."""
         self._client.ack(mid, 1)
-        self._poke()
+        self._bell.ring()
 
     def close(self, *, with_will: bool, timeout_s: float, forget: bool = False) -> None:
         """Says DISCONNECT (the will is published only `with_will`) and ends the thread.
@@ -243,7 +173,7 @@ class BrokerConnection:
         self._client.disconnect(
             reasoncode=reason if with_will else None, properties=properties if forget else None
         )
-        self._poke()
+        self._bell.ring()
         if self._thread is not None:
             self._thread.join(timeout_s)
         self.abandon()
@@ -251,7 +181,7 @@ class BrokerConnection:
     def abandon(self) -> None:
         """Ends the connection without a word: the broker publishes the will."""
         self._abandoned = True
-        self._poke()
+        self._bell.ring()
         if self._thread is not None:
             self._thread.join()
         self._close_sockets()
@@ -280,11 +210,11 @@ class BrokerConnection:
         # poll, not select: a control process may have more than 1024 descriptors open.
         poll = select.poll()
         poll.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
-        poll.register(self._poke_out, select.POLLIN)
+        poll.register(self._bell, select.POLLIN)
         buffered = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
         ready = dict(poll.poll(0 if buffered else POLL_MS))
-        if self._poke_out.fileno() in ready:
-            self._drain_pokes()
+        if self._bell.fileno() in ready:
+            self._bell.heard()
         if buffered or ready.get(sock.fileno(), 0) & ~select.POLLOUT:
             client.loop_read()
         if client.want_write():
@@ -295,18 +225,6 @@ class BrokerConnection:
             self._unheard = False
             self._wake()
         return client.socket() is not None
-
-    def _poke(self) -> None:
-        try:
-            self._poke_in.send(b"\0")
-        except OSError:
-            return  # full: the thread is about to wake anyway; closed: there is no thread
-
-    def _drain_pokes(self) -> None:
-        try:
-            self._poke_out.recv(4096)
-        except BlockingIOError:
-            return
 
     def _say(self, signal: Signal) -> None:
         self._signals.put(signal)
@@ -319,8 +237,7 @@ class BrokerConnection:
 
     def _close_sockets(self) -> None:
         self._close_client_socket()
-        self._poke_in.close()
-        self._poke_out.close()
+        self._bell.close()
 
     def _describe(self, properties: Properties) -> None:
         if self._terms.content_type is not None:
@@ -423,26 +340,3 @@ def _properties(packet_type: int) -> Properties:
 def _without_delay(_client: mqtt.Client, _userdata: Any, sock: Any) -> None:
     # Small packets must not wait for the acknowledgement of the one before (Nagle, RFC 896).
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def tls_context(settings: BrokerSettings) -> ssl.SSLContext:
-    """Verifies the broker's chain and name; TLS 1.2 or later; our certificate if we have one.
-
-    Made for every connection, so that a renewed certificate is used without a restart.
-
-    Raises:
-        OSError: a file cannot be read, or is no certificate or key.
-    """
-    context = ssl.create_default_context(cafile=settings.ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if settings.certificate_file is not None:
-        # A key under a passphrase is refused; without `password` OpenSSL would ask the terminal.
-        context.load_cert_chain(settings.certificate_file, settings.key_file, password="")
-    return context
-
-
-def broker_password(settings: BrokerSettings) -> str | None:
-    """The password for `username`; None without a file. Raises OSError."""
-    if settings.password_file is None:
-        return None
-    return settings.password_file.read_text(encoding="utf-8").rstrip("\r\n")

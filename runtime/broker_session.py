@@ -8,7 +8,7 @@ from enum import Enum, auto
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
-from runtime.broker_connection import Acknowledged, Heard, Lost, Signal
+from runtime.broker_signals import Acknowledged, Heard, Lost, Signal
 from runtime.delivery import FAILURE, PACKET_TOO_LARGE
 from runtime.messages import OutboxFacts
 from runtime.site_command import CommandRefusedError, parse_rebirth, parse_replay
@@ -16,8 +16,8 @@ from runtime.site_command import CommandRefusedError, parse_rebirth, parse_repla
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from runtime.broker_connection import Connected
     from runtime.broker_settings import BrokerSettings
+    from runtime.broker_signals import Connected
     from runtime.delivery import Delivery, OutboxLedger, Outgoing
     from runtime.messages import HealthFacts, StatusFacts
     from runtime.outbox import OutboxRow

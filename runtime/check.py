@@ -15,13 +15,15 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from models.errors import PackageRefusedError
-from runtime.broker_connection import BrokerConnection, CannotConnectError, Connected, Lost
+from runtime.active_model import model_ref, open_package
+from runtime.broker_connection import BrokerConnection, CannotConnectError
+from runtime.broker_signals import Connected, Lost
 from runtime.certificate_end import SOON_DAYS, days_left
 from runtime.console.console import PACKAGE
 from runtime.console.gate import TokenRefusedError, read_token
 from runtime.devices import NoUsableDeviceError
 from runtime.publication import Announcement
-from runtime.service import intake_types, model_ref, open_package
+from runtime.service import intake_types
 from runtime.settings import SettingsError, load_settings
 from runtime.site_key import SiteKeyError, read_site_key
 from runtime.topics import Topics
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from models.package import Package
-    from runtime.broker_connection import Signal
+    from runtime.broker_signals import Signal
     from runtime.settings import Settings
 
 SLOW_FSYNC_MS = 100.0
@@ -276,13 +278,18 @@ def check_broker(settings: Settings) -> Verdict:
     )
 
 
+def faulty_settings(error: SettingsError) -> Iterator[Verdict]:
+    """Every fault, with the file that it is in."""
+    for fault in error.faults:
+        yield Verdict(name="settings", grade=Grade.BAD, found=f"{error.file}: {fault}")
+
+
 def verdicts(arguments: Namespace) -> Iterator[Verdict]:
     """All checks, one after the other; those that stand on a failed one are left out."""
     try:
         settings = load_settings(arguments.config, intake_types())
     except SettingsError as error:
-        for fault in error.faults:
-            yield Verdict(name="settings", grade=Grade.BAD, found=fault)
+        yield from faulty_settings(error)
         return
     yield Verdict(name="settings", grade=Grade.GOOD, found=str(settings.file))
     yield from check_storage(settings)

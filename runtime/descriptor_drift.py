@@ -1,7 +1,7 @@
 """A day's images against images of before: has the scanner changed, or who comes?
 
-Where the package's `reference.json` has descriptors they are the baseline; otherwise the unit's
-own first images are, and the message says so.
+Where the package's `reference.json` has descriptors of enough images they are the baseline;
+otherwise the unit's own first images are, and the message says so.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from models.descriptor_reference import Descriptor, DescriptorBins, DescriptorReference
 from runtime.drift import LEAST_IMAGES, population_stability_index
 from runtime.drift_settings import DriftSettings
+from runtime.image_descriptors import Manufacturer
 from runtime.messages import BaselineSource, DescriptorDriftPart, DescriptorPart
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ TENTHS = np.linspace(0.0, 1.0, 11)
 MARGIN = 0.1
 """The outermost bins begin a tenth of the range beyond the baseline: a little outside is chance."""
 MOST_LABELS = 16
-REST = "other"
+REST, UNKNOWN = "other", Manufacturer.UNKNOWN.value
 
 
 class UnitBaseline(BaseModel):
@@ -109,7 +110,7 @@ def _labels(name: Descriptor, images: Sequence[ImageDescriptors]) -> list[str] |
 
 def _spacing_word(spacing_mm: tuple[float, float] | None) -> str:
     if spacing_mm is None:
-        return "unknown"
+        return UNKNOWN
     row, column = (f"{min(value, 99.0):.3f}" for value in spacing_mm)
     return row if row == column else f"{row}x{column}"
 
@@ -147,7 +148,8 @@ def descriptor_drift(
     images = tx.descriptors.between(start_ms, end_ms)
     if not images:
         return None
-    if packaged is not None:
+    # Fewer would never give an index; the unit's own images do after some days.
+    if packaged is not None and packaged.images >= LEAST_IMAGES:
         return DescriptorDriftPart(
             baseline=BaselineSource.PACKAGE,
             baseline_images=packaged.images,

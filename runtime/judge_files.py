@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.package import load_package
+from runtime.active_model import model_ref
 from runtime.devices import EngineFaultError, NoUsableDeviceError
 from runtime.engine import open_engine
 from runtime.outcome import Flag, ViewResult
 from runtime.pipeline import Pipeline
-from runtime.service import model_ref
 from runtime.unit_file import reference_package
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.manifest import Scope
+from runtime.artefact_files import EVIDENCE_SUFFIX
 from runtime.decoding import register_decoders
 from runtime.descriptor_measuring import describe
 from runtime.image_header import HeaderRefusedError
@@ -237,7 +238,7 @@ class Pipeline:
         with watch.stage("artefacts"):
             artefacts += self._preview(path, mammogram)
             if self._evidence_maps and prediction.evidence is not None:
-                evidence = path.with_suffix(".evidence.npy")
+                evidence = path.with_suffix(EVIDENCE_SUFFIX)
                 artefacts.append(write_evidence(evidence, prediction.evidence))
         return replace(result, artefacts=tuple(artefacts))
 

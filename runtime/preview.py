@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from models.manifest import WindowStep
+from runtime.artefact_files import PREVIEW_SUFFIX
 from runtime.display_values import window_table
 from runtime.outcome import Artefact
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from runtime.mammogram import Mammogram
 
-PREVIEW_SUFFIX = ".preview.jpg"
 LONG_SIDE_PX = 320
 LABEL = ("NOT FOR", "DIAGNOSTIC", "USE")
 LABEL_LINE_PX = 30

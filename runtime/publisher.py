@@ -12,8 +12,9 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from runtime.backoff import Backoff
-from runtime.broker_connection import BrokerConnection, CannotConnectError, Connected, Lost, Signal
+from runtime.broker_connection import BrokerConnection, CannotConnectError
 from runtime.broker_session import BrokerSession, CommandGate, Providers
+from runtime.broker_signals import Connected, Lost, Signal
 from runtime.delivery import Delivery
 from runtime.ledger import LedgerError
 from runtime.messages import EventKind

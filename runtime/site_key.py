@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import stat
 from typing import TYPE_CHECKING
+
+from runtime.secret_file import write_new_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +44,5 @@ def read_site_key(file: Path) -> bytes:
 
 
 def write_site_key(file: Path) -> None:
-    """Makes a new key, readable by its owner only. Raises FileExistsError."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-        stream.write(secrets.token_hex(KEY_BYTES) + "\n")
+    """Makes a new key, readable by its owner only. Raises FileExistsError, OSError: a full disk."""
+    write_new_secret(file, f"{secrets.token_hex(KEY_BYTES)}\n".encode("ascii"))

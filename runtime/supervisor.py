@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runtime.exam_desk import ExamDesk
+    from runtime.job_rows import OpenJob
     from runtime.ledger import Ledger
-    from runtime.ledger_rows import OpenJob
     from runtime.outcome import Job, JobOutcome
 
 LOG = logging.getLogger(__name__)

@@ -8,7 +8,6 @@ note in the ledger, so that neither a reboot of the firmware nor one of ours los
 from __future__ import annotations
 
 import json
-import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +76,6 @@ class UnitDesk:
         self._voice = voice
         self._status_provider = status_provider
         self._clock_ms = clock_ms
-        self._studies: dict[str, str] = {}
-        self._lock = threading.Lock()
 
     # --- what the unit tells ---------------------------------------------------------------------
 
@@ -142,29 +139,33 @@ class UnitDesk:
     def _saying(self, seq: int, kind: Kind, payload: bytes) -> Saying | None:
         """None where retention has taken the exam."""
         fields = json.loads(payload)
-        study_uid = self._study_of(fields["exam_key"])
-        if study_uid is None:
+        whose = self._ledger.transact(lambda tx: self._whose(tx, fields["exam_key"]))
+        if whose is None:
             return None
+        study_uid, images = whose
         return Saying(
             seq=seq,
             kind=kind,
             fields=fields,
             study_instance_uid=study_uid,
-            sop_instance_uids=self._images_of(study_uid),
+            sop_instance_uids=images,
         )
 
-    def _study_of(self, exam_key: str) -> str | None:
-        with self._lock:
-            if exam_key not in self._studies:
-                # Nobody can go back from a pseudonym; but we know the exams there are.
-                uids = self._ledger.transact(lambda tx: tx.study_uids())
-                self._studies = {self._voice.exam_key(uid): uid for uid in uids}
-            return self._studies.get(exam_key)
+    def _whose(self, tx: LedgerTransaction, exam_key: str) -> tuple[str, dict[str, str]] | None:
+        """The exam's UID, and its images' by image key; None where retention has taken it."""
+        study_uid = tx.chronicle.study_uid(exam_key) or self._among_all(tx, exam_key)
+        if study_uid is None:
+            return None
+        uids = (image.sop_instance_uid for image in tx.exam_images(study_uid))
+        return study_uid, {self._voice.image_key(uid): uid for uid in uids}
 
-    def _images_of(self, study_uid: str) -> dict[str, str]:
-        images = self._ledger.transact(lambda tx: tx.exam_images(study_uid))
-        uids = (image.sop_instance_uid for image in images)
-        return {self._voice.image_key(uid): uid for uid in uids}
+    def _among_all(self, tx: LedgerTransaction, exam_key: str) -> str | None:
+        """Of an exam that was closed without an image, for which no key is kept.
+
+        Nobody can go back from a pseudonym; but we know the exams there are.
+        """
+        uids = tx.study_uids()
+        return next((uid for uid in uids if self._voice.exam_key(uid) == exam_key), None)
 
     def status(self) -> tuple[StatusFacts, dict[str, Any]]:
         """What we know of ourselves, and the same as `status` says it on MQTT."""

@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.artefact_files import EVIDENCE_SUFFIX, PREVIEW_SUFFIX
 from runtime.console.board import Board, ExamCard, card_of
 from runtime.console.story import Story, story_of
-from runtime.preview import PREVIEW_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from runtime.ledger_rows import LedgerTransaction
     from runtime.outbox import Backlog
     from runtime.outcome import Artefact
-
-EVIDENCE_SUFFIX = ".evidence.npy"
 
 
 class ConsoleReader:

@@ -8,6 +8,7 @@ from typing import Any
 
 # What stands without quotes: words that no YAML reader takes for a number, a date or a truth.
 PLAIN = re.compile(r"[A-Za-z_$][A-Za-z0-9_$ ./()+-]*[A-Za-z0-9_)]|[A-Za-z_]")
+WITHOUT_POINT = re.compile(r"^(-?[0-9]+)(e[+-][0-9]+)$")
 NOT_TEXT = frozenset(("null", "true", "false", "yes", "no", "on", "off", "y", "n"))
 
 
@@ -48,8 +49,9 @@ def _scalar(value: Any) -> str:
         return value
     if isinstance(value, str):
         return '"' + "".join(_escaped(character) for character in value) + '"'
-    # JSON's numbers and words are YAML's (1.2, chapter 1.3).
-    return json.dumps(value)
+    # JSON's numbers and words are YAML's (1.2, chapter 1.3). A YAML 1.1 reader (PyYAML) takes a
+    # number with an exponent for one only if it has a point: 5.0e-324.
+    return WITHOUT_POINT.sub(r"\1.0\2", json.dumps(value))
 
 
 def _is_block(text: str) -> bool:

@@ -14,18 +14,10 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from runtime.backoff import Backoff
-from runtime.broker_connection import (
-    Acknowledged,
-    BrokerConnection,
-    CannotConnectError,
-    Connected,
-    Heard,
-    Listening,
-    Lost,
-    SessionTerms,
-    Signal,
-)
+from runtime.broker_connection import BrokerConnection, CannotConnectError
+from runtime.broker_signals import Acknowledged, Connected, Heard, Listening, Lost, Signal
 from runtime.delivery import FAILURE
+from runtime.session_terms import SessionTerms
 from runtime.site.picture import Arrival, LinkChange
 from runtime.site_command import Rebirth, Replay
 from runtime.token_bucket import TokenBucket

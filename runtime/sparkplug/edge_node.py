@@ -8,18 +8,12 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from runtime.backoff import Backoff
-from runtime.broker_connection import (
-    BrokerConnection,
-    CannotConnectError,
-    Connected,
-    Heard,
-    Lost,
-    SessionTerms,
-    Signal,
-)
+from runtime.broker_connection import BrokerConnection, CannotConnectError
+from runtime.broker_signals import Connected, Heard, Lost, Signal
 from runtime.ledger import LedgerError
 from runtime.messages import Kind
 from runtime.publication import Announcement
+from runtime.session_terms import SessionTerms
 from runtime.sparkplug.node import NodeBooks, NodeFacts, NodeTopics
 from runtime.sparkplug.payload import asks_for_rebirth
 from runtime.sparkplug.protobuf import MalformedError

@@ -16,6 +16,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.rest_watch import REST_S
+from runtime.service import ROOM_CHECK_S
 from tests.brokers import Mosquitto, mosquitto_missing, wait_until
 from tests.firmware_bridge.firmware import wait_socket
 from tests.packages import build_package
@@ -42,6 +44,8 @@ WARM_UP_EXAMS = 300
 Measured every hundred exams by frame socket: 104.0, 107.3, 108.7, 109.3, 109.6, 109.9, 109.9 MB.
 """
 DRAIN_S = 600
+JOB_TIMEOUT_S = 120
+"""A worker that a busy machine starves is not to be replaced: its growth could not be told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +96,19 @@ def sample(pid: int, exams: int) -> Sample:
 
 
 def soak(
-    folder: Path, *, exams: int, units: int, way: str = "dicom", warm_up: int = WARM_UP_EXAMS
+    folder: Path,
+    *,
+    exams: int,
+    units: int,
+    way: str = "dicom",
+    warm_up: int = WARM_UP_EXAMS,
+    rest_s: float = 0.0,
 ) -> dict[str, object]:
     """Plays `exams` in all, at once at `units` units, as fast as they are taken.
 
     By DICOM, or by frame socket; there each unit hears all flags, and acknowledges them.
 
-    Growth counts from after the warm-up.
+    Growth counts from after the warm-up, each time after `rest_s` without an exam.
     """
     package = build_package(folder, score="brightness", name="soak", accepts=ANY_SIZE)
     with (
@@ -108,6 +118,7 @@ def soak(
             package=package,
             broker_port=broker.port,
             idle_timeout_s=600,
+            job_timeout_s=JOB_TIMEOUT_S,
             more_toml=FRAMES_TOML,
         ) as unit,
         Subscriber(broker.port, site=SITE, unit=UNIT) as subscriber,
@@ -119,14 +130,28 @@ def soak(
         address = unit.address if way == "dicom" else f"frames:{unit.folder / 'frames.sock'}"
         play = Play(unit, subscriber, units, address=address)
         play.run(warm_up, seed=1)
-        before = {name: at_rest(pid, len(play.played)) for name, pid in pids.items()}
+        before = resting(unit, pids, play, rest_s)
         play.run(exams - warm_up, seed=2)
-        after = {name: at_rest(pid, len(play.played)) for name, pid in pids.items()}
+        after = resting(unit, pids, play, rest_s)
         growth = {n: Growth(before=before[n], after=after[n]).report() for n in pids}
-        return play.report() | {
-            "growth": growth,
-            "worker_is_the_same": unit.worker_pid() == pids["worker"],
-        }
+        return play.report() | {"growth": growth}
+
+
+class SpoiltError(RuntimeError):
+    """What was measured says nothing about growth."""
+
+
+def resting(
+    unit: UnitProcess, pids: dict[str, int], play: Play, rest_s: float
+) -> dict[str, Sample]:
+    """Each process between two plays. Raises SpoiltError: the worker is another one by now."""
+    if unit.worker_pid() != pids["worker"]:
+        raise SpoiltError(
+            f"the worker was replaced after {len(play.played)} exams or fewer: a job took more "
+            f"than {JOB_TIMEOUT_S} s; try again on a machine with less to do"
+        )
+    time.sleep(rest_s)
+    return {name: at_rest(pid, len(play.played)) for name, pid in pids.items()}
 
 
 class Play:
@@ -231,7 +256,17 @@ def main() -> int:
     for way in arguments.by or WAYS:
         print(f"soak: {arguments.exams} exams by {way}", file=sys.stderr)
         with tempfile.TemporaryDirectory(prefix="mammoedge-soak-") as folder:
-            reports[way] = soak(Path(folder), exams=arguments.exams, units=arguments.units, way=way)
+            try:
+                reports[way] = soak(
+                    Path(folder),
+                    exams=arguments.exams,
+                    units=arguments.units,
+                    way=way,
+                    rest_s=REST_S + 3 * ROOM_CHECK_S,
+                )
+            except SpoiltError as spoilt:
+                print(f"soak: {spoilt}", file=sys.stderr)
+                return 1
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(reports, indent=1) + "\n")
     print(json.dumps(reports, indent=1))

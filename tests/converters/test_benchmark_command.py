@@ -110,6 +110,7 @@ def test_the_choice_is_written_and_the_package_still_opens(
     changed = {file.path for file in set(after.manifest.files) ^ set(before.manifest.files)}
     assert changed <= {"report.html", "CARD.md"}
     assert after.manifest.version == f"{before.manifest.version}+advice"
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["model"] == after.manifest.label
     assert f"<h1>{after.manifest.label}</h1>" in (package / "report.html").read_text()
     assert "<h2>Latency</h2>" in (package / "report.html").read_text()
     open_engine(after, "fp32", ("CPU",), None, threads=1)

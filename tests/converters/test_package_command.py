@@ -11,6 +11,7 @@ import pytest
 
 from converters.errors import BenchFaultError
 from converters.package_writer import staged
+from models.descriptor_reference import Descriptor
 from models.package import load_package
 from runtime.cli import main
 from runtime.engine import open_engine
@@ -72,6 +73,16 @@ def test_calibration_images_become_histogram_and_parity(package: Package) -> Non
     assert parity["fp16"].largest_score_difference < 1e-3
     assert 0 < parity["int8"].largest_score_difference < 0.05
     assert parity["int8"].images == 12
+
+
+def test_the_reference_says_what_the_calibration_images_looked_like(package: Package) -> None:
+    """For a unit's drift, from its first day; a PNG has no maker, so none is compared."""
+    looks = package.score_histogram().descriptors
+    assert looks is not None
+    assert looks.images == 12
+    assert looks.bins[Descriptor.PIXEL_SPACING].labels == ("0.250",)
+    assert sum(looks.bins[Descriptor.BRIGHTNESS].counts) == 12
+    assert Descriptor.MANUFACTURER not in looks.bins
 
 
 def test_golden_cases_hold_no_patient(package: Package) -> None:

@@ -165,6 +165,21 @@ def test_card_and_inspect_say_what_was_given_away(
     assert "a loss of up to 0.9 was accepted" in (package / "CARD.md").read_text()
 
 
+def test_operating_points_say_what_the_labelled_images_gave(
+    package: Path, views: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same figures, with intervals, as `evaluate` finds; in the manifest and in the card."""
+    (point,) = load_package(package, allow_unsigned=True).manifest.operating_points
+    assert point.measured_on == f"{IMAGES} labelled images ({views.name}), fp32"
+    words = ["evaluate", package, "--images", views, "--labels", views / "labels.csv"]
+    assert main([str(word) for word in [*words, "--threads", "1", "--json"]]) == 0
+    found = json.loads(capsys.readouterr().out)["operating_points"]["balanced"]
+    for name in ("sensitivity", "specificity"):
+        assert getattr(point, name) == pytest.approx(found[name], abs=1e-3)
+        assert getattr(point, f"{name}_ci95") == pytest.approx(found[f"{name}_ci95"], abs=1e-3)
+    assert point.measured_on in (package / "CARD.md").read_text()
+
+
 def test_the_report_stands_alone_and_names_no_file(package: Path) -> None:
     """No link, no script, no file name; plots and the verdict are in it."""
     report = (package / "report.html").read_text()
@@ -174,6 +189,8 @@ def test_the_report_stands_alone_and_names_no_file(package: Path) -> None:
     assert report.count("<svg") == 4
     assert "AUC" in report
     assert "accepted loss 0.9" in report
+    # The diagonal of chance belongs to the ROC curve; a histogram has none.
+    assert report.count('stroke="#eeeeee"') == 1
 
 
 @pytest.fixture

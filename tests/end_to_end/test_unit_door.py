@@ -139,6 +139,7 @@ def test_simulated_units_lose_nothing(story):
         superseded = [view for view in flag["views"] if view["role"] == "superseded"]
         assert len(superseded) == exam.get("retakes", 0)
     assert "no patient" in done.stderr.lower()
+    assert "3 exams at each of 3 units, as fast as the receiver takes them" in done.stderr
 
 
 def test_a_simulated_unit_without_a_receiver_says_what_is_wrong(tmp_path):
@@ -197,7 +198,9 @@ def test_the_doctor_says_where_it_fails(story):
     assert mute.returncode == 1
     assert (grades["phantom exam"], grades["broker"]) == ("good", "bad")
     (story.folder / "bad.toml").write_text("[unit]\n")
-    assert mammoedge("doctor", "unit", "--config", story.folder / "bad.toml").returncode == 2
+    bad = mammoedge("doctor", "unit", "--config", story.folder / "bad.toml")
+    assert bad.returncode == 2
+    assert f"settings       {story.folder / 'bad.toml'}: unit.site: is missing" in bad.stdout
 
 
 @pytest.mark.slow
@@ -215,4 +218,3 @@ def test_many_exams_in_a_row_do_not_make_the_service_grow(tmp_path):
     for found in report["growth"].values():
         assert found["memory"] <= GOAL_GROWTH, report["growth"]
         assert found["files"] <= GOAL_GROWTH, report["growth"]
-    assert report["worker_is_the_same"]

@@ -109,6 +109,24 @@ def exam_of(*shots):
     return ExamPlan(unit=1, number=0, template=0, shots=shots)
 
 
+def test_exams_keep_the_pace_and_none_is_waited_for_after_the_last(around):
+    """Exposures fill the first half of each exam's time; between exams, not after, the second."""
+    waited = []
+    answered = count()
+    unit = SimulatedUnit(
+        1,
+        replace(
+            around,
+            pause=waited.append,
+            answered=lambda: next(answered),
+        ),
+    )
+    shots = [Shot(number=n, view=view) for n, view in enumerate(VIEWS, start=1)]
+    assert len(list(unit.play([exam_of(*shots), exam_of(*shots)], 80.0))) == 2
+    assert waited == [10.0] * 4 + [40.0] + [10.0] * 4
+    assert next(answered) == 8
+
+
 def test_an_exam_begins_is_sent_and_ends(door, unit):
     """MPPS, four images of one new study, MPPS with the images; nothing left on the unit."""
     shots = [Shot(number=n, view=view) for n, view in enumerate(VIEWS, start=1)]

@@ -178,7 +178,7 @@ def test_a_manifest_that_is_no_json_is_refused(folder: Path) -> None:
     """So is one that was cut off."""
     content = (folder / "manifest.json").read_bytes()
     (folder / "manifest.json").write_bytes(content[: len(content) // 2])
-    assert faults_of(folder)[0].startswith("manifest.json: the whole: Invalid JSON")
+    assert faults_of(folder)[0].startswith("manifest.json: Invalid JSON")
 
 
 def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:

@@ -21,6 +21,14 @@ BUILD = ("build", "m.onnx", "--recipe", "r.toml", "--calibration", "c", "-o", "o
         (("benchmark", "p", "--target-ms", "inf"), "--target-ms: must be above 0"),
         (("simulate-unit", "--to", "A@b:1", "--exams", "0"), "--exams: must be 1 or more"),
         (("simulate-unit", "--to", "A@b:1", "--retakes", "3"), "--retakes: must be 0 to 1"),
+        (
+            ("simulate-unit", "--to", "A@b:1", "--scale", "4"),
+            "--scale: must be above 0 and at most",
+        ),
+        (
+            ("simulate-unit", "--to", "A@b:1", "--exams-per-hour", "-1"),
+            "--exams-per-hour: must be 0 or more",
+        ),
     ],
 )
 def test_the_option_is_named_and_nothing_begins(

@@ -31,6 +31,18 @@ def test_help_imports_nothing_heavy():
         assert any(line.startswith(f"    {command}") for line in lines), command
 
 
+def test_the_control_process_loads_no_pixel_library():
+    """The service and its intakes: OpenCV alone would be 28 MB; pixels live in the worker."""
+    code = (
+        "import sys\nfrom runtime.service import Service, intake_types\nintake_types()\n"
+        "print(','.join(m for m in ('cv2', 'openvino', 'imagecodecs') if m in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
+
+
 def test_init_writes_what_check_accepts(tmp_path, capsys):
     """init, then check: settings, storage, key, package and engine are good or warned of."""
     assert main(["init", str(tmp_path), "--site", "s1", "--unit", "u1"]) == 0

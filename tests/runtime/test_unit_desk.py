@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from runtime.exam import Exam
+from runtime.exam_identity import ExamIdentity
 from runtime.ledger import Ledger
 from runtime.messages import EventKind, Kind, StatusFacts
 from runtime.unit_desk import LISTENERS_REMEMBERED, UnitDesk, UnitEvent
@@ -86,6 +87,16 @@ def test_a_flag_comes_with_the_identity_that_the_firmware_gave(bench):
     ((saying,), _) = bench.desk.after(0, 10)
     assert (saying.kind, saying.study_instance_uid) == (Kind.EXAM, STUDY)
     assert saying.fields["exam_key"] == VOICE.exam_key(STUDY)
+
+
+def test_whose_flag_it_is_stands_in_the_ledger(bench):
+    """Found by the key that was kept with the first image: no other exam is looked at for it."""
+    bench.flag()
+    key = json.loads(bench.ledger.waiting(1)[0].payload)["exam_key"]
+    bench.ledger.transact(lambda tx: tx.chronicle.identify("1.2.99", key, ExamIdentity(), 0))
+    bench.flag("1.2.99", revision=2)  # its own key is another one: only the ledger's row knows this
+    sayings, _ = bench.desk.after(0, 10)
+    assert sayings[0].study_instance_uid == "1.2.99"
 
 
 def test_a_new_listener_hears_what_comes_from_now(bench):

@@ -1,0 +1,33 @@
+"""Tells when a unit has come to rest: after the last patient, between two exams."""
+
+from __future__ import annotations
+
+REST_S = 30.0
+"""Views of one exam follow each other faster than that."""
+
+
+class RestWatch:
+    """Asked at each turn of the service's loop.
+
+    Args:
+        now_s: monotonic.
+    """
+
+    def __init__(self, now_s: float) -> None:
+        self._progress = 0
+        self._since_s = now_s
+        self._told = True
+
+    def begins(self, progress: int, now_s: float) -> bool:
+        """Whether a rest begins now: told once, when `progress` has stood still for `REST_S`.
+
+        Args:
+            progress: any number that grows while something happens.
+            now_s: monotonic.
+        """
+        if progress != self._progress:
+            self._progress, self._since_s, self._told = progress, now_s, False
+        if self._told or now_s - self._since_s < REST_S:
+            return False
+        self._told = True
+        return True

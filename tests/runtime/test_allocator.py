@@ -1,0 +1,67 @@
+"""The control process keeps few arenas, however many threads it has."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from runtime.allocator import MOST_ARENAS
+from tests.units import ROOT
+
+PROGRAM = """
+import ctypes, sys, threading
+from runtime.allocator import keep_few_arenas
+if sys.argv[1] == "few":
+    assert keep_few_arenas()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+together = threading.Barrier(24)
+def work():
+    together.wait()
+    libc.malloc(4000)
+    together.wait()
+threads = [threading.Thread(target=work) for _ in range(24)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+stream = ctypes.c_void_p(libc.fopen(b"/dev/stdout", b"w"))
+libc.malloc_info(0, stream)
+libc.fclose(stream)
+"""
+
+
+def arenas(how: str) -> int:
+    """How many there are in a process with 24 threads that were all at it."""
+    command = [sys.executable, "-c", PROGRAM, how]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.count("<heap nr=")
+
+
+GLIBC = platform.libc_ver()[0] == "glibc"
+FRAGMENTED = """
+from pathlib import Path
+from runtime.allocator import give_back_free_memory
+def resident_mb():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4 / 1024
+kept = [bytes(6000) for _ in range(10000)][::9]
+before = resident_mb()
+give_back_free_memory()
+print(before - resident_mb())
+"""
+
+
+@pytest.mark.skipif(not GLIBC, reason="another C library gives back by itself, or never")
+def test_free_memory_between_what_is_in_use_goes_back():
+    """Eight of nine pieces are free, and none of them is at the end."""
+    done = subprocess.run(
+        [sys.executable, "-c", FRAGMENTED], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) > 20
+
+
+@pytest.mark.skipif(not GLIBC, reason="another C library has no arenas")
+def test_threads_share_few_arenas():
+    """Without the call each thread would get one, up to eight a processor."""
+    assert arenas("few") <= MOST_ARENAS < arenas("many")
