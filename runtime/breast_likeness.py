@@ -182,6 +182,11 @@ class Likeness:
         )
 
     @cached_property
+    def grey_ground(self) -> float:
+        """Median gray of the air where it is no evenly grey film's base, else 0."""
+        return 0.0 if self._is_on_a_grey_film() else self.air
+
+    @cached_property
     def _from_skin_px(self) -> NDArray[np.float32]:
         """Distance of each pixel from the skin line; borders of the picture and wall are none."""
         body, beyond = self._body, 2 * DEEP_PX
@@ -286,6 +291,7 @@ PLACE_LIMITS = (
 )
 """Of a body that is where and how a breast is; in the order in which they are asked."""
 TISSUE_LIMITS = (
+    Limit(measure="grey_ground", high=0.07, above="grey ground, no air"),
     Limit(measure="straightness", high=0.52, above="a straight edge where the skin should be"),
     Limit(measure="roughness_px", high=1.6, above="a ragged edge where the skin should be"),
     Limit(
@@ -298,7 +304,7 @@ TISSUE_LIMITS = (
     Limit(
         measure="relief",
         low=1.0,
-        high=8.0,
+        high=8.4,
         below="an even body without tissue",
         above="edges on plain ground, no tissue",
     ),

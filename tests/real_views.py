@@ -79,8 +79,7 @@ def tight(gray: Pixels) -> Pixels:
     small = cv2.resize(gray, (256, 256), interpolation=cv2.INTER_AREA)
     bright = (small * 255).astype(np.uint8)
     level, _ = cv2.threshold(bright, 0, 255, cv2.THRESH_OTSU)
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats((bright > level * 0.5).astype("u1"))
-    del labels
+    count, _, boxes, _ = cv2.connectedComponentsWithStats((bright > level * 0.5).astype("u1"))
     if count < 2:
         return gray
     left, top, wide, high, _ = boxes[1 + int(np.argmax(boxes[1:, cv2.CC_STAT_AREA]))]
