@@ -36,6 +36,10 @@ class Phantom:
         for k in range(1, 7):
             phase = self.seed * 1.7 * k
             tissue += 0.10 / k * np.sin(0.021 * k * x + phase) * np.cos(0.017 * k * y + phase / 2)
+        for waves in (23, 31, 41):
+            # About 1 mm of a breast's 25 cm: the unit's gate takes no body without tissue.
+            phase, angle = self.seed * 0.9 * waves, 2 * np.pi * waves / self.rows
+            tissue += 0.02 * np.sin(angle * x + phase) * np.cos(1.2 * angle * y + phase / 2)
         if self.lesion:
             apart = np.hypot(y - 0.4 * self.rows, x - 0.35 * self.columns)
             radius = 6.0 / self.pixel_spacing_mm

@@ -182,7 +182,9 @@ class Pipeline:
         remarks = (*mammogram.remarks, *suitability.remarks, *seen.remarks)
         if seen.reasons or seen.breast is None:
             pictures = self._preview(path, mammogram)
-            return self._refused(header, seen.reasons, remarks, artefacts=pictures)
+            return self._refused(
+                header, seen.reasons, remarks, detail=seen.detail, artefacts=pictures
+            )
         with watch.stage("describe"):
             descriptors = describe(mammogram, seen.breast)
         return Assessed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.breast import Breast, find_breast
+from runtime.breast import Breast, look_for_breast
 from runtime.image_header import View
 from runtime.reasons import Reason, Remark
 from runtime.view_codes import IMPLANT_DISPLACED
@@ -24,6 +24,8 @@ class Suitability:
     remarks: tuple[Remark, ...] = ()
     breast: Breast | None = None
     """Where it is, once the pixels were looked at."""
+    detail: str = ""
+    """What was seen where no breast is: a few words for people, no identity."""
 
     @property
     def suitable(self) -> bool:
@@ -77,11 +79,14 @@ def assess_pixels(mammogram: Mammogram, accepts: Accepts) -> Suitability:
     rows, columns = mammogram.pixels.shape
     if rows < accepts.minimum_rows or columns < accepts.minimum_columns:
         return Suitability(reasons=(Reason.TOO_SMALL,), remarks=mammogram.remarks)
-    breast = find_breast(
+    found = look_for_breast(
         mammogram.pixels, monochrome1=mammogram.monochrome1, bits_stored=mammogram.bits_stored
     )
-    if breast is None:
-        return Suitability(reasons=(Reason.NO_BREAST,), remarks=mammogram.remarks)
+    breast = found.breast
+    if breast is None or found.seen:
+        return Suitability(
+            reasons=(Reason.NO_BREAST,), remarks=mammogram.remarks, detail=found.seen
+        )
     contradicts = _laterality_contradicts(mammogram.header, breast)
     return Suitability(
         reasons=(Reason.LATERALITY_CONTRADICTS,) if contradicts else (),

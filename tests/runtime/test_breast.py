@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from runtime.breast import find_breast
+from runtime.breast import find_breast, look_for_breast
 from tests.synthetic import breast_pixels
 
 ROWS, COLUMNS = 1024, 832
@@ -24,16 +24,20 @@ def found(pixels, bits_stored=12, *, monochrome1=False):
 
 
 def acceptance(paths) -> float:
-    """Share of 8-bit picture files in which a breast is found."""
-    pictures = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths]
-    assert len(pictures) >= 60
-    return float(np.mean([found(picture, 8) is not None for picture in pictures]))
+    """Share of 8-bit picture files that the gate lets through."""
+    assert len(paths) >= 60
+    passed = 0
+    for path in paths:
+        picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).astype(np.uint16)
+        sighting = look_for_breast(picture, monochrome1=False, bits_stored=8)
+        passed += sighting.breast is not None and not sighting.seen
+    return passed / len(paths)
 
 
 @pytest.mark.parametrize(
     ("folder", "pattern", "every", "least"),
     [
-        ("mini-mias", "*.png", 1, 0.99),
+        ("mini-mias", "*.png", 1, 1.0),
         ("cdd-cesm-dm", "*.jpg", 1, 1.0),
         ("cbis-ddsm-mass-views-256", "*.png", 3, 0.99),
     ],
