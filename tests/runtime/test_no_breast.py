@@ -7,11 +7,11 @@ import pytest
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
 from models.package import load_package
+from runtime.active_model import model_ref
 from runtime.engine import open_engine
 from runtime.outcome import Flag, NotAssessed, ViewResult
 from runtime.pipeline import Pipeline
 from runtime.reasons import Reason
-from runtime.service import model_ref
 from runtime.unit_file import reference_package
 from tests.no_breast import families, photographs
 from tests.no_breast.fields import axes
