@@ -172,9 +172,10 @@ def set_aside(path: Path, folder: Path, *, reason: str | None = None) -> None:
     with contextlib.suppress(FileNotFoundError):
         path.rename(target)
         if reason is not None:
-            target.with_name(target.name + ".reason.txt").write_text(
-                f"{reason}\n", encoding="utf-8"
-            )
+            # Whoever sees the reason can read it: it gets its name when it is written.
+            part = folder / f".{uuid.uuid4().hex}.part"
+            part.write_text(f"{reason}\n", encoding="utf-8")
+            part.rename(target.with_name(target.name + ".reason.txt"))
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -32,7 +32,8 @@ static void draw(shot *s, unsigned light)
             double from_wall = s->laterality[0] == 'R' ? COLUMNS - 1 - x : x;
             double dx = from_wall / (0.7 * COLUMNS), dy = (y - 0.5 * ROWS) / (0.4 * ROWS);
             double depth = 1 - dx * dx - dy * dy;
-            unsigned texture = (x * 2654435761u ^ y * 40503u) >> 8 & 63;
+            /* Tissue has texture in proportion to its light: a plain shape is no breast. */
+            unsigned texture = ((x * 2654435761u ^ y * 40503u) >> 8 & 63) * light / 1000;
             s->pixels.data[y * COLUMNS + x] = (uint16_t)(depth > 0 ? light * (depth < 0.15 ? depth / 0.15 : 1) + texture : 40);
         }
     }
