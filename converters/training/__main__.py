@@ -17,12 +17,8 @@ import torch
 from converters.training.annotations import ATTRIBUTES
 from converters.training.card_figures import Judged, write_figures
 from converters.training.cells import joined_cells, map_cells, pooled_logits
-from converters.training.coarse_network import CoarseEnsemble, malignancy_alone
-from converters.training.coarse_views import (
-    coarse_recipe,
-    find_places,
-    load_film,
-)
+from converters.training.coarse_network import CoarseNetwork, malignancy_alone
+from converters.training.coarse_views import coarse_recipe, find_places, load_film
 from converters.training.coarse_windows import CoarseView
 from converters.training.dataset import Sample, load_lesions, load_views
 from converters.training.export import export_onnx
@@ -127,7 +123,7 @@ def calibrated(graph: SuspicionGraph, parts: Parts, settings: Settings) -> Suspi
 
 
 def shipped_graph(
-    network: LesionNetwork, coarse: CoarseEnsemble, settings: Settings
+    network: LesionNetwork, coarse: CoarseNetwork, settings: Settings
 ) -> SuspicionGraph:
     """The graph with the heads that its score needs: the others only serve training."""
     detection = {0: 1.0} | {
@@ -135,7 +131,7 @@ def shipped_graph(
     }
     return SuspicionGraph(
         with_heads(network, [{0: 1.0}, detection]),
-        CoarseEnsemble([malignancy_alone(member) for member in coarse.networks]),
+        malignancy_alone(coarse),
         GraphSettings(pooling=settings.pooling, fusion=settings.fusion, calibration=Calibration()),
         spacing_mm=settings.recipe.spacing_mm,
     )
@@ -197,7 +193,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         kept = checkpoints(folder, options.settings, resume=options.resume)
     except ResumeError as error:
         parser.error(str(error))
-    torch.manual_seed(settings.lesion_schedule.seed)
     parts = load_parts(options.data, settings, options.places or folder / "places.csv")
     record_split(parts, folder / "split.csv")
     network = learn_fine(parts.lesions, parts.views, settings, kept)

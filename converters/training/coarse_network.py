@@ -6,8 +6,6 @@ network looks at the same prepared view, averaged inside the graph down to what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -111,19 +109,6 @@ def load_imagenet_stages(network: CoarseNetwork) -> None:
     network.load_state_dict(fitting, strict=False)
 
 
-class CoarseEnsemble(nn.Module):  # type: ignore[misc]  # mypy skips torch
-    """Several coarse networks as one: the mean of their logits, in the shape of each."""
-
-    def __init__(self, networks: Sequence[CoarseNetwork]) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-
-    def forward(self, view: Tensor) -> Tensor:
-        """As `CoarseNetwork.forward`."""
-        logits = [network(view) for network in self.networks]
-        return sum(logits[1:], logits[0]) / len(logits)
-
-
 def malignancy_alone(network: CoarseNetwork) -> CoarseNetwork:
     """A copy whose head scores malignancy only."""
     lean = CoarseNetwork(classes=1)
@@ -135,6 +120,6 @@ def malignancy_alone(network: CoarseNetwork) -> CoarseNetwork:
     return lean
 
 
-def logits_of(network: CoarseEnsemble, view: Tensor) -> Tensor:
+def logits_of(network: CoarseNetwork, view: Tensor) -> Tensor:
     """Malignancy of each cell of a prepared view, (batch, 1, rows/32, columns/32)."""
     return network(coarse_view(view))[:, :1]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from converters.training.coarse_network import CoarseEnsemble, logits_of
+from converters.training.coarse_network import CoarseNetwork, logits_of
 from converters.training.network import LesionNetwork
 
 MASKED_LOGIT = -30.0
@@ -124,13 +124,13 @@ def pool_logits(logits: Tensor, content: Tensor, pooling: Pooling) -> Tensor:
 class SuspicionGraph(nn.Module):  # type: ignore[misc]  # mypy skips torch
     """`view` (1, 1, H, W) to `suspicion` (1, 1) and `evidence` (1, 1, H/cell, W/cell), all 0..1.
 
-    `network` has two classes, malignancy and detection; those of `coarse` have malignancy alone.
+    `network` has two classes, malignancy and detection; `coarse` has malignancy alone.
     """
 
     def __init__(
         self,
         network: LesionNetwork,
-        coarse: CoarseEnsemble,
+        coarse: CoarseNetwork,
         parts: GraphSettings,
         *,
         spacing_mm: float,

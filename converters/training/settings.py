@@ -53,13 +53,6 @@ class PeakSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoarseSettings:
-    """How many coarse networks there are, each with seeds of its own."""
-
-    networks: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All of settings.toml, a field for each table."""
 
@@ -69,7 +62,6 @@ class Settings:
     lesion_schedule: Schedule
     peaks: PeakSettings
     view_schedule: Schedule
-    coarse: CoarseSettings
     coarse_augmentation: Augmentation
     coarse_schedule: CoarseSchedule
     coarse_refinement: CoarseSchedule
@@ -86,7 +78,6 @@ TABLES: dict[str, type[Any]] = {
     "lesion_schedule": Schedule,
     "peaks": PeakSettings,
     "view_schedule": Schedule,
-    "coarse": CoarseSettings,
     "coarse_augmentation": Augmentation,
     "coarse_schedule": CoarseSchedule,
     "coarse_refinement": CoarseSchedule,

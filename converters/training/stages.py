@@ -16,8 +16,8 @@ from torch import nn
 
 from converters.training.annotations import ATTRIBUTES
 from converters.training.averaging import average_weights
-from converters.training.coarse_network import CoarseEnsemble, CoarseNetwork, load_imagenet_stages
-from converters.training.coarse_schedule import CoarsePool, train_coarse
+from converters.training.coarse_network import CoarseNetwork, load_imagenet_stages
+from converters.training.coarse_schedule import CoarsePool, CoarseSchedule, train_coarse
 from converters.training.coarse_views import coarse_recipe, soften_sample
 from converters.training.coarse_windows import CoarseView
 from converters.training.dataset import Sample
@@ -27,10 +27,8 @@ from converters.training.schedule import Pool, Schedule, train
 from converters.training.settings import Settings
 
 FINE = "fine"
-COARSE = "coarse{number}"
+COARSE = "coarse"
 SETTINGS = "settings.toml"
-SEEDS_APART = 10
-"""Between coarse networks: the schedule and its refinement have neighbouring seeds."""
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -78,11 +76,6 @@ def checkpoints(folder: Path, settings: Path, *, resume: bool) -> Checkpoints:
     return Checkpoints(folder=folder)
 
 
-def fine_network(settings: Settings) -> LesionNetwork:
-    """The fine branch, with a head for every attribute that it learns."""
-    return LesionNetwork(classes=1 + len(ATTRIBUTES), **asdict(settings.network))
-
-
 def learn_fine(
     lesions: Sequence[Sample], views: Sequence[Sample], settings: Settings, kept: Checkpoints
 ) -> LesionNetwork:
@@ -99,9 +92,8 @@ def learn_fine(
 
         return learn
 
-    def mean(_: LesionNetwork) -> LesionNetwork:
+    def mean(network: LesionNetwork) -> LesionNetwork:
         tissue = [view for view in views if not view.is_malignant]
-        network = fine_network(settings)
         load_imagenet(network)
         pool = Pool(lesions=lesions, tissue=tissue)
         first = kept.made("lesions", network, run(pool, settings.lesion_schedule))
@@ -113,7 +105,9 @@ def learn_fine(
             runs.append(kept.made(f"views{number + 1}", start, run(pool, schedule)))
         return average_weights(runs)
 
-    return kept.made(FINE, fine_network(settings), mean)
+    torch.manual_seed(settings.lesion_schedule.seed)
+    network = LesionNetwork(classes=1 + len(ATTRIBUTES), **asdict(settings.network))
+    return kept.made(FINE, network, mean)
 
 
 def _pieces(network: LesionNetwork, views: Sequence[Sample], settings: Settings) -> list[Sample]:
@@ -130,39 +124,28 @@ def _pieces(network: LesionNetwork, views: Sequence[Sample], settings: Settings)
 
 def learn_coarse(
     film: Sequence[CoarseView], views: Sequence[Sample], settings: Settings, kept: Checkpoints
-) -> CoarseEnsemble:
-    """The coarse networks: each from ImageNet's weights, then refined; the mean of both."""
+) -> CoarseNetwork:
+    """The coarse network from ImageNet's weights; then refined; the mean of both."""
     pool = CoarsePool(
         film=[view for view in film if view.is_located],
         digital=[soften_sample(view) for view in views],
     )
 
-    def learn(number: int) -> CoarseNetwork:
-        def run(name: str) -> Callable[[CoarseNetwork], CoarseNetwork]:
-            pace = getattr(settings, name)
-            schedule = replace(pace, seed=pace.seed + SEEDS_APART * number)
+    def run(schedule: CoarseSchedule) -> Callable[[CoarseNetwork], CoarseNetwork]:
+        def learn(network: CoarseNetwork) -> CoarseNetwork:
+            print(f"{len(pool.film)} film views, {len(pool.digital)} digital", flush=True)
+            recipe = coarse_recipe(settings.recipe)
+            return train_coarse(network, pool, schedule, settings.coarse_augmentation, recipe)
 
-            def trained(network: CoarseNetwork) -> CoarseNetwork:
-                print(f"{len(pool.film)} film views, {len(pool.digital)} digital", flush=True)
-                return train_coarse(
-                    network,
-                    pool,
-                    schedule,
-                    settings.coarse_augmentation,
-                    coarse_recipe(settings.recipe),
-                )
+        return learn
 
-            return trained
+    def mean(network: CoarseNetwork) -> CoarseNetwork:
+        load_imagenet_stages(network)
+        first = kept.made("coarse_schedule", network, run(settings.coarse_schedule))
+        start = copy.deepcopy(first)
+        refined = kept.made("coarse_refinement", start, run(settings.coarse_refinement))
+        return average_weights([first, refined])
 
-        def mean(_: CoarseNetwork) -> CoarseNetwork:
-            torch.manual_seed(settings.coarse_schedule.seed + SEEDS_APART * number)
-            runs = [CoarseNetwork()]
-            load_imagenet_stages(runs[0])
-            for name in ("coarse_schedule", "coarse_refinement"):
-                start = copy.deepcopy(runs[-1])
-                runs.append(kept.made(f"{name}{number + 1}", start, run(name)))
-            return average_weights(runs[1:])
-
-        return kept.made(COARSE.format(number=number + 1), CoarseNetwork(), mean)
-
-    return CoarseEnsemble([learn(number) for number in range(settings.coarse.networks)])
+    # Whether the fine branch was learnt in this process must not change where this one starts.
+    torch.manual_seed(settings.coarse_schedule.seed)
+    return kept.made(COARSE, CoarseNetwork(), mean)

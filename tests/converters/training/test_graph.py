@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed (extra [train])")
 
 from converters.training.averaging import average_weights  # noqa: E402  (needs torch)
-from converters.training.coarse_network import CoarseEnsemble, CoarseNetwork, coarse_view  # noqa: E402
+from converters.training.coarse_network import CoarseNetwork, coarse_view  # noqa: E402
 from converters.training.export import export_onnx  # noqa: E402
 from converters.training.graph import (  # noqa: E402
     Calibration,
@@ -30,8 +30,9 @@ def graph() -> SuspicionGraph:
     """A graph with random weights."""
     torch.manual_seed(0)
     parts = GraphSettings(pooling=Pooling(), fusion=Fusion(weight=0.5), calibration=Calibration())
-    coarse = CoarseEnsemble([CoarseNetwork(classes=1) for _ in range(2)])
-    return SuspicionGraph(LesionNetwork(classes=2), coarse, parts, spacing_mm=0.15).eval()
+    return SuspicionGraph(
+        LesionNetwork(classes=2), CoarseNetwork(classes=1), parts, spacing_mm=0.15
+    ).eval()
 
 
 def test_outputs_are_probabilities_on_the_stated_grid(graph: SuspicionGraph) -> None:

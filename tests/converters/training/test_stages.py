@@ -8,7 +8,6 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra [train])")
 
-from converters.training.coarse_network import CoarseEnsemble, CoarseNetwork  # noqa: E402
 from converters.training.stages import Checkpoints, ResumeError, checkpoints  # noqa: E402
 
 SETTINGS = Path("converters/training/settings.toml").resolve()
@@ -63,13 +62,3 @@ def test_other_settings_do_not_resume(tmp_path: Path) -> None:
     other.write_text(SETTINGS.read_text().replace("epochs = 12", "epochs = 13"))
     with pytest.raises(ResumeError, match=r"settings\.toml differs from .*other\.toml"):
         checkpoints(tmp_path, other, resume=True)
-
-
-def test_an_ensemble_is_the_mean_of_its_networks() -> None:
-    """Of their logits."""
-    torch.manual_seed(0)
-    networks = [CoarseNetwork(classes=1).eval() for _ in range(3)]
-    view = torch.randn(1, 1, 64, 64)
-    with torch.inference_mode():
-        mean = torch.stack([network(view) for network in networks]).mean(dim=0)
-        assert torch.allclose(CoarseEnsemble(networks)(view), mean, atol=1e-6)
