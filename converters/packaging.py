@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from converters.card import write_card
-from converters.descriptor_summary import descriptor_summary
 from converters.errors import BenchFaultError
 from converters.graph_run import compile_on_cpu, score_with
 from converters.ir_files import save_ir
 from converters.measured_points import measured_points
 from converters.package_writer import staged, write_package_files
+from converters.precisions import precisions_on
 from converters.quantization import TargetCpu, overflow_fix_for, processor_flags, quantize_int8
 from converters.report import Reported, report_html
 from converters.subject import counted_as
 from converters.subjects import subjects_of
 from converters.verification import Verification, verify
 from models.golden import GoldenCase, GoldenImage, GoldenRecord, sample_input
-from models.histogram import ScoreHistogram
-from models.manifest import Manifest, Parity, Precision, Recipe, Source
+from models.manifest import Manifest, Precision, Recipe, Source
 from models.package import load_package
 from runtime.engine import PackageEngine, scores_of
 from runtime.golden import golden_input, golden_mammogram
@@ -52,8 +51,6 @@ INPUT_SAMPLES = 64 * 1024
 """Values of an expected input that a golden case stores at most."""
 PATH_TOLERANCE = 1e-3
 """Largest difference of a golden score between the recipe in NumPy and the runtime's way."""
-PARITY_IMAGES = 20
-"""Scored by every precision. All images by all of them took as long as quantising."""
 INPUT_TOLERANCE = 2e-3
 """OpenCV's resize rounds differently with other vector units: measured below 1e-3."""
 
@@ -120,8 +117,11 @@ def package(order: Order, out: Path) -> Package:
             graphs[name] = compile_on_cpu(folder / f"{name}.xml", asked)
         order.say("fp32: what the others are compared with")
         exact = _exact_graph(order, manifest, Path(scratch))
-        histogram, parity = _compare(order, manifest, graphs, exact)
-        manifest = manifest.model_copy(update={"parity": parity})
+        calibrated = precisions_on(
+            order.calibration, manifest, graphs, exact, progress=order.progress
+        )
+        manifest = manifest.model_copy(update={"parity": calibrated.parity})
+        histogram = calibrated.histogram(order.calibration_label, order.descriptors)
         verification = _prove(order, manifest, graphs)
         if verification is not None and order.proof is not None:
             manifest = _with_figures(manifest, verification, order.proof)
@@ -229,68 +229,12 @@ def _exact_graph(order: Order, manifest: Manifest, scratch: Path) -> Graph:
     return graph
 
 
-def _scores(
-    order: Order,
-    manifest: Manifest,
-    graph: Graph,
-    images: Sequence[Mapping[str, NDArray[np.generic]]],
-    name: str,
-) -> list[dict[str, float]]:
-    bar = order.progress(name, len(images))
-    scores = []
-    for number, tensors in enumerate(images, start=1):
-        scores.append(score_with(graph, manifest, tensors))
-        bar(number)
-    return scores
-
-
 def _require_equal(name: str, ours: dict[str, float], theirs: dict[str, float]) -> None:
     apart = max(abs(ours[score] - theirs[score]) for score in theirs)
     if apart > PATH_TOLERANCE:
         raise BenchFaultError(
             [f"{name}: the recipe word for word gives a score that is {apart:.2g} off"]
         )
-
-
-def _compare(
-    order: Order, manifest: Manifest, graphs: dict[str, Graph], exact: Graph
-) -> tuple[ScoreHistogram, tuple[Parity, ...]]:
-    """The score histogram, and how far each precision is from FP32, on the calibration images.
-
-    The precision that runs scores all of them: what `drift` compares a unit with. The others score
-    PARITY_IMAGES, from its lowest score to its highest. What a precision costs in accuracy is not
-    seen here but on labelled images (`_prove`).
-    """
-    suspicion = next(port.score for port in manifest.outputs if port.suspicion)
-    default = order.recipe.default_precision
-    shown = default if default in graphs else next(iter(graphs))
-    all_scores = _scores(order, manifest, graphs[shown], order.calibration, shown)
-    by_score = sorted(range(len(all_scores)), key=lambda place: all_scores[place][suspicion])
-    steps = np.linspace(0, len(by_score) - 1, min(PARITY_IMAGES, len(by_score)))
-    places = sorted({by_score[round(step)] for step in steps})
-    images = [order.calibration[place] for place in places]
-    plain = _scores(order, manifest, exact, images, "fp32")
-    parity = []
-    known = [all_scores[place] for place in places]
-    for name, graph in graphs.items():
-        scores = known if name == shown else _scores(order, manifest, graph, images, name)
-        differences = [
-            abs(one[score] - other[score])
-            for one, other in zip(scores, plain, strict=True)
-            for score in one
-        ]
-        parity.append(
-            Parity(
-                precision=name,
-                device="CPU",
-                largest_score_difference=max(differences, default=0.0),
-                images=len(scores),
-            )
-        )
-    values = [score[suspicion] for score in all_scores]
-    histogram = ScoreHistogram.of(suspicion, values, measured_on=order.calibration_label)
-    looks = descriptor_summary(order.descriptors)
-    return histogram.model_copy(update={"descriptors": looks}), tuple(parity)
 
 
 def _prove(order: Order, manifest: Manifest, graphs: dict[str, Graph]) -> Verification | None:
