@@ -186,6 +186,7 @@ class Reception:
         # row a file that has only one of them is swept away at the next start. What the image is
         # we read while the disk is busy.
         durable = [self._fsync.submit(_make_durable, place) for place in (spooled, self._spool)]
+        received: Received | None = None
         try:
             header, offset = _described(spooled)
             # No hint for what may be a repeat: no work is lost on it, no poison tried again. And
@@ -207,12 +208,11 @@ class Reception:
             self._reached("spooled")
             received = self._desk.receive(arrived)
         except (OSError, LedgerError) as error:
-            spooled.unlink(missing_ok=True)
             raise OutOfRoomError(f"could not be made durable: {error}") from error
-        except ReceptionRefusedError:
-            wait(durable)
-            spooled.unlink(missing_ok=True)
-            raise
+        finally:
+            if received is None:
+                wait(durable)
+                self.remove(str(spooled))
         self._reached("received")
         if received.receipt is Receipt.KNOWN:
             self.remove(str(spooled))

@@ -112,6 +112,7 @@ def test_what_cannot_be_read_is_refused_with_an_event(bench, content, reason):
     assert caught.value.reason is reason
     assert [kind for kind, _ in bench.events] == [EventKind.IMAGE_REFUSED]
     assert not path.exists()
+    assert bench.spooled() == []
 
 
 def test_no_room_on_disk_or_in_the_queue_refuses(tmp_path):
@@ -151,6 +152,26 @@ def test_the_hash_is_that_of_the_data_set(bench):
     bench.reception.receive(bench.arrive(ds, "b.dcm"), source="folder", peer="")
     first, second = bench.desk.received
     assert first.sha256 == second.sha256
+
+
+def test_an_intake_that_hashes_itself_gets_no_hint(bench):
+    """Both cores are busy with its image; the hash is taken at its word."""
+    path = bench.arrive(mammogram_dataset(rows=64, columns=48))
+    bench.reception.receive(path, source="t", peer="", sha256=lambda: "ab" * 32)
+    assert bench.hints == []
+    assert bench.desk.received[0].sha256 == "ab" * 32
+
+
+def test_a_hash_that_fails_leaves_nothing(bench):
+    """Whatever went wrong beside it: no file stays that no row knows."""
+
+    def broken():
+        raise RuntimeError("a defect")
+
+    path = bench.arrive(mammogram_dataset(rows=64, columns=48))
+    with pytest.raises(RuntimeError, match="a defect"):
+        bench.reception.receive(path, source="t", peer="", sha256=broken)
+    assert bench.spooled() == []
 
 
 def test_a_repeat_gets_no_hint(bench):
