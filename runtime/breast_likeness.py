@@ -297,7 +297,7 @@ TISSUE_LIMITS = (
     Limit(
         measure="texture",
         low=0.002,
-        high=0.06,
+        high=0.045,
         below="an even glow without tissue",
         above="sharper detail than tissue has",
     ),
