@@ -13,7 +13,6 @@ from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.uid import PYDICOM_IMPLEMENTATION_UID
 
 Value: TypeAlias = "str | int | Sequence[str] | Sequence[Elements] | None"
 Elements: TypeAlias = dict[str, Value]
@@ -21,6 +20,8 @@ Elements: TypeAlias = dict[str, Value]
 
 PREFIX = bytes(128) + b"DICM"
 FILE_META_VERSION = b"\x00\x01"
+IMPLEMENTATION_CLASS_UID = "2.25.336381485180483162579069513991304015430"
+"""Who wrote the file (PS3.10 7.1): a UUID of ours (PS3.5 B.2); pydicom did not."""
 IMPLEMENTATION_VERSION = "MAMMOEDGE"
 SHORT = struct.Struct("<HH2sH")
 LONG = struct.Struct("<HH2s2xI")
@@ -64,7 +65,7 @@ def file_beginning(*, sop_class_uid: str, sop_instance_uid: str, transfer_syntax
             _element(Attribute(0x00020002, b"UI"), sop_class_uid),
             _element(Attribute(0x00020003, b"UI"), sop_instance_uid),
             _element(Attribute(0x00020010, b"UI"), transfer_syntax_uid),
-            _element(Attribute(0x00020012, b"UI"), PYDICOM_IMPLEMENTATION_UID),
+            _element(Attribute(0x00020012, b"UI"), IMPLEMENTATION_CLASS_UID),
             _element(Attribute(0x00020013, b"SH"), IMPLEMENTATION_VERSION),
         )
     )
