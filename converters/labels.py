@@ -85,10 +85,11 @@ class Labels:
             if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
                 continue
             *above, last = path.relative_to(images).parent.parts or ("",)
-            if last not in RANK:
+            label = last.lower()
+            if label not in RANK:
                 faults[f"{path.parent.name}: is none of the labels {', '.join(RANK)}"] = None
                 continue
-            labels._add(path.relative_to(images).as_posix(), last, tuple(above), {}, None)
+            labels._add(path.relative_to(images).as_posix(), label, tuple(above), {}, None)
         return labels._checked(list(faults), named=images.name)
 
     @classmethod

@@ -59,8 +59,8 @@ def test_columns_become_subgroups_but_not_those_that_name_someone(images: Path) 
 
 
 def test_folders_are_label_and_subgroups(tmp_path: Path) -> None:
-    """The last folder is the label, those above it are subgroups."""
-    for name in ("mass/malignant/1.jpg", "calc/benign_without_callback/2.jpg", "calc/notes.txt"):
+    """The last folder is the label, in capitals or not; those above it are subgroups."""
+    for name in ("mass/Malignant/1.jpg", "calc/benign_without_callback/2.jpg", "calc/notes.txt"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
