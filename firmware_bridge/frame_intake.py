@@ -11,7 +11,6 @@ import socket
 import threading
 import time
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar
 
 from firmware_bridge.frame_connection import FrameConnection
@@ -25,6 +24,7 @@ from firmware_bridge.listening_socket import listen, user_numbers
 from runtime.intake import FRAMES
 from runtime.ledger import LedgerError
 from runtime.messages import EventKind
+from runtime.thread_pool import full_pool
 from runtime.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class FrameIntake:
         self._users: frozenset[int] = frozenset()
         self._acceptor: threading.Thread | None = None
         self._stop = threading.Event()
-        self._pool = ThreadPoolExecutor(max_workers=TAKERS, thread_name_prefix="frames")
-        self._hashers = ThreadPoolExecutor(max_workers=TAKERS, thread_name_prefix="hashers")
+        self._pool = full_pool(TAKERS, "frames")
+        self._hashers = full_pool(TAKERS, "hashers")
         self._lock = threading.Lock()
         self._connections: dict[FrameConnection, threading.Thread] = {}
         self._units: dict[str, FrameConnection] = {}

@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from runtime.intake import OutOfRoomError, Receipt, Received, ReceptionRefusedEr
 from runtime.ledger import LedgerError
 from runtime.messages import EventKind
 from runtime.reasons import Reason
+from runtime.thread_pool import full_pool
 from runtime.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Reception:
         self.backlog_is_full = False
         self._count_again_s = 0.0
         self._identify = identify
-        self._fsync = ThreadPoolExecutor(max_workers=FSYNC_THREADS, thread_name_prefix="fsync")
+        self._fsync = full_pool(FSYNC_THREADS, "fsync")
         for place in (self._incoming, self._spool):
             place.mkdir(parents=True, exist_ok=True)
 

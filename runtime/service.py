@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from runtime.allocator import give_back_free_memory, keep_few_arenas
+from runtime.allocator import give_back_free_memory, keep_few_arenas, keep_what_stays
 from runtime.certificate_end import ends_soon
 from runtime.console.box import Box, Link, box_of
 from runtime.housekeeping import keep_house
@@ -172,6 +172,7 @@ class Service:
         parts.publisher.start()
         if parts.edge_node is not None:
             parts.edge_node.start()
+        keep_what_stays()
         LOG.info(
             "service started: site=%s unit=%s model=%s at_ms=%d",
             self._settings.unit.site,

@@ -3,7 +3,8 @@
 `python -m tests.bench.breast_gate [--each 20] [--photographs 6] [--data DIR] [--every 1] [--json]`
 
 What is accepted is scored by the reference package (INT8): how much of it is at or above each
-operating point. Photographs are those of installed packages (tests/no_breast/photographs.py).
+operating point. Photographs are those of installed packages (tests/no_breast/photographs.py),
+radiographs those of pydicom-data.
 Exit code 1 if a real view was refused as it is stored.
 """
 
@@ -93,7 +94,10 @@ class Row:
 def other_pictures(each: int, photographs: int, scorer: Scorer) -> dict[str, Row]:
     """Every family through the gate, and what passes through the model."""
     rows: defaultdict[str, Row] = defaultdict(Row)
-    for case in chain(families.drawn(each), families.photographed(photographs)):
+    every = chain(
+        families.drawn(each), families.photographed(photographs), families.radiographed(photographs)
+    )
+    for case in every:
         row = rows[case.family]
         row.pictures += 1
         found = look_for_breast(case.pixels, monochrome1=False, bits_stored=families.BITS)

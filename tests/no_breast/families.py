@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tests.no_breast import drawings, fields, photographs, radiographs
+from tests.no_breast import drawings, fields, photographs, radiographs, real_radiographs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -85,6 +85,17 @@ def photographed(
                 shape = SHAPES[number % len(SHAPES)]
                 family = f"photograph, {variant.__name__.replace('_', ' ')}"
                 yield _case(family, number, variant(draw, picture, shape))
+
+
+def radiographed(pieces: int) -> Iterator[Case]:
+    """Each radiograph in every way to lie, then so many pieces of each of those."""
+    for name, picture in real_radiographs.radiographs().items():
+        for way, lying in enumerate(real_radiographs.ways_to_lie(picture)):
+            yield _case("radiograph, whole", way, lying)
+            for number in range(pieces):
+                draw = np.random.default_rng([zlib.crc32(name.encode()), way, number])
+                part = real_radiographs.piece(draw, lying)
+                yield _case("radiograph, piece", way * pieces + number, part)
 
 
 def _case(family: str, number: int, picture: NDArray[np.floating]) -> Case:

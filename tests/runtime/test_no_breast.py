@@ -71,6 +71,17 @@ def test_photographs_are_not_assessed(pipeline, tmp_path):
     assert assessed == []
 
 
+def test_real_radiographs_of_other_parts_are_not_assessed(pipeline, tmp_path):
+    """A chest and a limb under a mammogram's header: turned, mirrored, as negatives."""
+    outcomes = [
+        outcome_of(pipeline, case.pixels, tmp_path, number=case.number)
+        for case in families.radiographed(0)
+    ]
+    assert [one for one in outcomes if not isinstance(one, NotAssessed)] == []
+    assert {one.reasons for one in outcomes} == {(Reason.NO_BREAST,)}
+    assert len(outcomes) == 2 * 16
+
+
 def test_a_refusal_says_what_was_seen(pipeline, tmp_path):
     """For people, beside the reason."""
     outcome = outcome_of(pipeline, np.full((600, 500), 4095), tmp_path)
