@@ -37,6 +37,8 @@ connects_at_once = 100
 connects_per_s = 20
 """
 ANY_SIZE = {"minimum_rows": 16, "minimum_columns": 16, "pixel_spacing_mm": [0.01, 10.0]}
+AT_REST_S = REST_S + 3 * ROOM_CHECK_S
+"""By then the service has come to rest, and has given back what it does not use."""
 RESTING_SAMPLES = 10
 WARM_UP_EXAMS = 300
 """By then SQLite's page cache (2 MB) and the allocator's arenas, one for each thread, are full.
@@ -262,7 +264,7 @@ def main() -> int:
                     exams=arguments.exams,
                     units=arguments.units,
                     way=way,
-                    rest_s=REST_S + 3 * ROOM_CHECK_S,
+                    rest_s=AT_REST_S,
                 )
             except SpoiltError as spoilt:
                 print(f"soak: {spoilt}", file=sys.stderr)

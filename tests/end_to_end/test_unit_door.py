@@ -12,7 +12,7 @@ from firmware_bridge.exam_source import Taken
 from firmware_bridge.reissue import ExamIdentity
 from firmware_bridge.sender import Destination
 from firmware_bridge.step_client import StepClient, write_rejection_note
-from tests.bench.soak import GOAL_GROWTH, soak
+from tests.bench.soak import AT_REST_S, GOAL_GROWTH, soak
 from tests.brokers import wait_until
 from tests.certificates import Authority
 from tests.end_to_end.conftest import (
@@ -204,12 +204,13 @@ def test_the_doctor_says_where_it_fails(story):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_many_exams_in_a_row_do_not_make_the_service_grow(tmp_path):
     """300 exams of ten units at once: nothing lost, none starved, memory and files steady.
 
     The bench does the same with 1,000 (`python -m tests.bench.soak`).
     """
-    report = soak(tmp_path, exams=300, units=10, warm_up=200)
+    report = soak(tmp_path, exams=300, units=10, warm_up=200, rest_s=AT_REST_S)
     assert report["images_without_outcome"] == 0
     assert (report["total"]["lost"], report["total"]["refused"]) == (0, 0)
     assert len(report["units_done_s"]) == 10
