@@ -14,11 +14,6 @@ LARGE_BYTES = 128 * 1024
 def keep_few_arenas() -> bool:
     """Lets all threads share two arenas, which each keep what they once needed; before any thread.
 
-    What is large gets pages of its own, which go back when it ends. glibc does so from 128 KiB on,
-    but takes each end of such a block for advice to put others of its size into the arenas, up to
-    32 MiB; there small things that stay end up between them, and the pages are never whole again
-    (`mallinfo2`: after 200 exams by frame socket 0.1 MB more were in use, and 3 MB more lay idle).
-
     glibc makes one for each thread, up to eight a processor. After 1,000 exams by frame socket
     sixteen of them held 18 MB that nobody used (`malloc_info`), two of them 10 MB after 500.
     Python's own lock leaves little to contend for.
@@ -26,11 +21,24 @@ def keep_few_arenas() -> bool:
     Returns:
         False: a C library that knows no arenas (musl); nothing is different then.
     """
+    return _ask(M_ARENA_MAX, MOST_ARENAS)
+
+
+def keep_large_blocks_apart() -> bool:
+    """What is large gets pages of its own, which go back when it ends; before any thread.
+
+    glibc starts so, at 128 KiB, but takes each end of such a block for advice to put others of its
+    size into the arenas, up to 32 MiB (mallopt(3)), and a small thing that stays there keeps them.
+
+    Returns:
+        False: a C library that cannot be asked; nothing is different then.
+    """
+    return _ask(M_MMAP_THRESHOLD, LARGE_BYTES)
+
+
+def _ask(parameter: int, value: int) -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    few, large = mallopt(M_ARENA_MAX, MOST_ARENAS), mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
-    return bool(few and large)
+    return mallopt is not None and bool(mallopt(parameter, value))
 
 
 def keep_what_stays() -> None:
@@ -38,14 +46,14 @@ def keep_what_stays() -> None:
 
     Python looks through all objects for cycles only once those that are new are a quarter of the
     old ones (`gc`, CPython): with all modules among the old ones, the cycles of hundreds of exams
-    wait for it, and the look holds every thread up. Without them it comes often and is short.
+    wait for it, and the look holds every thread up: 61 ms, where without them it is under one.
     """
     gc.collect()
     gc.freeze()
 
 
 def give_back_free_memory() -> None:
-    """Pages that nobody uses go back to the kernel; at rest, because it holds up who allocates.
+    """Cycles end, and pages that nobody uses go back to the kernel; at rest, as it holds others up.
 
     An arena keeps what it once needed: how much that is depends on how much came at once on the
     busiest day, and would look like growth. About a millisecond where there is little to give back.

@@ -13,7 +13,12 @@ from contextlib import ExitStack
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from runtime.allocator import give_back_free_memory, keep_few_arenas, keep_what_stays
+from runtime.allocator import (
+    give_back_free_memory,
+    keep_few_arenas,
+    keep_large_blocks_apart,
+    keep_what_stays,
+)
 from runtime.certificate_end import ends_soon
 from runtime.console.box import Box, Link, box_of
 from runtime.housekeeping import keep_house
@@ -275,6 +280,7 @@ def run_command(arguments: Namespace) -> int:
     """`mammoedge run --config unit.toml`: until SIGTERM or SIGINT; 0 after a clean stop."""
     configure_logging(arguments.log_level)
     keep_few_arenas()
+    keep_large_blocks_apart()
     os.umask(0o027)
     service = Service(load_settings(arguments.config, intake_types()))
     for number in (signal.SIGTERM, signal.SIGINT):

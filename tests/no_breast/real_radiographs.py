@@ -1,6 +1,6 @@
 """Real radiographs of other parts of the body: a chest and a limb, from NEMA's sample images.
 
-They come with the PyPI package `pydicom-data` (MIT). Film readers stored them as MONOCHROME1.
+They come with the PyPI package `pydicom-data` (MIT), stored as MONOCHROME1.
 """
 
 from __future__ import annotations

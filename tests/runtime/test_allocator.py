@@ -84,6 +84,35 @@ def test_free_memory_between_what_is_in_use_goes_back():
     assert float(done.stdout) > 20
 
 
+LARGE = """
+import ctypes, sys
+from runtime.allocator import keep_large_blocks_apart
+if sys.argv[1] == "apart":
+    assert keep_large_blocks_apart()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+libc.free(libc.malloc(8_000_000))
+libc.malloc(4_000_000)
+class Figures(ctypes.Structure):
+    _fields_ = [(n, ctypes.c_size_t) for n in "arena o s hblks hblkhd us fs uord ford keep".split()]
+libc.mallinfo2.restype = Figures
+print(libc.mallinfo2().hblkhd)
+"""
+
+
+@pytest.mark.skipif(not GLIBC, reason="another C library has no such limit")
+def test_large_blocks_have_pages_of_their_own_after_the_first_has_ended():
+    """Without the call the second goes into the arena, where the first was."""
+
+    def apart_bytes(how: str) -> int:
+        command = [sys.executable, "-c", LARGE, how]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    assert apart_bytes("apart") - apart_bytes("together") > 3_000_000
+
+
 @pytest.mark.skipif(not GLIBC, reason="another C library has no arenas")
 def test_threads_share_few_arenas():
     """Without the call each thread would get one, up to eight a processor."""
