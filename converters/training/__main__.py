@@ -132,7 +132,12 @@ def shipped_graph(
     return SuspicionGraph(
         with_heads(network, [{0: 1.0}, detection]),
         malignancy_alone(coarse),
-        GraphSettings(pooling=settings.pooling, fusion=settings.fusion, calibration=Calibration()),
+        GraphSettings(
+            pooling=settings.pooling,
+            fusion=settings.fusion,
+            evidence=settings.evidence,
+            calibration=Calibration(),
+        ),
         spacing_mm=settings.recipe.spacing_mm,
     )
 
@@ -156,7 +161,12 @@ def measure(
             scores, hits = judge(by_file, samples, recipe, cell_px)
             judged[name] = Judged(samples=samples, scores=scores)
             points = points_of(samples, scores, **asked, measured_on=name)
-            figures[name] = describe(samples, scores, seed=seed) | {"operating_points": points}
+            figures[name] = describe(samples, scores, seed=seed) | {
+                "operating_points": points,
+                "localisation": [
+                    localisation(samples, scores, hits, p["threshold"]) for p in points
+                ],
+            }
             views += samples
             all_hits.append(hits)
     scores = np.concatenate([judged[name].scores for name in judged if name in VIEW_SETS])
@@ -209,6 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "cell_px": graph.network.cell_px,
         "pooling": asdict(settings.pooling),
         "fusion": asdict(settings.fusion),
+        "evidence": asdict(settings.evidence),
         "calibration": asdict(calibration) | {"temperature": 1 / calibration.slope},
         "figures": figures,
         "minutes": round((time.monotonic() - started) / 60, 1),

@@ -17,7 +17,6 @@ from converters.training.graph import (
     SuspicionGraph,
     content_cells,
     pool_logits,
-    smooth_logits,
 )
 from converters.training.network import LesionNetwork
 from converters.training.preparation import Picture, Recipe, normalise, resize_to_spacing
@@ -89,15 +88,6 @@ def map_cells(
 def pooled_logits(maps: Sequence[CellMap], pooling: Pooling) -> NDArray[np.float64]:
     """One logit for each picture."""
     return np.array(
-        [
-            float(
-                pool_logits(
-                    smooth_logits(cells.logits, cells.content, pooling.smoothing_cells),
-                    cells.content,
-                    pooling,
-                )
-            )
-            for cells in maps
-        ],
+        [float(pool_logits(cells.logits, cells.content, pooling)) for cells in maps],
         dtype=np.float64,
     )

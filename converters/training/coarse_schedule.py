@@ -106,7 +106,7 @@ def coarse_loss(network: CoarseNetwork, batch: CoarseBatch, schedule: CoarseSche
     highest = pool_logits(
         logits[:, :1],
         content,
-        Pooling(smoothing_cells=1, fraction=0.0, minimum_cells=POOLED_CELLS),
+        Pooling(fraction=0.0, minimum_cells=POOLED_CELLS),
     )[:, 0]
     has_content = content.sum(dim=(1, 2, 3)) > 0
     told = ((batch.holds_malignant >= 0) & has_content).float()

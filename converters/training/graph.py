@@ -7,6 +7,7 @@ its own: which cells hold breast, how they are smoothed and pooled, and the cali
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,13 +30,25 @@ VIEW_CM2 = 70.0
 class Pooling:
     """How the logits of cells become one score.
 
-    `smoothing_cells` is the side of the averaging window over cells (odd), `fraction` the share of
-    content cells, highest first, whose mean is the view's logit; at least `minimum_cells` of them.
+    `fraction` is the share of content cells, highest first, whose mean is the view's logit; at
+    least `minimum_cells` of them.
     """
 
-    smoothing_cells: int = 5
     fraction: float = 0.02
     minimum_cells: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceMap:
+    """How the map shows where: the cells with another weight of the coarse branch, smoothed.
+
+    The coarse branch finds places better than it tells malignant from the rest; the score hardly
+    needs it. The map's level is the score's: its highest cells have the score's mean logit.
+    """
+
+    coarse_weight: float
+    smoothing_cells: int
+    """Side of the averaging window over cells (odd)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +65,10 @@ class Fusion:
     """Of each of the fine network's heads for BI-RADS 3 and 4 or higher in detection, against
     malignancy's 1. A view without cancer is mostly one without any lesion, and what a radiologist
     would assess at all is learnt from every crop, not only from what a biopsy decided.
+    """
+    border_penalty: float = 0.0
+    """Logits taken from a view's cells at the border of its content. Lesion crops lie in nothing in
+    training, so a border speaks for a lesion; in a view it is only where the picture or skin ends.
     """
 
 
@@ -74,6 +91,7 @@ class GraphSettings:
 
     pooling: Pooling
     fusion: Fusion
+    evidence: EvidenceMap
     calibration: Calibration
 
 
@@ -94,6 +112,12 @@ def content_cells(view: Tensor, cell_px: int) -> Tensor:
     fullest = torch.amax(share, dim=(2, 3), keepdim=True)
     needed = torch.clamp(fullest * 0.5, min=1e-3)
     return (share >= needed).to(torch.float32)
+
+
+def border_cells(content: Tensor) -> Tensor:
+    """1 where a content cell has a neighbour without content or outside the view; same shape."""
+    surrounded = functional.avg_pool2d(content, 3, 1, 1) > 1.0 - 1e-3
+    return content * torch.logical_not(surrounded).to(torch.float32)
 
 
 def smooth_logits(logits: Tensor, content: Tensor, window_cells: int) -> Tensor:
@@ -119,6 +143,44 @@ def pool_logits(logits: Tensor, content: Tensor, pooling: Pooling) -> Tensor:
     # A fractional count gives the last cell a fractional weight: no jump between sizes of breast.
     weights = torch.clamp(count - ranks, 0.0, 1.0)
     return (ordered * weights).sum(dim=1, keepdim=True) / count
+
+
+class Cells(NamedTuple):
+    """What both branches say of each cell, (batch, 1, rows, columns); `extent` is (batch, 1)."""
+
+    malignancy: Tensor
+    detection: Tensor
+    coarse: Tensor
+    content: Tensor
+    extent: Tensor
+
+    def joined(self, coarse_weight: float, fusion: Fusion) -> Tensor:
+        """In a piece of a view malignancy, in a view detection + `coarse_weight` * coarse."""
+        penalty = fusion.border_penalty * border_cells(self.content)
+        in_view = self.detection + coarse_weight * self.coarse - penalty
+        return self.malignancy + self.extent[:, :, None, None] * (in_view - self.malignancy)
+
+
+def suspicion_and_evidence(cells: Cells, parts: GraphSettings) -> tuple[Tensor, Tensor]:
+    """Score (batch, 1) and map (batch, 1, rows, columns), both 0..1; the map is 0 beside content.
+
+    The mean logit of the map's highest cells is the score's logit: both say the same how much.
+    """
+    calibration = parts.calibration
+    pooled = pool_logits(
+        cells.joined(parts.fusion.weight, parts.fusion), cells.content, parts.pooling
+    )
+    shown = smooth_logits(
+        cells.joined(parts.evidence.coarse_weight, parts.fusion),
+        cells.content,
+        parts.evidence.smoothing_cells,
+    )
+    level = pooled - pool_logits(shown, cells.content, parts.pooling)
+    offset = calibration.offset + calibration.view_offset * cells.extent
+    suspicion = torch.sigmoid(calibration.slope * pooled + offset)
+    lift = calibration.slope * level + offset
+    evidence = torch.sigmoid(calibration.slope * shown + lift[:, :, None, None])
+    return suspicion, evidence * cells.content
 
 
 class SuspicionGraph(nn.Module):  # type: ignore[misc]  # mypy skips torch
@@ -149,23 +211,21 @@ class SuspicionGraph(nn.Module):  # type: ignore[misc]  # mypy skips torch
 
     def cells(self, view: Tensor) -> tuple[Tensor, Tensor]:
         """Joined logits of the cells before calibration, and which cells hold content."""
+        parts = self._parts_of_cells(view)
+        return parts.joined(self.parts.fusion.weight, self.parts.fusion), parts.content
+
+    def _parts_of_cells(self, view: Tensor) -> Cells:
         content = content_cells(view, self.network.cell_px)
         limited = torch.clamp(view, -CLAMP, CLAMP)
         fine = self.network(limited)
-        malignancy, detection = fine[:, :1], fine[:, 1:2]
-        in_view = detection + self.parts.fusion.weight * logits_of(self.coarse, limited)
-        extent = view_extent(content, self.cell_mm)[:, :, None, None]
-        return malignancy + extent * (in_view - malignancy), content
+        return Cells(
+            malignancy=fine[:, :1],
+            detection=fine[:, 1:2],
+            coarse=logits_of(self.coarse, limited),
+            content=content,
+            extent=view_extent(content, self.cell_mm),
+        )
 
     def forward(self, view: Tensor) -> tuple[Tensor, Tensor]:
         """Score a prepared view; see the class."""
-        logits, content = self.cells(view)
-        pooling, calibration = self.parts.pooling, self.parts.calibration
-        smooth = smooth_logits(logits, content, pooling.smoothing_cells)
-        pooled = pool_logits(smooth, content, pooling)
-        extent = view_extent(content, self.cell_mm)
-        slope = calibration.slope
-        offset = calibration.offset + calibration.view_offset * extent
-        suspicion = torch.sigmoid(slope * pooled + offset)
-        evidence = torch.sigmoid(slope * smooth + offset[:, :, None, None]) * content
-        return suspicion, evidence
+        return suspicion_and_evidence(self._parts_of_cells(view), self.parts)

@@ -147,7 +147,7 @@ def loss_of(network: LesionNetwork, batch: Windows, schedule: Schedule) -> Tenso
     highest = pool_logits(
         cells[:, :1],
         content,
-        Pooling(smoothing_cells=1, fraction=schedule.pooled_fraction, minimum_cells=POOLED_CELLS),
+        Pooling(fraction=schedule.pooled_fraction, minimum_cells=POOLED_CELLS),
     )[:, 0]
     highest = torch.where(content.sum(dim=(1, 2, 3)) > 0, highest, means[:, 0])
     smoothing = schedule.label_smoothing

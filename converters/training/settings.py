@@ -9,7 +9,7 @@ from typing import Any
 
 from converters.training.augmentation import Augmentation
 from converters.training.coarse_schedule import CoarseSchedule
-from converters.training.graph import Fusion, Pooling
+from converters.training.graph import EvidenceMap, Fusion, Pooling
 from converters.training.preparation import Recipe
 from converters.training.schedule import Schedule
 
@@ -68,6 +68,7 @@ class Settings:
     split: SplitSettings
     pooling: Pooling
     fusion: Fusion
+    evidence: EvidenceMap
     operating_points: OperatingPointSettings
 
 
@@ -84,6 +85,7 @@ TABLES: dict[str, type[Any]] = {
     "split": SplitSettings,
     "pooling": Pooling,
     "fusion": Fusion,
+    "evidence": EvidenceMap,
     "operating_points": OperatingPointSettings,
 }
 

@@ -6,6 +6,7 @@ A run takes an hour. One that was broken off begins again at the stage in which 
 from __future__ import annotations
 
 import copy
+import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -37,6 +38,15 @@ class ResumeError(ValueError):
     """The folder's stages were learnt with other settings."""
 
 
+AFTER_LEARNING = {"pooling", "fusion", "evidence", "operating_points"}
+"""Tables of settings that no stage of learning reads: to change them, nothing is learnt again."""
+
+
+def _learning(settings: str) -> dict[str, object]:
+    tables = tomllib.loads(settings)
+    return {name: table for name, table in tables.items() if name not in AFTER_LEARNING}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Checkpoints:
     """Networks by the name of the stage that made them, NAME.pt; those there are not made again."""
@@ -61,14 +71,14 @@ def checkpoints(folder: Path, settings: Path, *, resume: bool) -> Checkpoints:
     """Those of `folder`, which is made; unless `resume`, what an earlier run left there goes.
 
     Raises:
-        ResumeError: the earlier run had other settings.
+        ResumeError: the earlier run learnt with other settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
     text, copied = settings.read_text(encoding="utf-8"), folder / SETTINGS
     if not resume:
         for old in folder.glob("*.pt"):
             old.unlink()
-    elif copied.exists() and copied.read_text(encoding="utf-8") != text:
+    elif copied.exists() and _learning(copied.read_text(encoding="utf-8")) != _learning(text):
         raise ResumeError(
             f"{copied} differs from {settings}: resume with --settings {copied}, or not at all"
         )

@@ -96,17 +96,7 @@ def _measured(arguments: Namespace, stack: ExitStack) -> SiteFigures:
     for service in services:
         service.wait_until_it_listens()
     store = stack.enter_context(Store(database))
-    per_process = -(
-        -arguments.units // (arguments.processes or -(-arguments.units // UNITS_A_PROCESS))
-    )
-    players = [
-        stack.enter_context(
-            started_player(
-                host, port, first, min(per_process, arguments.units - first), units_folder
-            )
-        )
-        for first in range(0, arguments.units, per_process)
-    ]
+    players = _players(arguments, stack, (host, port), units_folder)
     for player in players:
         player.hear()
     _say(f"{arguments.units} units are connected")
@@ -146,6 +136,20 @@ def _measured(arguments: Namespace, stack: ExitStack) -> SiteFigures:
         replays=int(replays or 0),
         load_average=round(os.getloadavg()[0], 1),
     )
+
+
+def _players(
+    arguments: Namespace, stack: ExitStack, broker: tuple[str, int], folder: Path
+) -> list[StartedPlayer]:
+    """Processes that play the units between them, each unit's ledger below `folder`."""
+    processes = arguments.processes or -(-arguments.units // UNITS_A_PROCESS)
+    per_process = -(-arguments.units // processes)
+    return [
+        stack.enter_context(
+            started_player(*broker, first, min(per_process, arguments.units - first), folder)
+        )
+        for first in range(0, arguments.units, per_process)
+    ]
 
 
 def _say_exams(players: list[StartedPlayer], exams: int, per_second: float) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,23 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra [train])")
 
+from torch import Tensor  # noqa: E402  (needs torch)
+
 from converters.training.averaging import average_weights  # noqa: E402  (needs torch)
 from converters.training.coarse_network import CoarseNetwork, coarse_view  # noqa: E402
 from converters.training.export import export_onnx  # noqa: E402
 from converters.training.graph import (  # noqa: E402
     Calibration,
+    Cells,
+    EvidenceMap,
     Fusion,
     GraphSettings,
     Pooling,
     SuspicionGraph,
+    border_cells,
     content_cells,
     pool_logits,
+    suspicion_and_evidence,
     view_extent,
 )
 from converters.training.network import LesionNetwork  # noqa: E402
@@ -29,7 +36,12 @@ from converters.training.network import LesionNetwork  # noqa: E402
 def graph() -> SuspicionGraph:
     """A graph with random weights."""
     torch.manual_seed(0)
-    parts = GraphSettings(pooling=Pooling(), fusion=Fusion(weight=0.5), calibration=Calibration())
+    parts = GraphSettings(
+        pooling=Pooling(),
+        fusion=Fusion(weight=0.5, border_penalty=0.5),
+        evidence=EvidenceMap(coarse_weight=1.5, smoothing_cells=3),
+        calibration=Calibration(slope=0.8, offset=-0.4, view_offset=0.3),
+    )
     return SuspicionGraph(
         LesionNetwork(classes=2), CoarseNetwork(classes=1), parts, spacing_mm=0.15
     ).eval()
@@ -65,9 +77,65 @@ def test_pooling_ignores_cells_without_content() -> None:
     """High logits in padding do not raise the score; a fraction of the content's cells does."""
     logits = torch.tensor([[[[9.0, 1.0], [2.0, 3.0]]]])
     content = torch.tensor([[[[0.0, 1.0], [1.0, 1.0]]]])
-    pooling = Pooling(smoothing_cells=1, fraction=0.5, minimum_cells=1.0)
+    pooling = Pooling(fraction=0.5, minimum_cells=1.0)
     # 1.5 of three cells: all of the 3 and half of the 2.
     assert float(pool_logits(logits, content, pooling)) == pytest.approx(4.0 / 1.5)
+
+
+def some_cells(*, extent: float) -> Cells:
+    """Random logits; the coarse branch's far apart, one row of cells empty."""
+    torch.manual_seed(2)
+    fine, coarse = torch.randn(2, 1, 24, 20), 4 * torch.randn(1, 1, 24, 20)
+    content = torch.ones(1, 1, 24, 20)
+    content[:, :, -1] = 0.0
+    return Cells(fine[:1], fine[1:], coarse, content, torch.tensor([[extent]]))
+
+
+@pytest.mark.parametrize("extent", [0.0, 0.4, 1.0])
+def test_the_map_is_on_the_level_of_the_score(graph: SuspicionGraph, extent: float) -> None:
+    """The mean logit of the map's highest cells is the score's: both say the same how much."""
+    cells = some_cells(extent=extent)
+    suspicion, evidence = suspicion_and_evidence(cells, graph.parts)
+    offset = graph.parts.calibration.offset + graph.parts.calibration.view_offset * extent
+    slope = graph.parts.calibration.slope
+    logits = (torch.logit(evidence.clamp(1e-6)) - offset) / slope
+    level = slope * pool_logits(logits, cells.content, graph.parts.pooling) + offset
+    torch.testing.assert_close(level, torch.logit(suspicion), atol=1e-3, rtol=1e-3)
+    assert not evidence[:, :, -1].any()
+
+
+def test_the_map_has_its_own_weight_of_the_coarse_branch(graph: SuspicionGraph) -> None:
+    """In a view the coarse branch moves the map, not the score; in a piece neither."""
+
+    def outcome(coarse_weight: float, extent: float) -> tuple[Tensor, Tensor]:
+        evidence = EvidenceMap(coarse_weight=coarse_weight, smoothing_cells=1)
+        return suspicion_and_evidence(
+            some_cells(extent=extent), replace(graph.parts, evidence=evidence)
+        )
+
+    (plain_score, plain), (score, moved) = outcome(0.0, 1.0), outcome(1.5, 1.0)
+    torch.testing.assert_close(score, plain_score)
+    assert int(moved.argmax()) == int(
+        some_cells(extent=1.0).joined(1.5, graph.parts.fusion)[:, :, :-1].argmax()
+    )
+    assert int(moved.argmax()) != int(plain.argmax())
+    torch.testing.assert_close(outcome(0.0, 0.0), outcome(1.5, 0.0))
+
+
+def test_a_border_is_no_lesion() -> None:
+    """In a view the cells where content ends are lower by the penalty; in a piece they stay."""
+    content = torch.zeros(1, 1, 6, 5)
+    content[:, :, :4, :4] = 1.0
+    inner = torch.zeros(1, 1, 6, 5)
+    inner[:, :, 1:3, 1:3] = 1.0
+    torch.testing.assert_close(border_cells(content), content - inner)
+    torch.testing.assert_close(border_cells(torch.zeros(1, 1, 2, 2)), torch.zeros(1, 1, 2, 2))
+    fusion = Fusion(weight=0.0, border_penalty=0.5)
+    nothing = torch.zeros(1, 1, 6, 5)
+    for extent in (0.0, 1.0):
+        cells = Cells(nothing, nothing, nothing, content, torch.tensor([[extent]]))
+        expected = -0.5 * extent * border_cells(content)
+        torch.testing.assert_close(cells.joined(0.0, fusion), expected)
 
 
 def test_the_onnx_file_gives_what_torch_gives(graph: SuspicionGraph, tmp_path: Path) -> None:

@@ -62,3 +62,14 @@ def test_other_settings_do_not_resume(tmp_path: Path) -> None:
     other.write_text(SETTINGS.read_text().replace("epochs = 12", "epochs = 13"))
     with pytest.raises(ResumeError, match=r"settings\.toml differs from .*other\.toml"):
         checkpoints(tmp_path, other, resume=True)
+
+
+def test_what_comes_after_learning_may_change(tmp_path: Path) -> None:
+    """Another pooling, weight or map resumes: no stage would learn anything else by it."""
+    checkpoints(tmp_path, SETTINGS, resume=False)
+    other = tmp_path / "other.toml"
+    text = SETTINGS.read_text(encoding="utf-8")
+    other.write_text(text.replace("border_penalty = 0.5", "border_penalty = 0.25"))
+    assert other.read_text(encoding="utf-8") != text
+    checkpoints(tmp_path, other, resume=True)
+    assert "border_penalty = 0.25" in (tmp_path / "settings.toml").read_text(encoding="utf-8")
