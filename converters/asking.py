@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from converters.case_memory import Answer
 from converters.image_reading import PICTURE_SUFFIXES, ImageRefusedError, read_image
+from converters.lesions import peak_place
 from converters.reading_options import notes_of
 from runtime.judgement import suspicion
 from runtime.outcome import Job, JobImage, ModelRef, NotAssessed
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from converters.subject import Question, Subject
     from models.manifest import InputPort, Manifest
     from runtime.image_header import Laterality
+    from runtime.model_input import ModelInput
     from runtime.outcome import Execution
     from runtime.prediction import Engine, Prediction
 
@@ -62,6 +64,7 @@ class Enquiry:
         self._options = options
         self._panel = Panel(engines)
         self._ports: dict[str, InputPort] = {port.view: port for port in manifest.inputs}
+        self._peak_in_lesion: bool | None = None
         self._pipeline = Pipeline(
             manifest=manifest, model=_model_ref(manifest), engine=self._panel, max_pixels=MAX_PIXELS
         )
@@ -75,6 +78,7 @@ class Enquiry:
             return Answer(scores={}, reason=Reason.VIEW_NOT_RECEIVED)
         scores: dict[str, float] = {}
         reason = ""
+        self._peak_in_lesion = None
         for question in subject.questions():
             self._panel.answers = {}
             lateralities, refused = self._ask(question)
@@ -82,12 +86,18 @@ class Enquiry:
             for name, prediction in self._panel.answers.items():
                 asked = [suspicion(prediction, self._manifest, side) for side in lateralities]
                 scores[name] = max([*asked, scores.get(name, 0.0)])
-        return Answer(scores=scores, reason="" if scores else reason)
+        return Answer(
+            scores=scores,
+            reason="" if scores else reason,
+            peak_in_lesion=self._peak_in_lesion,
+        )
 
     def _ask(self, question: Question) -> tuple[list[Laterality | None], str]:
         """The images' lateralities, and why they were not assessed or ""."""
         pictures = any(image.path.suffix.lower() in PICTURE_SUFFIXES for _, image in question)
-        if pictures or self._options.regions:
+        # The pipeline keeps to itself how an input lies on its image.
+        located = self._manifest.evidence is not None and any(i.lesions for _, i in question)
+        if pictures or located or self._options.regions:
             return self._ask_prepared(question)
         job = Job(
             job_id=0,
@@ -115,6 +125,7 @@ class Enquiry:
         """The same steps after another reader, with what the CSV says of the images."""
         tensors: dict[str, NDArray[np.generic]] = {}
         lateralities: list[Laterality | None] = []
+        model_input: ModelInput | None = None
         for slot, image in question:
             port = self._ports[slot]
             recipe = self._manifest.recipe_for(port)
@@ -131,8 +142,13 @@ class Enquiry:
                 found = assess_pixels(mammogram, self._manifest.accepts)
             if found.reasons:
                 return [], found.reasons[0]
-            tensors[port.tensor] = prepare(mammogram, recipe, breast=found.breast).tensor
-        self._panel.infer(tensors)
+            model_input = prepare(mammogram, recipe, breast=found.breast)
+            tensors[port.tensor] = model_input.tensor
+        evidence = self._panel.infer(tensors).evidence
+        # A map belongs to one image.
+        if len(question) == 1 and model_input and evidence is not None and image.lesions:
+            place = peak_place(evidence, model_input, recipe)
+            self._peak_in_lesion = any(lesion.holds(*place) for lesion in image.lesions)
         return lateralities, ""
 
 

@@ -16,6 +16,8 @@ class Answer:
 
     scores: dict[str, float]
     reason: str = ""
+    peak_in_lesion: bool | None = None
+    """Of the map of the last model asked; None without a map or a known lesion."""
 
 
 class CaseMemory:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from converters.command_guard import DONE, FAIL, guarded
+from converters.discrimination import wilson
 from converters.evaluation import Evaluation, evaluate
 from converters.labelled_images import labels_of, options_of
 from converters.progress import progress_bar
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from converters.discrimination import Auc
+    from converters.lesions import PeakTally
     from models.package import Package
 
 DIGITS = 4
@@ -97,6 +99,7 @@ def _report(
             }
             for at in map(evaluation.at, package.manifest.operating_points)
         },
+        "peak_in_lesion": _peaks(evaluation.peaks),
         "model": package.manifest.label,
         "precision": precision,
         "verdict": verdict,
@@ -120,10 +123,17 @@ def _lines(evaluation: Evaluation, package: Package, precision: str) -> list[str
     lines += [f"column {name!r} has too many values for subgroups" for name in evaluation.too_many]
     for at in map(evaluation.at, package.manifest.operating_points):
         lines.append(
-            f"{at.point.name:18} threshold {at.point.threshold:.3f}  "
+            f"{at.point.name:24} threshold {at.point.threshold:.3f}  "
             f"sensitivity {_share(at.sensitivity, at.sensitivity_ci95)}  "
             f"specificity {_share(at.specificity, at.specificity_ci95)}"
         )
+    if (peaks := evaluation.peaks).known:
+        lines.append("map's peak in a lesion of known place, of the positive images flagged")
+        lines += [
+            f"  {name:28} {_of(peaks.flagged_hits[name], flagged)}"
+            for name, flagged in peaks.flagged.items()
+        ]
+        lines.append(f"  {'flagged or not':28} {_of(peaks.hits, peaks.known)}")
     lines.append("threshold  sensitivity  specificity")
     positives, negatives = overall.assessed()
     for threshold in overall.thresholds():
@@ -131,6 +141,27 @@ def _lines(evaluation: Evaluation, package: Package, precision: str) -> list[str
         specificity = 1 - alarms / negatives if negatives else float("nan")
         lines.append(f"  {threshold:.4f}       {hits / positives:.3f}        {specificity:.3f}")
     return lines
+
+
+def _peaks(peaks: PeakTally) -> dict[str, Any] | None:
+    """None where no place is known, or the package has no map."""
+    if not peaks.known:
+        return None
+    return {
+        "known": peaks.known,
+        "hits": peaks.hits,
+        "operating_points": {
+            point.name: {
+                "flagged": peaks.flagged.get(point.name, 0),
+                "hits": peaks.flagged_hits.get(point.name, 0),
+            }
+            for point in peaks.points
+        },
+    }
+
+
+def _of(hits: int, images: int) -> str:
+    return f"{hits} of {images}: {_share(hits / images, wilson(hits, images))}"
 
 
 def _rounded(value: float | None) -> float | None:

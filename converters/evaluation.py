@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from converters.asking import Enquiry
 from converters.discrimination import Auc, ScoreTally, wilson
+from converters.lesions import PeakTally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,6 +38,7 @@ class Evaluation:
     """The tally of an evaluation, grown image by image; its size does not depend on theirs."""
 
     overall: ScoreTally = field(default_factory=ScoreTally)
+    peaks: PeakTally
     by: dict[str, ScoreTally] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     """Not-assessed images by the first reason's code."""
@@ -91,10 +93,13 @@ def evaluate(
     Raises:
         EngineFaultError: the engine failed.
     """
-    evaluation = Evaluation()
+    evaluation = Evaluation(peaks=PeakTally(points=manifest.operating_points))
     enquiry = Enquiry(manifest, {PACKAGE: engine}, options)
     for number, subject in enumerate(subjects, start=1):
         answer = enquiry.answer(subject)
-        evaluation.add(subject, answer.scores.get(PACKAGE), answer.reason)
+        score = answer.scores.get(PACKAGE)
+        evaluation.add(subject, score, answer.reason)
+        if score is not None and answer.peak_in_lesion is not None:
+            evaluation.peaks.add(score, hit=answer.peak_in_lesion)
         progress(number)
     return evaluation

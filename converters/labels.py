@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import BenchFaultError
 from converters.image_reading import IMAGE_SUFFIXES
+from converters.lesions import COLUMNS, Lesion, lesion_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,10 +29,8 @@ NO_SUBGROUP = {
     "patient",
     "label",
     "pixel_spacing_mm",
-    "lesion_x_px",
-    "lesion_y_px",
-    "lesion_radius_px",
     "note",
+    *COLUMNS,
 }
 MAXIMUM_FAULTS = 20
 SELECT = "SELECT id, path, rank, subgroups, laterality, view, spacing, exam, patient FROM images"
@@ -53,6 +52,8 @@ class LabelledImage:
     patient: str = ""
     number: int = 0
     """Of its row, for `Labels.image`."""
+    lesions: tuple[Lesion, ...] = ()
+    """The malignant ones whose place the CSV gives."""
 
 
 class Labels:
@@ -66,6 +67,8 @@ class Labels:
             "CREATE TABLE images (id INTEGER PRIMARY KEY, path TEXT UNIQUE, rank INTEGER,"
             " subgroups TEXT, laterality TEXT, view TEXT, spacing REAL, exam TEXT, patient TEXT)"
         )
+        self._rows.execute("CREATE TABLE lesions (path TEXT, row REAL, column REAL, radius REAL)")
+        self._rows.execute("CREATE INDEX by_path ON lesions (path)")
 
     @property
     def name(self) -> str:
@@ -111,9 +114,11 @@ class Labels:
                         [f"{table.name}: no column {c!r}" for c in sorted(missing)]
                     )
                 for row in reader:
-                    fault = labels._add_row(row)
-                    if fault and len(faults) < MAXIMUM_FAULTS:
-                        faults.append(f"{table.name}, line {reader.line_num}: {fault}")
+                    try:
+                        labels._add_row(row)
+                    except ValueError as fault:
+                        if len(faults) < MAXIMUM_FAULTS:
+                            faults.append(f"{table.name}, line {reader.line_num}: {fault}")
         except (OSError, UnicodeDecodeError, csv.Error) as fault:
             raise BenchFaultError([f"{table.name}: {fault}"]) from fault
         return labels._checked(faults, named=table.name)
@@ -138,37 +143,41 @@ class Labels:
             exam=exam,
             patient=patient,
             number=number,
+            lesions=self._lesions(path),
+        )
+
+    def _lesions(self, path: str) -> tuple[Lesion, ...]:
+        query = "SELECT row, column, radius FROM lesions WHERE path = ?"
+        return tuple(
+            Lesion(row_px=row, column_px=column, radius_px=radius)
+            for row, column, radius in self._rows.execute(query, (path,))
         )
 
     def __len__(self) -> int:
         return int(self._rows.execute("SELECT count(*) FROM images").fetchone()[0])
 
-    def _add_row(self, row: dict[str, str]) -> str:
-        """Add a row of the CSV; "" or what is wrong with it."""
+    def _add_row(self, row: dict[str, str]) -> None:
+        """Add a row of the CSV. Raises ValueError: what is wrong with it."""
         name, label = (row.get("file") or "").strip(), (row.get("label") or "").strip().lower()
         if label not in RANK:
-            return f"label {label[:40]!r} is none of {', '.join(RANK)}"
+            raise ValueError(f"label {label[:40]!r} is none of {', '.join(RANK)}")
         path = Path(name)
         if not name or path.is_absolute() or ".." in path.parts:
-            return f"file {name[:80]!r} does not lie below the folder of images"
+            raise ValueError(f"file {name[:80]!r} does not lie below the folder of images")
         if not (self._images / path).is_file():
-            return f"file {name[:80]!r} does not exist"
-        written = (row.get("pixel_spacing_mm") or "").strip()
-        spacing: float | None = None
-        if written:
-            try:
-                spacing = float(written)
-            except ValueError:
-                return f"pixel_spacing_mm {written[:40]!r} is no number"
-            if not 0.0 < spacing < 10.0:
-                return f"pixel_spacing_mm {spacing} is not between 0 and 10"
+            raise ValueError(f"file {name[:80]!r} does not exist")
+        spacing, lesion = _spacing_of(row), lesion_of(row)
         groups = tuple(
             f"{column}={value.strip()}"
             for column, value in row.items()
             if column and column not in NO_SUBGROUP and isinstance(value, str) and value.strip()
         )
         self._add(name, label, groups, row, spacing)
-        return ""
+        if lesion is not None and label == POSITIVE:
+            self._rows.execute(
+                "INSERT INTO lesions VALUES (?, ?, ?, ?)",
+                (name, lesion.row_px, lesion.column_px, lesion.radius_px),
+            )
 
     def _add(
         self,
@@ -205,3 +214,16 @@ class Labels:
         if faults:
             raise BenchFaultError(faults)
         return self
+
+
+def _spacing_of(row: dict[str, str]) -> float | None:
+    written = (row.get("pixel_spacing_mm") or "").strip()
+    if not written:
+        return None
+    try:
+        spacing = float(written)
+    except ValueError:
+        raise ValueError(f"pixel_spacing_mm {written[:40]!r} is no number") from None
+    if not 0.0 < spacing < 10.0:
+        raise ValueError(f"pixel_spacing_mm {spacing} is not between 0 and 10")
+    return spacing

@@ -12,6 +12,7 @@ import pytest
 from converters.phantom import Phantom
 from runtime.cli import main
 from tests.packages import build_package
+from tests.synthetic import mammogram_dataset, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,6 +145,95 @@ def test_regions_are_judged_whole_without_view_side_or_gate(
     assert (line["n"], line["positives"], line["not_assessed"]) == (8, 4, 0)
     assert line["auc"] == 1.0
     assert sorted(line["by"]) == ["calc", "mass"]
+
+
+@pytest.fixture(scope="module")
+def mapping_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package with a map of 4 x 3 cells: how bright the image is there."""
+    folder = tmp_path_factory.mktemp("packages")
+    return build_package(folder, score="brightness", evidence=True, name="mapping", threshold=0.2)
+
+
+LESION = (168, 160, 50)
+"""Row, column and radius, in pixels of the phantom: the middle of the map's cell (1, 1)."""
+
+
+def view_with_lesion(*, laterality: str = "L") -> np.ndarray:
+    """A phantom, 8 bits, whose brightest part is a disc at `LESION`, mirrored for a right one."""
+    pixels = Phantom(lesion=False, bits_stored=8).pixels() * 0.6
+    row, column, radius = LESION
+    y, x = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
+    pixels = np.where(np.hypot(y - row, x - column) < radius, 250.0, pixels)
+    return (pixels[:, ::-1] if laterality == "R" else pixels).astype(np.uint8)
+
+
+def test_a_map_is_held_against_the_lesions_whose_place_is_known(
+    mapping_package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On left and right, among several lesions; a benign one, and one without a place, not."""
+    row, column, radius = LESION
+    mirrored = 319 - column
+    rows = [
+        f"hit.png,a,L,CC,malignant,0.25,{column},{row},{radius}",
+        f"right.png,b,R,CC,malignant,0.25,{mirrored},{row},{radius}",
+        f"missed.png,c,L,CC,malignant,0.25,{column},{row + 2 * radius},{radius}",
+        f"second.png,d,L,CC,malignant,0.25,{column},{row + 2 * radius},{radius}",
+        f"second.png,d,L,CC,malignant,0.25,{column},{row},{radius}",
+        "nowhere.png,e,L,CC,malignant,0.25,,,",
+        f"benign.png,f,L,CC,benign,0.25,{column},{row},{radius}",
+        f"faint.png,g,L,CC,malignant,0.25,{column},{row},{radius}",
+    ]
+    for line in rows:
+        name, _, laterality, *_ = line.split(",")
+        pixels = view_with_lesion(laterality=laterality)
+        if name == "faint.png":
+            pixels //= 2
+        assert cv2.imwrite(str(tmp_path / name), pixels)
+    table = tmp_path / "labels.csv"
+    header = "file,patient,laterality,view,label,pixel_spacing_mm"
+    header += ",lesion_x_px,lesion_y_px,lesion_radius_px"
+    table.write_text("\n".join([header, *rows]) + "\n")
+    words = (mapping_package, "--images", tmp_path, "--labels", table)
+    _, line = evaluate(capsys, *words, "--json")
+    assert line["not_assessed"] == 0
+    at_point = {"balanced": {"flagged": 4, "hits": 3}}
+    assert line["peak_in_lesion"] == {"known": 5, "hits": 4, "operating_points": at_point}
+    assert main(["evaluate", *(str(word) for word in words), "--threads", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "balanced                     3 of 4: 0.750 (0.301-0.954)" in printed
+
+
+def test_a_map_of_a_dicom_image_is_held_against_its_lesion(
+    mapping_package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The place is one of the stored image, whatever preparation did with it."""
+    seen = view_with_lesion(laterality="R").astype(np.uint16) * 16
+    dataset = mammogram_dataset(laterality="R", view="CC", pixels=seen)
+    write(dataset, tmp_path / "right.dcm")
+    row, column, radius = LESION
+    table = tmp_path / "labels.csv"
+    table.write_text(
+        "file,label,lesion_x_px,lesion_y_px,lesion_radius_px\n"
+        f"right.dcm,malignant,{319 - column},{row},{radius}\n"
+    )
+    _, line = evaluate(capsys, mapping_package, "--images", tmp_path, "--labels", table, "--json")
+    assert line["not_assessed_by_reason"] == {}
+    assert (line["peak_in_lesion"]["known"], line["peak_in_lesion"]["hits"]) == (1, 1)
+
+
+def test_without_places_nothing_is_said_of_the_map(
+    mapping_package: Path, package: Path, views: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor of a package that has no map."""
+    words = ("--images", views, "--labels", views / "labels.csv", "--json")
+    assert evaluate(capsys, mapping_package, *words)[1]["peak_in_lesion"] is None
+    lines = (views / "labels.csv").read_text().splitlines()
+    lines = [f"{lines[0]},lesion_x_px,lesion_y_px,lesion_radius_px"] + [
+        f"{line},160,168,50" for line in lines[1:]
+    ]
+    (views / "labels.csv").write_text("\n".join(lines) + "\n")
+    assert evaluate(capsys, mapping_package, *words)[1]["peak_in_lesion"]["known"] == 4
+    assert evaluate(capsys, package, *words)[1]["peak_in_lesion"] is None
 
 
 @pytest.mark.parametrize("missing", ["images", "labels", "package"])

@@ -112,3 +112,40 @@ def test_a_folder_that_is_no_label_is_refused_once(tmp_path: Path) -> None:
     with pytest.raises(BenchFaultError) as refused:
         Labels.from_folders(tmp_path)
     assert len(refused.value.faults) == 1
+
+
+LESIONS = "file,label,lesion_x_px,lesion_y_px,lesion_radius_px\n"
+
+
+def test_places_of_malignant_lesions_are_kept(images: Path) -> None:
+    """All of a view's; none of a benign one, none that is not given in full."""
+    path = images / "labels.csv"
+    rows = ("a.png,malignant,10,20,3", "a.png,benign,40,50,6", "a.png,malignant,70,80.5,9")
+    path.write_text(LESIONS + "\n".join((*rows, "b.png,malignant,10,,3", "c.png,benign,1,2,3")))
+    found = {image.path.name: image.lesions for image in Labels.from_csv(images, path)}
+    assert [(lesion.column_px, lesion.row_px, lesion.radius_px) for lesion in found["a.png"]] == [
+        (10.5, 20.5, 3.0),
+        (70.5, 81.0, 9.0),
+    ]
+    assert found["b.png"] == found["c.png"] == ()
+    first = found["a.png"][0]
+    assert first.holds(20.5, 13.5)
+    assert not first.holds(23.0, 12.5)
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("a.png,malignant,10,here,3", r"line 2: lesion_y_px 'here' is no number"),
+        ("a.png,malignant,nan,2,3", r"line 2: lesion_x_px 'nan' is no number"),
+        ("a.png,malignant,1,2,0", r"line 2: lesion_radius_px 0.0 is not above 0"),
+        ("a.png,benign,1,2,1e999", r"line 2: lesion_radius_px '1e999' is no number"),
+    ],
+)
+def test_a_place_that_is_none_is_named(images: Path, row: str, told: str) -> None:
+    """With line and column, also of a lesion that would not count."""
+    path = images / "labels.csv"
+    path.write_text(f"{LESIONS}{row}\n")
+    with pytest.raises(BenchFaultError) as raised:
+        Labels.from_csv(images, path)
+    assert told in raised.value.faults[0]

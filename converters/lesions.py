@@ -1,0 +1,107 @@
+"""Where an evaluation set says that a lesion lies, and whether an evidence map's peak is there."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.preparation_recipe import ResizeStep
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from models.manifest import OperatingPoint
+    from models.preparation_recipe import Recipe
+    from runtime.model_input import ModelInput
+
+COLUMNS = ("lesion_y_px", "lesion_x_px", "lesion_radius_px")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesion:
+    """A circle on the image as it is stored; row and column of its centre, from 0 at the top left.
+
+    Places are continuous, as in `ModelInput.to_source`: pixel i reaches from i to i + 1.
+    """
+
+    row_px: float
+    column_px: float
+    radius_px: float
+
+    def holds(self, row_px: float, column_px: float) -> bool:
+        """Whether a place of the image lies inside it."""
+        return math.hypot(row_px - self.row_px, column_px - self.column_px) <= self.radius_px
+
+
+def lesion_of(row: Mapping[str, str]) -> Lesion | None:
+    """The lesion of a row of the CSV; None where the row gives no place, or not all of it.
+
+    Raises:
+        ValueError: which column holds no finite number, or a radius that is not above 0.
+    """
+    words = [(row.get(column) or "").strip() for column in COLUMNS]
+    if not all(words):
+        return None
+    figures = []
+    for column, word in zip(COLUMNS, words, strict=True):
+        try:
+            figure = float(word)
+        except ValueError:
+            figure = math.nan
+        if not math.isfinite(figure):
+            raise ValueError(f"{column} {word[:40]!r} is no number")
+        figures.append(figure)
+    row_px, column_px, radius_px = figures
+    if radius_px <= 0:
+        raise ValueError(f"{COLUMNS[2]} {radius_px} is not above 0")
+    return Lesion(row_px=row_px + 0.5, column_px=column_px + 0.5, radius_px=radius_px)
+
+
+def peak_place(
+    evidence: NDArray[np.float32], model_input: ModelInput, recipe: Recipe
+) -> tuple[float, float]:
+    """(row, column) of the image under the middle of the map's highest cell.
+
+    Args:
+        evidence: rows x columns of cells over the model's input.
+        model_input: the input that the map is of.
+        recipe: that made the input; its last resize says how large it is.
+
+    Raises:
+        ValueError: the recipe does not resize, so that the size of a cell is not known.
+    """
+    sizes = [step for step in recipe.steps if isinstance(step, ResizeStep)]
+    if not sizes:
+        raise ValueError("a recipe without a resize")
+    row, column = np.unravel_index(int(evidence.argmax()), evidence.shape)
+    rows, columns = evidence.shape
+    return model_input.to_source(
+        (row + 0.5) * sizes[-1].height / rows, (column + 0.5) * sizes[-1].width / columns
+    )
+
+
+@dataclass(kw_only=True)
+class PeakTally:
+    """How often the peak of a positive image's map lies inside a known lesion of it."""
+
+    points: Sequence[OperatingPoint]
+    known: int = 0
+    """Positive images whose lesion's place is known and that were assessed."""
+    hits: int = 0
+    flagged: dict[str, int] = field(default_factory=dict)
+    """By operating point: those of `known` that it flags."""
+    flagged_hits: dict[str, int] = field(default_factory=dict)
+
+    def add(self, score: float, *, hit: bool) -> None:
+        """Count one image."""
+        self.known += 1
+        self.hits += hit
+        for point in self.points:
+            if score >= point.threshold:
+                self.flagged[point.name] = self.flagged.get(point.name, 0) + 1
+                self.flagged_hits[point.name] = self.flagged_hits.get(point.name, 0) + hit
