@@ -10,10 +10,13 @@ from converters.image_reading import PICTURE_SUFFIXES, ImageRefusedError, read_i
 from converters.lesions import peak_place
 from converters.reading_options import notes_of
 from runtime.judgement import suspicion
+from runtime.mammogram import load_mammogram
 from runtime.outcome import Job, JobImage, ModelRef, NotAssessed
 from runtime.pipeline import Pipeline
+from runtime.pixel_format import PixelLimits
 from runtime.preparation import prepare, prepare_region
 from runtime.reasons import Reason
+from runtime.stored_image import open_image
 from runtime.suitability import assess_header, assess_pixels
 
 if TYPE_CHECKING:
@@ -23,9 +26,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from converters.labels import LabelledImage
     from converters.reading_options import EvaluationOptions
     from converters.subject import Question, Subject
     from models.manifest import InputPort, Manifest
+    from models.preparation_recipe import Recipe
     from runtime.image_header import Laterality
     from runtime.model_input import ModelInput
     from runtime.outcome import Execution
@@ -58,13 +63,22 @@ class Enquiry:
     """A package and several engines of it, asked about subject after subject."""
 
     def __init__(
-        self, manifest: Manifest, engines: Mapping[str, Engine], options: EvaluationOptions
+        self,
+        manifest: Manifest,
+        engines: Mapping[str, Engine],
+        options: EvaluationOptions,
+        *,
+        locates: bool = False,
     ) -> None:
+        """With `locates`, answers say whether the map's peak lies in a lesion of known place."""
         self._manifest = manifest
         self._options = options
         self._panel = Panel(engines)
         self._ports: dict[str, InputPort] = {port.view: port for port in manifest.inputs}
-        self._peak_in_lesion: bool | None = None
+        # A map belongs to one image, and a piece of a view has no place on one.
+        has_map = manifest.evidence is not None and len(manifest.inputs) == 1
+        self._locates = locates and has_map and not options.regions
+        self._model_input: ModelInput | None = None
         self._pipeline = Pipeline(
             manifest=manifest, model=_model_ref(manifest), engine=self._panel, max_pixels=MAX_PIXELS
         )
@@ -78,9 +92,9 @@ class Enquiry:
             return Answer(scores={}, reason=Reason.VIEW_NOT_RECEIVED)
         scores: dict[str, float] = {}
         reason = ""
-        self._peak_in_lesion = None
         for question in subject.questions():
             self._panel.answers = {}
+            self._model_input = None
             lateralities, refused = self._ask(question)
             reason = reason or refused
             for name, prediction in self._panel.answers.items():
@@ -89,15 +103,28 @@ class Enquiry:
         return Answer(
             scores=scores,
             reason="" if scores else reason,
-            peak_in_lesion=self._peak_in_lesion,
+            peak_in_lesion=self._peak_in_lesion(subject.images[0].image) if scores else None,
         )
+
+    def _peak_in_lesion(self, image: LabelledImage) -> bool | None:
+        """Of the last answer, which was about `image`; None without a map or a known lesion."""
+        evidence = next(reversed(self._panel.answers.values())).evidence
+        if not self._locates or evidence is None or not image.lesions:
+            return None
+        recipe = self._manifest.recipe_for(self._ports["any"])
+        place = peak_place(evidence, self._model_input or self._laid_out(image, recipe), recipe)
+        return any(lesion.holds(*place) for lesion in image.lesions)
+
+    def _laid_out(self, image: LabelledImage, recipe: Recipe) -> ModelInput:
+        """How the pipeline's input, which it keeps to itself, lies on an image that it judged."""
+        mammogram = load_mammogram(open_image(image.path), PixelLimits(pixels=MAX_PIXELS))
+        breast = assess_pixels(mammogram, self._manifest.accepts).breast
+        return prepare(mammogram, recipe, breast=breast)
 
     def _ask(self, question: Question) -> tuple[list[Laterality | None], str]:
         """The images' lateralities, and why they were not assessed or ""."""
         pictures = any(image.path.suffix.lower() in PICTURE_SUFFIXES for _, image in question)
-        # The pipeline keeps to itself how an input lies on its image.
-        located = self._manifest.evidence is not None and any(i.lesions for _, i in question)
-        if pictures or located or self._options.regions:
+        if pictures or self._options.regions:
             return self._ask_prepared(question)
         job = Job(
             job_id=0,
@@ -125,7 +152,6 @@ class Enquiry:
         """The same steps after another reader, with what the CSV says of the images."""
         tensors: dict[str, NDArray[np.generic]] = {}
         lateralities: list[Laterality | None] = []
-        model_input: ModelInput | None = None
         for slot, image in question:
             port = self._ports[slot]
             recipe = self._manifest.recipe_for(port)
@@ -142,13 +168,9 @@ class Enquiry:
                 found = assess_pixels(mammogram, self._manifest.accepts)
             if found.reasons:
                 return [], found.reasons[0]
-            model_input = prepare(mammogram, recipe, breast=found.breast)
-            tensors[port.tensor] = model_input.tensor
-        evidence = self._panel.infer(tensors).evidence
-        # A map belongs to one image.
-        if len(question) == 1 and model_input and evidence is not None and image.lesions:
-            place = peak_place(evidence, model_input, recipe)
-            self._peak_in_lesion = any(lesion.holds(*place) for lesion in image.lesions)
+            self._model_input = prepare(mammogram, recipe, breast=found.breast)
+            tensors[port.tensor] = self._model_input.tensor
+        self._panel.infer(tensors)
         return lateralities, ""
 
 

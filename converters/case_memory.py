@@ -17,7 +17,7 @@ class Answer:
     scores: dict[str, float]
     reason: str = ""
     peak_in_lesion: bool | None = None
-    """Of the map of the last model asked; None without a map or a known lesion."""
+    """Of the last model's map; None where it was not asked for (`CaseMemory` does not keep it)."""
 
 
 class CaseMemory:

@@ -41,7 +41,11 @@ def _labelled_arguments(parser: ArgumentParser, *, required: bool = True) -> Non
     parser.add_argument("--images", type=Path, required=required, metavar="DIR")
     labels = parser.add_mutually_exclusive_group(required=required)
     labels.add_argument(
-        "--labels", type=Path, metavar="CSV", help="columns file, label, and more for subgroups"
+        "--labels",
+        type=Path,
+        help="columns file, label, and more for subgroups; with lesion_x_px, lesion_y_px and"
+        " lesion_radius_px (from 0 at the top left) `evaluate` holds the map against lesions",
+        metavar="CSV",
     )
     labels.add_argument(
         "--labels-from-folders",

@@ -131,7 +131,8 @@ def _lines(evaluation: Evaluation, package: Package, precision: str) -> list[str
         lines.append("map's peak in a lesion of known place, of the positive images flagged")
         lines += [
             f"  {name:28} {_of(peaks.flagged_hits[name], flagged)}"
-            for name, flagged in peaks.flagged.items()
+            for name in (point.name for point in peaks.points)
+            if (flagged := peaks.flagged.get(name, 0))
         ]
         lines.append(f"  {'flagged or not':28} {_of(peaks.hits, peaks.known)}")
     lines.append("threshold  sensitivity  specificity")
@@ -144,7 +145,7 @@ def _lines(evaluation: Evaluation, package: Package, precision: str) -> list[str
 
 
 def _peaks(peaks: PeakTally) -> dict[str, Any] | None:
-    """None where no place is known, or the package has no map."""
+    """None where no assessed image has both a map and a lesion of known place."""
     if not peaks.known:
         return None
     return {

@@ -94,7 +94,7 @@ def evaluate(
         EngineFaultError: the engine failed.
     """
     evaluation = Evaluation(peaks=PeakTally(points=manifest.operating_points))
-    enquiry = Enquiry(manifest, {PACKAGE: engine}, options)
+    enquiry = Enquiry(manifest, {PACKAGE: engine}, options, locates=True)
     for number, subject in enumerate(subjects, start=1):
         answer = enquiry.answer(subject)
         score = answer.scores.get(PACKAGE)

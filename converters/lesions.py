@@ -70,19 +70,16 @@ def peak_place(
     Args:
         evidence: rows x columns of cells over the model's input.
         model_input: the input that the map is of.
-        recipe: that made the input; its last resize says how large it is.
-
-    Raises:
-        ValueError: the recipe does not resize, so that the size of a cell is not known.
+        recipe: that made the input; its last resize says how large it is, else it is the box.
     """
-    sizes = [step for step in recipe.steps if isinstance(step, ResizeStep)]
-    if not sizes:
-        raise ValueError("a recipe without a resize")
+    box = model_input.source_box
+    height, width = box.rows, box.columns
+    for step in recipe.steps:
+        if isinstance(step, ResizeStep):
+            height, width = step.height, step.width
     row, column = np.unravel_index(int(evidence.argmax()), evidence.shape)
     rows, columns = evidence.shape
-    return model_input.to_source(
-        (row + 0.5) * sizes[-1].height / rows, (column + 0.5) * sizes[-1].width / columns
-    )
+    return model_input.to_source((row + 0.5) * height / rows, (column + 0.5) * width / columns)
 
 
 @dataclass(kw_only=True)

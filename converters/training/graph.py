@@ -48,12 +48,19 @@ class EvidenceMap:
 
     coarse_weight: float
     smoothing_cells: int
-    """Side of the averaging window over cells (odd)."""
+    """Side of the averaging window over cells."""
+
+    def __post_init__(self) -> None:
+        if self.smoothing_cells % 2 == 0:
+            message = f"evidence.smoothing_cells: {self.smoothing_cells} is not odd"
+            raise ValueError(message)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fusion:
     """How the heads join: in a piece of a view malignancy, in a view detection + weight * coarse.
+
+    In a view less the penalty of its border.
 
     Between the two it is linear in the extent, which is 0 for a piece of a view and 1 for a whole
     one (`view_extent`): the coarse branch learnt from views, and of a piece it does not see the
@@ -68,7 +75,8 @@ class Fusion:
     """
     border_penalty: float = 0.0
     """Logits taken from a view's cells at the border of its content. Lesion crops lie in nothing in
-    training, so a border speaks for a lesion; in a view it is only where the picture or skin ends.
+    training, so a border speaks for a lesion; in a view it is where skin or picture ends, at the
+    chest wall too.
     """
 
 
@@ -155,7 +163,7 @@ class Cells(NamedTuple):
     extent: Tensor
 
     def joined(self, coarse_weight: float, fusion: Fusion) -> Tensor:
-        """In a piece of a view malignancy, in a view detection + `coarse_weight` * coarse."""
+        """In a piece malignancy, in a whole view detection + `coarse_weight` * coarse - border."""
         penalty = fusion.border_penalty * border_cells(self.content)
         in_view = self.detection + coarse_weight * self.coarse - penalty
         return self.malignancy + self.extent[:, :, None, None] * (in_view - self.malignancy)

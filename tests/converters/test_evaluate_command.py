@@ -170,7 +170,7 @@ def view_with_lesion(*, laterality: str = "L") -> np.ndarray:
 def test_a_map_is_held_against_the_lesions_whose_place_is_known(
     mapping_package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """On left and right, among several lesions; a benign one, and one without a place, not."""
+    """Among several lesions; a benign one, and one without a place, not."""
     row, column, radius = LESION
     mirrored = 319 - column
     rows = [
@@ -206,19 +206,25 @@ def test_a_map_is_held_against_the_lesions_whose_place_is_known(
 def test_a_map_of_a_dicom_image_is_held_against_its_lesion(
     mapping_package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The place is one of the stored image, whatever preparation did with it."""
+    """A place says nothing that would change the score: the unit's own path gives that."""
     seen = view_with_lesion(laterality="R").astype(np.uint16) * 16
     dataset = mammogram_dataset(laterality="R", view="CC", pixels=seen)
     write(dataset, tmp_path / "right.dcm")
     row, column, radius = LESION
     table = tmp_path / "labels.csv"
+    words = (mapping_package, "--images", tmp_path, "--labels", table, "--json")
+    table.write_text("file,label\nright.dcm,malignant\n")
+    without = evaluate(capsys, *words)[1]
+    assert without.pop("peak_in_lesion") is None
     table.write_text(
         "file,label,lesion_x_px,lesion_y_px,lesion_radius_px\n"
         f"right.dcm,malignant,{319 - column},{row},{radius}\n"
     )
-    _, line = evaluate(capsys, mapping_package, "--images", tmp_path, "--labels", table, "--json")
+    line = evaluate(capsys, *words)[1]
     assert line["not_assessed_by_reason"] == {}
-    assert (line["peak_in_lesion"]["known"], line["peak_in_lesion"]["hits"]) == (1, 1)
+    found = line.pop("peak_in_lesion")
+    assert (found["known"], found["hits"]) == (1, 1)
+    assert line == without
 
 
 def test_without_places_nothing_is_said_of_the_map(

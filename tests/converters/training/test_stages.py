@@ -8,7 +8,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra [train])")
 
-from converters.training.stages import Checkpoints, ResumeError, checkpoints  # noqa: E402
+from converters.training.settings import TABLES  # noqa: E402
+from converters.training.stages import (  # noqa: E402  (needs torch)
+    AFTER_LEARNING,
+    Checkpoints,
+    ResumeError,
+    checkpoints,
+)
 
 SETTINGS = Path("converters/training/settings.toml").resolve()
 
@@ -72,4 +78,5 @@ def test_what_comes_after_learning_may_change(tmp_path: Path) -> None:
     other.write_text(text.replace("border_penalty = 0.5", "border_penalty = 0.25"))
     assert other.read_text(encoding="utf-8") != text
     checkpoints(tmp_path, other, resume=True)
+    assert set(TABLES) > AFTER_LEARNING
     assert "border_penalty = 0.25" in (tmp_path / "settings.toml").read_text(encoding="utf-8")
