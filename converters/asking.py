@@ -100,16 +100,16 @@ class Enquiry:
             for name, prediction in self._panel.answers.items():
                 asked = [suspicion(prediction, self._manifest, side) for side in lateralities]
                 scores[name] = max([*asked, scores.get(name, 0.0)])
-        return Answer(
-            scores=scores,
-            reason="" if scores else reason,
-            peak_in_lesion=self._peak_in_lesion(subject.images[0].image) if scores else None,
-        )
+        found = None
+        if self._locates and scores:
+            # One input: the last question was the only one, and about the only image.
+            found = self._peak_in_lesion(subject.images[0].image)
+        return Answer(scores=scores, reason="" if scores else reason, peak_in_lesion=found)
 
     def _peak_in_lesion(self, image: LabelledImage) -> bool | None:
-        """Of the last answer, which was about `image`; None without a map or a known lesion."""
+        """Of the map that was just made of `image`; None where no place of a lesion is known."""
         evidence = next(reversed(self._panel.answers.values())).evidence
-        if not self._locates or evidence is None or not image.lesions:
+        if evidence is None or not image.lesions:
             return None
         recipe = self._manifest.recipe_for(self._ports["any"])
         place = peak_place(evidence, self._model_input or self._laid_out(image, recipe), recipe)

@@ -131,8 +131,8 @@ def _lines(evaluation: Evaluation, package: Package, precision: str) -> list[str
         lines.append("map's peak in a lesion of known place, of the positive images flagged")
         lines += [
             f"  {name:28} {_of(peaks.flagged_hits[name], flagged)}"
-            for name in (point.name for point in peaks.points)
-            if (flagged := peaks.flagged.get(name, 0))
+            for name, flagged in peaks.flagged.items()
+            if flagged
         ]
         lines.append(f"  {'flagged or not':28} {_of(peaks.hits, peaks.known)}")
     lines.append("threshold  sensitivity  specificity")
@@ -152,11 +152,8 @@ def _peaks(peaks: PeakTally) -> dict[str, Any] | None:
         "known": peaks.known,
         "hits": peaks.hits,
         "operating_points": {
-            point.name: {
-                "flagged": peaks.flagged.get(point.name, 0),
-                "hits": peaks.flagged_hits.get(point.name, 0),
-            }
-            for point in peaks.points
+            name: {"flagged": flagged, "hits": peaks.flagged_hits[name]}
+            for name, flagged in peaks.flagged.items()
         },
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +24,7 @@ COLUMNS = ("lesion_y_px", "lesion_x_px", "lesion_radius_px")
 
 @dataclass(frozen=True, kw_only=True)
 class Lesion:
-    """A circle on the image as it is stored; row and column of its centre, from 0 at the top left.
+    """A circle on an image; row and column of its centre, from 0 at the top left.
 
     Places are continuous, as in `ModelInput.to_source`: pixel i reaches from i to i + 1.
     """
@@ -39,7 +39,7 @@ class Lesion:
 
 
 def lesion_of(row: Mapping[str, str]) -> Lesion | None:
-    """The lesion of a row of the CSV; None where the row gives no place, or not all of it.
+    """The lesion of a row of the CSV, on the stored image; None without a place, or not all of it.
 
     Raises:
         ValueError: which column holds no finite number, or a radius that is not above 0.
@@ -86,19 +86,24 @@ def peak_place(
 class PeakTally:
     """How often the peak of a positive image's map lies inside a known lesion of it."""
 
-    points: Sequence[OperatingPoint]
+    points: InitVar[Sequence[OperatingPoint]]
     known: int = 0
     """Positive images whose lesion's place is known and that were assessed."""
     hits: int = 0
-    flagged: dict[str, int] = field(default_factory=dict)
+    flagged: dict[str, int] = field(init=False)
     """By operating point: those of `known` that it flags."""
-    flagged_hits: dict[str, int] = field(default_factory=dict)
+    flagged_hits: dict[str, int] = field(init=False)
+
+    def __post_init__(self, points: Sequence[OperatingPoint]) -> None:
+        self._thresholds = {point.name: point.threshold for point in points}
+        self.flagged = dict.fromkeys(self._thresholds, 0)
+        self.flagged_hits = dict.fromkeys(self._thresholds, 0)
 
     def add(self, score: float, *, hit: bool) -> None:
         """Count one image."""
         self.known += 1
         self.hits += hit
-        for point in self.points:
-            if score >= point.threshold:
-                self.flagged[point.name] = self.flagged.get(point.name, 0) + 1
-                self.flagged_hits[point.name] = self.flagged_hits.get(point.name, 0) + hit
+        for name, threshold in self._thresholds.items():
+            if score >= threshold:
+                self.flagged[name] += 1
+                self.flagged_hits[name] += hit

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.lesions import Lesion, lesion_of
 from converters.training.annotations import (
     ATTRIBUTES,
     UNKNOWN,
@@ -40,8 +41,8 @@ class Sample:
     picture: Picture
     attributes: NDArray[np.float32]
     subgroups: tuple[str, ...] = ()
-    lesions: tuple[tuple[float, float, float], ...] = ()
-    """Row, column and radius of known lesions, in pixels of `picture`."""
+    lesions: tuple[Lesion, ...] = ()
+    """Those whose place is known, in pixels of `picture`."""
 
     @property
     def is_malignant(self) -> bool:
@@ -115,13 +116,13 @@ def load_views(data: Path, name: str, recipe: Recipe) -> list[Sample]:
                 attributes=np.full(len(ATTRIBUTES), UNKNOWN, dtype=np.float32),
                 subgroups=tuple(part.strip() for part in worst["note"].split(";")),
                 lesions=tuple(
-                    (
-                        (float(row["lesion_y_px"]) - box.top) * scale,
-                        (float(row["lesion_x_px"]) - box.left) * scale,
-                        float(row["lesion_radius_px"]) * scale,
+                    Lesion(
+                        row_px=(lesion.row_px - box.top) * scale,
+                        column_px=(lesion.column_px - box.left) * scale,
+                        radius_px=lesion.radius_px * scale,
                     )
                     for row in found
-                    if row["lesion_x_px"] and row["label"] == worst["label"]
+                    if row["label"] == worst["label"] and (lesion := lesion_of(row)) is not None
                 ),
             )
         )

@@ -73,12 +73,7 @@ def judge(
         scores.append(suspicion)
         row, column = np.unravel_index(grid.argmax(), grid.shape)
         centre = (row + 0.5) * cell_px, (column + 0.5) * cell_px
-        hits.append(
-            any(
-                (centre[0] - y) ** 2 + (centre[1] - x) ** 2 <= radius**2
-                for y, x, radius in sample.lesions
-            )
-        )
+        hits.append(any(lesion.holds(*centre) for lesion in sample.lesions))
     return np.array(scores), np.array(hits, dtype=np.bool_)
 
 

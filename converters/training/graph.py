@@ -162,9 +162,9 @@ class Cells(NamedTuple):
     content: Tensor
     extent: Tensor
 
-    def joined(self, coarse_weight: float, fusion: Fusion) -> Tensor:
+    def joined(self, coarse_weight: float, border_penalty: float) -> Tensor:
         """In a piece malignancy, in a whole view detection + `coarse_weight` * coarse - border."""
-        penalty = fusion.border_penalty * border_cells(self.content)
+        penalty = border_penalty * border_cells(self.content)
         in_view = self.detection + coarse_weight * self.coarse - penalty
         return self.malignancy + self.extent[:, :, None, None] * (in_view - self.malignancy)
 
@@ -174,15 +174,11 @@ def suspicion_and_evidence(cells: Cells, parts: GraphSettings) -> tuple[Tensor, 
 
     The mean logit of the map's highest cells is the score's logit: both say the same how much.
     """
-    calibration = parts.calibration
-    pooled = pool_logits(
-        cells.joined(parts.fusion.weight, parts.fusion), cells.content, parts.pooling
-    )
-    shown = smooth_logits(
-        cells.joined(parts.evidence.coarse_weight, parts.fusion),
-        cells.content,
-        parts.evidence.smoothing_cells,
-    )
+    calibration, penalty = parts.calibration, parts.fusion.border_penalty
+    judged = cells.joined(parts.fusion.weight, penalty)
+    pooled = pool_logits(judged, cells.content, parts.pooling)
+    located = cells.joined(parts.evidence.coarse_weight, penalty)
+    shown = smooth_logits(located, cells.content, parts.evidence.smoothing_cells)
     level = pooled - pool_logits(shown, cells.content, parts.pooling)
     offset = calibration.offset + calibration.view_offset * cells.extent
     suspicion = torch.sigmoid(calibration.slope * pooled + offset)
@@ -219,8 +215,8 @@ class SuspicionGraph(nn.Module):  # type: ignore[misc]  # mypy skips torch
 
     def cells(self, view: Tensor) -> tuple[Tensor, Tensor]:
         """Joined logits of the cells before calibration, and which cells hold content."""
-        parts = self._parts_of_cells(view)
-        return parts.joined(self.parts.fusion.weight, self.parts.fusion), parts.content
+        cells, fusion = self._parts_of_cells(view), self.parts.fusion
+        return cells.joined(fusion.weight, fusion.border_penalty), cells.content
 
     def _parts_of_cells(self, view: Tensor) -> Cells:
         content = content_cells(view, self.network.cell_px)

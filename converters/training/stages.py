@@ -42,8 +42,12 @@ AFTER_LEARNING = {"pooling", "fusion", "evidence", "operating_points"}
 """Tables of settings that no stage of learning reads: to change them, nothing is learnt again."""
 
 
-def _learning(settings: str) -> dict[str, object]:
-    tables = tomllib.loads(settings)
+def _learning(settings: Path) -> dict[str, object]:
+    try:
+        tables = tomllib.loads(settings.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+        message = f"{settings}: {fault}"
+        raise ResumeError(message) from fault
     return {name: table for name, table in tables.items() if name not in AFTER_LEARNING}
 
 
@@ -71,14 +75,14 @@ def checkpoints(folder: Path, settings: Path, *, resume: bool) -> Checkpoints:
     """Those of `folder`, which is made; unless `resume`, what an earlier run left there goes.
 
     Raises:
-        ResumeError: the earlier run learnt with other settings.
+        ResumeError: the earlier run learnt with other settings, or its copy of them is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     text, copied = settings.read_text(encoding="utf-8"), folder / SETTINGS
     if not resume:
         for old in folder.glob("*.pt"):
             old.unlink()
-    elif copied.exists() and _learning(copied.read_text(encoding="utf-8")) != _learning(text):
+    elif copied.exists() and _learning(copied) != _learning(settings):
         raise ResumeError(
             f"{copied} differs from {settings}: resume with --settings {copied}, or not at all"
         )

@@ -115,9 +115,7 @@ def test_the_map_has_its_own_weight_of_the_coarse_branch(graph: SuspicionGraph) 
 
     (plain_score, plain), (score, moved) = outcome(0.0, 1.0), outcome(1.5, 1.0)
     torch.testing.assert_close(score, plain_score)
-    assert int(moved.argmax()) == int(
-        some_cells(extent=1.0).joined(1.5, graph.parts.fusion)[:, :, :-1].argmax()
-    )
+    assert int(moved.argmax()) == int(some_cells(extent=1.0).joined(1.5, 0.5)[:, :, :-1].argmax())
     assert int(moved.argmax()) != int(plain.argmax())
     torch.testing.assert_close(outcome(0.0, 0.0), outcome(1.5, 0.0))
 
@@ -130,12 +128,11 @@ def test_a_border_is_no_lesion() -> None:
     inner[:, :, 1:3, 1:3] = 1.0
     torch.testing.assert_close(border_cells(content), content - inner)
     torch.testing.assert_close(border_cells(torch.zeros(1, 1, 2, 2)), torch.zeros(1, 1, 2, 2))
-    fusion = Fusion(weight=0.0, border_penalty=0.5)
     nothing = torch.zeros(1, 1, 6, 5)
     for extent in (0.0, 1.0):
         cells = Cells(nothing, nothing, nothing, content, torch.tensor([[extent]]))
         expected = -0.5 * extent * border_cells(content)
-        torch.testing.assert_close(cells.joined(0.0, fusion), expected)
+        torch.testing.assert_close(cells.joined(0.0, 0.5), expected)
 
 
 def test_the_onnx_file_gives_what_torch_gives(graph: SuspicionGraph, tmp_path: Path) -> None:

@@ -78,5 +78,17 @@ def test_what_comes_after_learning_may_change(tmp_path: Path) -> None:
     other.write_text(text.replace("border_penalty = 0.5", "border_penalty = 0.25"))
     assert other.read_text(encoding="utf-8") != text
     checkpoints(tmp_path, other, resume=True)
-    assert set(TABLES) > AFTER_LEARNING
     assert "border_penalty = 0.25" in (tmp_path / "settings.toml").read_text(encoding="utf-8")
+
+
+def test_what_comes_after_learning_are_tables_of_the_settings() -> None:
+    """A table under another name would have to be learnt again unnoticed."""
+    assert set(TABLES) > AFTER_LEARNING
+
+
+def test_a_damaged_copy_of_the_settings_does_not_resume(tmp_path: Path) -> None:
+    """The error names the copy and where it breaks off."""
+    checkpoints(tmp_path, SETTINGS, resume=False)
+    (tmp_path / "settings.toml").write_text("[recipe]\nspacing_mm = ")
+    with pytest.raises(ResumeError, match=r"settings\.toml: Invalid value"):
+        checkpoints(tmp_path, SETTINGS, resume=True)
