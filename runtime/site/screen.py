@@ -121,7 +121,12 @@ class SiteScreen(App[int]):  # type: ignore[misc]
             self._hearing.join(10)
 
     def refresh_picture(self) -> None:
-        """Shows the picture of this moment."""
+        """Shows the picture of this moment; nothing once the screen closes.
+
+        Textual takes the widgets away before it stops the timers of the application.
+        """
+        if not self.is_running:
+            return
         listening = self._listening
         with listening.lock:
             lines = unit_lines(listening.picture, listening.clock_ms())

@@ -149,6 +149,31 @@ def test_a_lost_connection_is_the_loudest_thing_on_the_screen():
     on_screen(troubled_site(), play)
 
 
+def test_a_refresh_that_comes_while_the_screen_closes_shows_nothing():
+    """The timer may fire once more when the widgets are gone: the screen still ends in order."""
+    module_or_skip("textual", "extra [watch] is not installed")
+    from textual.widget import Widget
+
+    refreshed = []
+
+    class Last(Widget):
+        """Goes when another has gone, and refreshes then, as the timer may."""
+
+        async def on_unmount(self) -> None:
+            """Lets the others go first."""
+            while self.screen.query("#link"):  # noqa: ASYNC110  Textual has no event for it
+                await asyncio.sleep(0)
+            self.app.refresh_picture()
+            refreshed.append(True)
+
+    async def play(app, pilot, source) -> None:
+        await app.mount(Last())
+        assert not refreshed
+
+    on_screen(troubled_site(), play)
+    assert refreshed
+
+
 def test_trouble_stands_first_and_says_what_it_is():
     """Offline, missing numbers, foreign messages, a wrong clock, silence."""
     picture = Picture(said.SITE)
