@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import random
 import re
 import struct
-import time
+import tracemalloc
 import warnings
 import zlib
 from dataclasses import asdict
@@ -19,8 +20,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
-from runtime.dicom_file import ReadingLimits
-from runtime.header_reading import header_from, read_image_header
+from runtime.dicom_file import ReadingLimits, read_dicom_file
+from runtime.header_reading import HEADER_TAGS, header_from, read_image_header
 from runtime.image_header import HeaderRefusedError, Intent, Laterality, View
 from runtime.reasons import Reason
 from tests.synthetic import NATIVE_SYNTAXES, code, mammogram_dataset, write
@@ -216,6 +217,26 @@ def refusal_of(content: bytes, tmp_path, limits: ReadingLimits | None = None):
     return refused.value
 
 
+class CountedStream(io.BytesIO):
+    """A file in memory that knows how many bytes were taken from it."""
+
+    taken = 0
+
+    def read(self, size=-1, /):
+        """Counts."""
+        found = super().read(size)
+        self.taken += len(found)
+        return found
+
+
+def bytes_taken(content: bytes) -> int:
+    """How many of a file's bytes a reader of headers takes, whether it likes them or not."""
+    stream = CountedStream(content)
+    with contextlib.suppress(HeaderRefusedError):
+        read_dicom_file(stream, HEADER_TAGS)
+    return stream.taken
+
+
 def written(tmp_path, ds=None, **options) -> bytes:
     return write(ds or mammogram_dataset(**SMALL), tmp_path / "source", **options).read_bytes()
 
@@ -276,10 +297,14 @@ def test_a_deflated_bomb_is_stopped_at_its_limit(tmp_path):
     bomb = deflate.compress(element) + b"".join(
         deflate.compress(bytes(1 << 20)) for _ in range(512)
     )
-    started = time.perf_counter()
-    refused = refusal_of(meta + bomb + deflate.flush(), tmp_path)
-    assert refused.reason in (Reason.TOO_LARGE, Reason.UNREADABLE)
-    assert time.perf_counter() - started < 2
+    tracemalloc.start()
+    try:
+        refused = refusal_of(meta + bomb + deflate.flush(), tmp_path)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert refused.reason is Reason.TOO_LARGE
+    assert peak_bytes < 3 * ReadingLimits().inflated_bytes
 
 
 def test_endless_nesting_is_stopped(tmp_path):
@@ -296,9 +321,8 @@ def test_endless_elements_are_stopped(tmp_path):
     prefix = written(tmp_path)
     meta = prefix[: 132 + 12 + struct.unpack_from("<I", prefix, 140)[0]]
     elements = struct.pack("<HH2sH", 0x0009, 0x1001, b"LO", 0) * 1_000_000
-    started = time.perf_counter()
     assert "elements" in refusal_of(meta + elements, tmp_path).detail
-    assert time.perf_counter() - started < 1
+    assert bytes_taken(meta + elements) < len(meta) + 10 * ReadingLimits().elements
 
 
 def test_a_huge_private_element_is_passed_over(tmp_path):
@@ -306,9 +330,8 @@ def test_a_huge_private_element_is_passed_over(tmp_path):
     ds = mammogram_dataset(**SMALL)
     ds.add_new(0x00091001, "OB", bytes(8 << 20))
     path = write(ds, tmp_path / "image")
-    started = time.perf_counter()
     assert read_image_header(path).rows == 64
-    assert time.perf_counter() - started < 0.1
+    assert bytes_taken(path.read_bytes()) < 1 << 16
 
 
 # Rows in three bytes.
@@ -385,7 +408,10 @@ def mutated(draw: random.Random, content: bytes) -> bytes:
 
 @pytest.mark.parametrize("syntax", NATIVE_SYNTAXES)
 def test_a_thousand_mutations_give_a_header_or_a_refusal(syntax, tmp_path):
-    """Nothing else is raised, nothing is warned of (pydicom's warnings quote values), and soon."""
+    """Nothing else is raised, nothing is warned of (pydicom's warnings quote values).
+
+    However it is broken, no file has its bytes taken twice.
+    """
     draw = random.Random(f"header {syntax}")
     sources = [
         write(mammogram_dataset(rows=8, columns=8, **more), tmp_path / "x", transfer_syntax=syntax)
@@ -393,18 +419,17 @@ def test_a_thousand_mutations_give_a_header_or_a_refusal(syntax, tmp_path):
     ]
     contents = [path.read_bytes() for path in sources]
     path = tmp_path / "image"
-    readable, slowest_s = 0, 0.0
+    readable = 0
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for number in range(1000):
-            path.write_bytes(mutated(draw, contents[number % len(contents)]))
-            started = time.perf_counter()
+            content = mutated(draw, contents[number % len(contents)])
+            path.write_bytes(content)
             with contextlib.suppress(HeaderRefusedError):
                 json.dumps(asdict(read_image_header(path)))
                 readable += 1
-            slowest_s = max(slowest_s, time.perf_counter() - started)
+            assert bytes_taken(content) <= len(content)
     assert 100 < readable < 900
-    assert slowest_s < 1.0
 
 
 def test_broken_values_are_absent_values(tmp_path):

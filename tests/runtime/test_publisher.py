@@ -12,6 +12,7 @@ from itertools import pairwise
 import pytest
 
 from runtime.backoff import Backoff
+from runtime.broker_session import STATUS_LOOK_S
 from tests.brokers import free_port, wait_until
 from tests.builders import exam_flag, image, result
 from tests.fake_broker import FakeBroker, RudeServer
@@ -69,8 +70,8 @@ def test_a_change_of_state_is_said_at_once(broker, unit, subscribe):
     assert subscriber.topics("status")[-1].body["reasons"] == ["disk_low"]
 
 
-def test_a_row_leaves_soon_after_its_commit(mosquitto, unit):
-    """From the ledger's commit to the PUBLISH on the socket: median under 5 ms."""
+def test_a_row_leaves_by_its_commit_not_by_the_next_look(mosquitto, unit):
+    """Nobody looks for rows: `tests.bench.wire` has the milliseconds, here it is no poll."""
     broker = mosquitto().start()
     published: list[float] = []
     seen = threading.Event()
@@ -81,15 +82,14 @@ def test_a_row_leaves_soon_after_its_commit(mosquitto, unit):
             seen.set()
 
     publisher = unit(broker.port, reached=reached).start()
-    waits_ms = []
+    waits_s = []
     for _ in range(40):
         seen.clear()
-        time.sleep(0.03)
         publisher.say()
         committed = time.perf_counter()
         assert seen.wait(5)
-        waits_ms.append(1000 * (published[-1] - committed))
-    assert sorted(waits_ms)[20] < 5.0, waits_ms
+        waits_s.append(published[-1] - committed)
+    assert sorted(waits_s)[20] < STATUS_LOOK_S / 4, waits_s
 
 
 # --- the broker is away -----------------------------------------------------------------------
