@@ -65,7 +65,9 @@ def test_a_change_of_state_is_said_at_once(broker, unit, subscribe):
     publisher.publisher.announce()
     publisher.reasons = ("disk_low",)
     publisher.publisher.announce()
-    wait_until(lambda: len(subscriber.statuses()) >= 2, timeout_s=2, what="degraded")
+    wait_until(
+        lambda: len(subscriber.statuses()) >= 2, timeout_s=0.9 * STATUS_LOOK_S, what="degraded"
+    )
     assert subscriber.statuses() == ["online", "degraded"]
     assert subscriber.topics("status")[-1].body["reasons"] == ["disk_low"]
 
@@ -168,10 +170,11 @@ def test_a_refused_row_is_parked_with_an_event_and_the_others_go_on(mosquitto, u
         )
     ).start()
     subscriber = subscribe(broker.port)
-    publisher = unit(broker.port, refusal_backoff_s=0.2).start()
+    publisher = unit(broker.port, refusal_backoff_s=1.0).start()
     refused = publisher.say_exam()
     other = publisher.say()
-    wait_until(lambda: other in subscriber.once(), timeout_s=0.5, what="the row behind")
+    wait_until(lambda: other in subscriber.once(), what="the row behind")
+    assert publisher.ledger.backlog().parked == 0
     wait_until(lambda: len(subscriber.topics("event")) >= 2, what="the parked event")
     parked = subscriber.topics("event")[-1].body
     assert (parked["event"], parked["data"]["row_seq"]) == ("parked", refused)
