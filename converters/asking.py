@@ -6,7 +6,12 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from converters.case_memory import Answer
-from converters.image_reading import PICTURE_SUFFIXES, ImageRefusedError, read_image
+from converters.image_reading import (
+    MAX_PIXELS,
+    PICTURE_SUFFIXES,
+    ImageRefusedError,
+    read_image,
+)
 from converters.lesions import peak_place
 from converters.reading_options import notes_of
 from runtime.judgement import suspicion
@@ -36,7 +41,6 @@ if TYPE_CHECKING:
     from runtime.outcome import Execution
     from runtime.prediction import Engine, Prediction
 
-MAX_PIXELS = 64_000_000
 TOLD_BY_NOTES = {Reason.SPACING_UNKNOWN, Reason.LATERALITY_MISSING, Reason.VIEW_UNKNOWN}
 """What a CSV or an option may say in place of a DICOM file."""
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from converters.errors import BenchFaultError
 from converters.image_reading import (
-    IMAGE_SUFFIXES,
     PICTURE_SUFFIXES,
     ImageRefusedError,
     SideNotes,
+    is_image,
     read_image,
     side_notes,
 )
@@ -87,7 +87,7 @@ def read_calibration(
 
     Args:
         folders: DICOM, PNG, JPEG or TIFF files, at any depth; `labels.csv` beside them may give
-            `laterality`, `view` and `pixel_spacing_mm` of each `file`.
+            `laterality`, `view`, `pixel_spacing_mm` and `bits_stored` of each `file`.
         recipe: for the suitability gate.
         inputs: as in the manifest: with their folded recipes.
         limit: how many images to use at most.
@@ -164,12 +164,7 @@ def _placed(
 
 
 def _chosen(folders: Sequence[Path], limit: int, pixel_spacing_mm: float | None) -> list[Chosen]:
-    files = [
-        path
-        for folder in folders
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-    ]
+    files = [path for folder in folders for path in sorted(folder.rglob("*")) if is_image(path)]
     places = np.linspace(0, len(files) - 1, min(limit, len(files))).astype(int)
     chosen = [files[place] for place in places]
     unnamed = SideNotes(pixel_spacing_mm=pixel_spacing_mm)

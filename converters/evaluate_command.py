@@ -46,7 +46,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
         options,
         progress=progress_bar("evaluate", len(subjects)),
     )
-    passed = _passes(evaluation.auc(), arguments.min_auc)
+    passed = _passes(evaluation, arguments.min_auc)
     verdict = "pass" if passed else "fail"
     if not arguments.json:
         print("\n".join(_lines(evaluation, package, precision)))
@@ -62,8 +62,10 @@ def default_precision(package: Package) -> str:
     return next((name for name in (advised, "int8") if name in has), has[0])
 
 
-def _passes(auc: Auc, minimum: float | None) -> bool:
-    return minimum is None or (auc.auc is not None and auc.auc >= minimum)
+def _passes(evaluation: Evaluation, minimum: float | None) -> bool:
+    """What cannot be told, or was told of images that nobody could judge, never passes."""
+    auc, assessed = evaluation.auc().auc, evaluation.overall.assessed()
+    return auc is not None and any(assessed) and auc >= (minimum or 0.0)
 
 
 def _report(
@@ -89,6 +91,7 @@ def _report(
             }
             for group, tally in evaluation.by.items()
         },
+        "left_out_of_by": sorted(evaluation.too_many),
         "operating_points": {
             at.point.name: {
                 "threshold": at.point.threshold,
@@ -120,7 +123,9 @@ def _lines(evaluation: Evaluation, package: Package, precision: str) -> list[str
         for group, tally in sorted(evaluation.by.items())
     ]
     lines += [f"not assessed: {reason} {count}" for reason, count in evaluation.reasons.items()]
-    lines += [f"column {name!r} has too many values for subgroups" for name in evaluation.too_many]
+    lines += [
+        f"column {name!r} has too many values for subgroups" for name in sorted(evaluation.too_many)
+    ]
     for at in map(evaluation.at, package.manifest.operating_points):
         lines.append(
             f"{at.point.name:24} threshold {at.point.threshold:.3f}  "

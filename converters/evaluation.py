@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 PACKAGE = "package"
 MAXIMUM_SUBGROUPS = 64
-"""A column with more values than this (a date, a path) is no subgroup."""
+"""A column with more values than this (a date, a path) makes no subgroups."""
+FOLDERS = "folder"
+"""Stands for the column where subgroups are names of folders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,9 @@ class Evaluation:
     reasons: dict[str, int] = field(default_factory=dict)
     """Not-assessed images by the first reason's code."""
     too_many: set[str] = field(default_factory=set)
-    """Columns left out because they have too many values."""
+    """Columns left out, with all that they had, because they have too many values."""
+    _values: dict[str, list[str]] = field(default_factory=dict, init=False)
+    """The subgroups of each column so far."""
 
     def add(self, subject: Subject, score: float | None, reason: str = "") -> None:
         """Count one subject; `score` None and a reason's code where it was not assessed."""
@@ -51,11 +55,22 @@ class Evaluation:
         if score is None:
             self.reasons[reason] = self.reasons.get(reason, 0) + 1
         for group in subject.subgroups:
-            column = group.partition("=")[0]
-            if group not in self.by and len(self.by) >= MAXIMUM_SUBGROUPS:
-                self.too_many.add(column)
-                continue
-            self.by.setdefault(group, ScoreTally()).add(positive=subject.positive, score=score)
+            if self._counts(group):
+                self.by.setdefault(group, ScoreTally()).add(positive=subject.positive, score=score)
+
+    def _counts(self, group: str) -> bool:
+        column = group.partition("=")[0] if "=" in group else FOLDERS
+        if column in self.too_many:
+            return False
+        values = self._values.setdefault(column, [])
+        if group not in self.by:
+            values.append(group)
+        if len(values) <= MAXIMUM_SUBGROUPS:
+            return True
+        self.too_many.add(column)
+        for value in values:
+            self.by.pop(value, None)
+        return False
 
     def at(self, point: OperatingPoint) -> AtPoint:
         """Sensitivity and specificity of an operating point with Wilson's intervals."""

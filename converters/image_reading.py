@@ -21,8 +21,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
-IMAGE_SUFFIXES = PICTURE_SUFFIXES | {".dcm", ".dicom", ""}
+IMAGE_SUFFIXES = PICTURE_SUFFIXES | {".dcm", ".dicom"}
 MAXIMUM_FILE_BYTES = 512 * 1024 * 1024
+MAX_PIXELS = 64_000_000
+SIDES = {"LEFT": "L", "RIGHT": "R"}
+"""As CBIS-DDSM's tables write them."""
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is one by its name, or a DICOM file without a suffix; no hidden one."""
+    if path.name.startswith(".") or not path.is_file():
+        return False
+    if path.suffix:
+        return path.suffix.lower() in IMAGE_SUFFIXES
+    try:
+        # Archives keep DICOM files under bare numbers (PS3.10 7.1: preamble, then the prefix).
+        with path.open("rb") as opened:
+            return opened.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 class ImageRefusedError(Exception):
@@ -41,14 +58,23 @@ class SideNotes:
     laterality: Laterality | None = None
     view: View | None = None
     pixel_spacing_mm: float | None = None
+    bits_stored: int | None = None
 
     @classmethod
-    def of(cls, laterality: str, view: str, pixel_spacing_mm: float | None) -> SideNotes:
+    def of(
+        cls,
+        laterality: str,
+        view: str,
+        pixel_spacing_mm: float | None,
+        bits_stored: int | None = None,
+    ) -> SideNotes:
         """From words as they stand in a CSV; a word that is not known says nothing."""
+        side = SIDES.get(laterality, laterality)
         return cls(
-            laterality=Laterality(laterality) if laterality in tuple(Laterality) else None,
+            laterality=Laterality(side) if side in tuple(Laterality) else None,
             view=View(view) if view in tuple(View) else None,
             pixel_spacing_mm=pixel_spacing_mm,
+            bits_stored=bits_stored,
         )
 
 
@@ -56,7 +82,7 @@ def side_notes(folder: Path) -> dict[str, SideNotes]:
     """What `labels.csv` in `folder` says of each file; nothing where there is none.
 
     Raises:
-        BenchFaultError: the CSV cannot be read, or a spacing is no number.
+        BenchFaultError: the CSV cannot be read, or a spacing or a number of bits is no number.
     """
     table = folder / "labels.csv"
     if not table.is_file():
@@ -68,6 +94,7 @@ def side_notes(folder: Path) -> dict[str, SideNotes]:
                     row.get("laterality") or "",
                     row.get("view") or "",
                     float(row["pixel_spacing_mm"]) if row.get("pixel_spacing_mm") else None,
+                    int(row["bits_stored"]) if row.get("bits_stored") else None,
                 )
                 for row in csv.DictReader(opened)
                 if row.get("file")
@@ -108,14 +135,26 @@ def _read_picture(path: Path, notes: SideNotes) -> Mammogram:
         raise ImageRefusedError(Reason.UNDECODABLE, "no PNG, JPEG or TIFF that can be decoded")
     if decoded.dtype not in (np.uint8, np.uint16):
         raise ImageRefusedError(Reason.UNSUPPORTED_PIXELS, f"pixels of type {decoded.dtype}")
+    if decoded.size > MAX_PIXELS:
+        raise ImageRefusedError(Reason.TOO_LARGE, f"{decoded.size} pixels")
+    used = int(decoded.max()).bit_length()
+    bits_stored = notes.bits_stored or _bits_of(decoded.dtype.itemsize, used)
+    if used > bits_stored:
+        detail = f"values of {used} bits, where bits_stored is {bits_stored}"
+        raise ImageRefusedError(Reason.UNSUPPORTED_PIXELS, detail)
     spacing = notes.pixel_spacing_mm
     return Picture(
         pixels=decoded.astype(np.uint16),
-        bits_stored=8 * decoded.dtype.itemsize,
+        bits_stored=bits_stored,
         laterality=notes.laterality,
         view=notes.view,
         pixel_spacing_mm=None if spacing is None else (spacing, spacing),
     ).mammogram()
+
+
+def _bits_of(bytes_a_pixel: int, used_bits: int) -> int:
+    """PNG and TIFF have no Bits Stored: 12 or 14 of a detector lie in 16 as they are."""
+    return max(8, used_bits) if bytes_a_pixel > 1 else 8
 
 
 def _completed(mammogram: Mammogram, notes: SideNotes) -> Mammogram:

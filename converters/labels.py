@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BenchFaultError
-from converters.image_reading import IMAGE_SUFFIXES
+from converters.image_reading import is_image
 from converters.lesions import COLUMNS, Lesion, lesion_of
 
 if TYPE_CHECKING:
@@ -29,11 +30,14 @@ NO_SUBGROUP = {
     "patient",
     "label",
     "pixel_spacing_mm",
+    "bits_stored",
     "note",
     *COLUMNS,
 }
 MAXIMUM_FAULTS = 20
-SELECT = "SELECT id, path, rank, subgroups, laterality, view, spacing, exam, patient FROM images"
+SELECT = (
+    "SELECT id, path, rank, subgroups, laterality, view, spacing, bits, exam, patient FROM images"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,8 @@ class LabelledImage:
     laterality: str
     view: str
     pixel_spacing_mm: float | None
+    bits_stored: int | None = None
+    """Of a PNG or TIFF of 16 bits that does not use all of them."""
     exam: str = ""
     """The CSV's `exam`: which views belong together, where the files do not say it rightly."""
     patient: str = ""
@@ -65,7 +71,8 @@ class Labels:
         self._rows = sqlite3.connect("")
         self._rows.execute(
             "CREATE TABLE images (id INTEGER PRIMARY KEY, path TEXT UNIQUE, rank INTEGER,"
-            " subgroups TEXT, laterality TEXT, view TEXT, spacing REAL, exam TEXT, patient TEXT)"
+            " subgroups TEXT, laterality TEXT, view TEXT, spacing REAL, bits INTEGER, exam TEXT,"
+            " patient TEXT)"
         )
         self._rows.execute("CREATE TABLE lesions (path TEXT, row REAL, column REAL, radius REAL)")
         self._rows.execute("CREATE INDEX by_path ON lesions (path)")
@@ -79,21 +86,26 @@ class Labels:
     def from_folders(cls, images: Path) -> Labels:
         """The last folder's name is the label, those above it (below `images`) are subgroups.
 
+        Links to folders are followed; hidden files and folders are passed over.
+
         Raises:
             BenchFaultError: no images, no positives, or a folder that is no label.
         """
         labels = cls(images)
         faults: dict[str, None] = {}
-        for path in images.rglob("*"):
-            if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
-                continue
-            *above, last = path.relative_to(images).parent.parts or ("",)
+        for path in filter(is_image, _files_below(images)):
+            within = path.relative_to(images)
+            *above, last = within.parent.parts or ("",)
             label = last.lower()
-            if label not in RANK:
-                faults[f"{path.parent.name}: is none of the labels {', '.join(RANK)}"] = None
-                continue
-            labels._add(path.relative_to(images).as_posix(), label, tuple(above), {}, None)
-        return labels._checked(list(faults), named=images.name)
+            if not last:
+                faults[f"{images.name}: its images lie in no folder that names their label"] = None
+            elif label not in RANK:
+                faults[f"{last}: is none of the labels {', '.join(RANK)}"] = None
+            elif not _is_text(within):
+                faults[f"{os.fsencode(within)!r}: the name is no UTF-8"] = None
+            else:
+                labels._add(within.as_posix(), label, tuple(above), {})
+        return labels._checked(list(faults)[:MAXIMUM_FAULTS], named=images.name)
 
     @classmethod
     def from_csv(cls, images: Path, table: Path) -> Labels:
@@ -132,7 +144,7 @@ class Labels:
         return self._read(self._rows.execute(f"{SELECT} WHERE id = ?", (number,)).fetchone())
 
     def _read(self, row: tuple[Any, ...]) -> LabelledImage:
-        number, path, rank, subgroups, laterality, view, spacing, exam, patient = row
+        number, path, rank, subgroups, laterality, view, spacing, bits, exam, patient = row
         return LabelledImage(
             path=self._images / path,
             positive=rank == RANK[POSITIVE],
@@ -140,6 +152,7 @@ class Labels:
             laterality=laterality,
             view=view,
             pixel_spacing_mm=spacing,
+            bits_stored=bits,
             exam=exam,
             patient=patient,
             number=number,
@@ -166,39 +179,47 @@ class Labels:
             raise ValueError(f"file {name[:80]!r} does not lie below the folder of images")
         if not (self._images / path).is_file():
             raise ValueError(f"file {name[:80]!r} does not exist")
-        spacing, lesion = _spacing_of(row), lesion_of(row)
+        lesion = lesion_of(row)
         groups = tuple(
             f"{column}={value.strip()}"
             for column, value in row.items()
             if column and column not in NO_SUBGROUP and isinstance(value, str) and value.strip()
         )
-        self._add(name, label, groups, row, spacing)
+        self._add(path.as_posix(), label, groups, row)
         if lesion is not None and label == POSITIVE:
             self._rows.execute(
                 "INSERT INTO lesions VALUES (?, ?, ?, ?)",
-                (name, lesion.row_px, lesion.column_px, lesion.radius_px),
+                (path.as_posix(), lesion.row_px, lesion.column_px, lesion.radius_px),
             )
 
-    def _add(
-        self,
-        name: str,
-        label: str,
-        subgroups: tuple[str, ...],
-        row: dict[str, str],
-        spacing: float | None,
-    ) -> None:
+    def _add(self, name: str, label: str, subgroups: tuple[str, ...], row: dict[str, str]) -> None:
+        """Add a row of an image: the worst one says what it is, any of them fills what it knows.
+
+        Raises:
+            ValueError: what is wrong with the row.
+        """
         self._rows.execute(
             "INSERT INTO images"
-            " (path, rank, subgroups, laterality, view, spacing, exam, patient)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (path) DO UPDATE SET rank = max(rank, excluded.rank)",
+            " (path, rank, subgroups, laterality, view, spacing, bits, exam, patient)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (path) DO UPDATE SET"
+            " subgroups = CASE WHEN excluded.rank > rank THEN excluded.subgroups"
+            " ELSE subgroups END,"
+            " rank = max(rank, excluded.rank),"
+            " laterality = coalesce(nullif(laterality, ''), excluded.laterality),"
+            " view = coalesce(nullif(view, ''), excluded.view),"
+            " spacing = coalesce(spacing, excluded.spacing),"
+            " bits = coalesce(bits, excluded.bits),"
+            " exam = coalesce(nullif(exam, ''), excluded.exam),"
+            " patient = coalesce(nullif(patient, ''), excluded.patient)",
             (
                 name,
                 RANK[label],
                 "\x1f".join(subgroups),
                 (row.get("laterality") or "").strip().upper(),
                 (row.get("view") or "").strip().upper(),
-                spacing,
+                _spacing_of(row),
+                _bits_of(row),
                 (row.get("exam") or "").strip(),
                 (row.get("patient") or "").strip(),
             ),
@@ -227,3 +248,33 @@ def _spacing_of(row: dict[str, str]) -> float | None:
     if not 0.0 < spacing < 10.0:
         raise ValueError(f"pixel_spacing_mm {spacing} is not between 0 and 10")
     return spacing
+
+
+def _bits_of(row: dict[str, str]) -> int | None:
+    written = (row.get("bits_stored") or "").strip()
+    if not written:
+        return None
+    if not written.isdecimal() or not 1 <= int(written) <= 16:
+        raise ValueError(f"bits_stored {written[:40]!r} is no whole number from 1 to 16")
+    return int(written)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files, in the order of their names; each folder once, however many links lead to it."""
+    seen = set()
+    for where, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(where) / name for name in sorted(files))
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

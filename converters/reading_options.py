@@ -29,4 +29,4 @@ def notes_of(image: LabelledImage, options: EvaluationOptions) -> SideNotes:
     spacing = image.pixel_spacing_mm or options.pixel_spacing_mm
     if spacing is None and options.regions:
         spacing = REGION_SPACING_MM
-    return SideNotes.of(image.laterality, image.view, spacing)
+    return SideNotes.of(image.laterality, image.view, spacing, image.bits_stored)

@@ -18,9 +18,9 @@ import nncf
 import openvino
 
 from converters.image_reading import (
-    IMAGE_SUFFIXES,
     ImageRefusedError,
     SideNotes,
+    is_image,
     read_image,
     side_notes,
 )
@@ -33,7 +33,7 @@ def bare(source: Path, recipe_path: Path, folders: list[Path], images: int) -> d
     """Seconds of convert_model and nncf.quantize, preparing images as it asks for them."""
     recipe = read_recipe(recipe_path)
     steps = recipe.steps_for(recipe.inputs[0])
-    files = [p for f in folders for p in sorted(f.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES]
+    files = [path for folder in folders for path in sorted(folder.rglob("*")) if is_image(path)]
     started = time.process_time()
     model = openvino.convert_model(str(source))
     converted = time.process_time()

@@ -102,6 +102,40 @@ def test_with_json_nothing_else_is_printed(
     assert "verdict: pass" in shown
 
 
+def test_what_could_not_be_told_does_not_pass(
+    package: Path, views: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No AUC of one class alone, nor of images that nobody could judge."""
+    words = (package, "--images", views, "--labels", views / "labels.csv", "--json")
+    write_labels(views, [f"{n}.png,p{n},L,CC,malignant,0.25," for n in range(8)])
+    code, line = evaluate(capsys, *words)
+    assert (code, line["verdict"], line["auc"]) == (1, "fail", None)
+    write_labels(views, [f"{n}.png,p{n},L,CC,{'malignant' if n else 'normal'},1," for n in (0, 1)])
+    for number in (0, 1):
+        (views / f"{number}.png").write_bytes(b"torn")
+    code, line = evaluate(capsys, *words)
+    assert (code, line["verdict"], line["not_assessed"]) == (1, "fail", 2)
+
+
+def test_a_column_with_many_values_takes_no_room_from_the_others(
+    package: Path, views: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is left out as a whole, wherever it stands, and the line says so."""
+    header = "file,acquired,laterality,view,label,pixel_spacing_mm"
+    rows = []
+    for number in range(70):
+        (views / f"x{number}.png").write_bytes(b"torn")
+        label = "malignant" if number % 2 else "normal"
+        rows.append(f"x{number}.png,day {number},L,{'CC' if number < 66 else 'MLO'},{label},0.25")
+    (views / "labels.csv").write_text("\n".join([header, *rows]) + "\n")
+    words = (package, "--images", views, "--labels", views / "labels.csv")
+    _, line = evaluate(capsys, *words, "--json")
+    assert line["left_out_of_by"] == ["acquired"]
+    assert {group: row["n"] for group, row in line["by"].items()} == {
+        "laterality=L": 70, "view=CC": 66, "view=MLO": 4,
+    }  # fmt: skip
+
+
 def test_an_unreadable_positive_costs_what_a_missed_one_costs(
     package: Path, views: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,6 +57,69 @@ def test_columns_become_subgroups_but_not_those_that_name_someone(images: Path) 
     (image,) = labels
     assert image.subgroups == ("laterality=R", "view=MLO", "density=D")
     assert (image.laterality, image.view, image.pixel_spacing_mm) == ("R", "MLO", 0.2)
+
+
+def test_the_worst_row_says_what_it_is_and_any_row_what_it_knows(images: Path) -> None:
+    """In either order, and however the file is written."""
+    rows = ["a.png,,,,benign,,D,", "./a.png,7,R,MLO,malignant,0.2,G,"]
+    for written in (rows, rows[::-1]):
+        (image,) = Labels.from_csv(images, table(images, *written))
+        assert image.subgroups == ("laterality=R", "view=MLO", "density=G")
+        assert (image.positive, image.patient, image.pixel_spacing_mm) == (True, "7", 0.2)
+
+
+def test_stored_bits_are_said_by_the_table(images: Path) -> None:
+    """A column of its own, no subgroup; what is no number of bits is named."""
+    path = images / "labels.csv"
+    path.write_text("file,label,bits_stored\na.png,malignant,12\nb.png,normal,\n")
+    assert [(i.bits_stored, i.subgroups) for i in Labels.from_csv(images, path)] == [
+        (12, ()),
+        (None, ()),
+    ]
+    path.write_text("file,label,bits_stored\na.png,malignant,17\n")
+    with pytest.raises(BenchFaultError, match="bits_stored '17' is no whole number from 1 to 16"):
+        Labels.from_csv(images, path)
+
+
+def test_what_desktops_and_archives_leave_beside_images_is_none(tmp_path: Path) -> None:
+    """Hidden files and folders, files without suffix that are no DICOM; a DICOM one counts."""
+    folder = tmp_path / "malignant"
+    for name in ("1.png", ".DS_Store", "._1.png", "LICENCE", ".cache/2.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    (tmp_path / ".DS_Store").touch()
+    (folder / "00000001").write_bytes(bytes(128) + b"DICM")
+    assert [i.path.name for i in Labels.from_folders(tmp_path)] == ["00000001", "1.png"]
+
+
+def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
+    """A link that leads back to where it came from ends there."""
+    store, images = tmp_path / "store", tmp_path / "images"
+    (store / "malignant").mkdir(parents=True)
+    (store / "malignant" / "1.png").touch()
+    (store / "malignant" / "again").symlink_to(store)
+    images.mkdir()
+    (images / "mass").symlink_to(store)
+    found = [
+        (i.path.relative_to(images).as_posix(), i.subgroups) for i in Labels.from_folders(images)
+    ]
+    assert found == [("mass/malignant/1.png", ("mass",))]
+
+
+def test_images_in_no_folder_and_names_that_are_no_text_are_named(tmp_path: Path) -> None:
+    """The message says what is wrong with them, not with a label."""
+    (tmp_path / "1.png").touch()
+    with pytest.raises(BenchFaultError, match="lie in no folder that names their label"):
+        Labels.from_folders(tmp_path)
+    (tmp_path / "1.png").rename(tmp_path / "1.txt")
+    folder = tmp_path / "malignant"
+    folder.mkdir()
+    try:
+        (folder / os.fsdecode(b"l\xe9sion.png")).touch()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    with pytest.raises(BenchFaultError, match=r"l\\xe9sion.*is no UTF-8"):
+        Labels.from_folders(tmp_path)
 
 
 def test_folders_are_label_and_subgroups(tmp_path: Path) -> None:
