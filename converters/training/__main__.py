@@ -20,7 +20,7 @@ from converters.training.cells import joined_cells, map_cells, pooled_logits
 from converters.training.coarse_network import CoarseNetwork, malignancy_alone
 from converters.training.coarse_views import coarse_recipe, find_places, load_film
 from converters.training.coarse_windows import CoarseView
-from converters.training.dataset import Sample, load_lesions, load_views
+from converters.training.dataset import Sample, load_lesions, load_views, missing_data
 from converters.training.export import export_onnx
 from converters.training.figures import (
     describe,
@@ -35,9 +35,15 @@ from converters.training.graph import Calibration, GraphSettings, SuspicionGraph
 from converters.training.near_duplicates import find_twins
 from converters.training.network import LesionNetwork, with_heads
 from converters.training.placing import read_places, write_places
-from converters.training.settings import Settings, load_settings
+from converters.training.settings import Settings, SettingsError, load_settings
 from converters.training.split import is_validation, write_split
-from converters.training.stages import ResumeError, checkpoints, learn_coarse, learn_fine
+from converters.training.stages import (
+    ResumeError,
+    check_resumed,
+    checkpoints,
+    learn_coarse,
+    learn_fine,
+)
 from converters.training.validation import fit_platt
 
 HERE = Path(__file__).parent
@@ -78,7 +84,9 @@ def load_parts(data: Path, settings: Settings, places: Path) -> Parts:
 
     lesions, held_lesions = halves(load_lesions(data, settings.recipe), split.share)
     views, held_views = halves(load_views(data, "cdd-cesm-dm", settings.recipe), split.view_share)
-    film = load_film(data, read_places(places), coarse_recipe(settings.recipe))
+    known = read_places(places)
+    print(f"{len(known)} lesion crops have a place in a film view ({places})", flush=True)
+    film = load_film(data, known, coarse_recipe(settings.recipe))
     held_film = [is_validation(v.patient, share=split.share, seed=split.seed) for v in film]
     has_film = (data / "mini-mias" / "labels.csv").exists()
     return Parts(
@@ -180,8 +188,7 @@ def measure(
     return figures, judged
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, validate, export."""
+def _options(arguments: Sequence[str] | None) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser = argparse.ArgumentParser(prog="python -m converters.training", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with the data sets")
     parser.add_argument("--out", type=Path, required=True, help="ONNX file to write")
@@ -189,25 +196,53 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="stages whose network lies beside OUT are not learnt again",
+        help="stages whose network lies beside OUT (OUT's name, .stages) are not learnt again",
     )
     parser.add_argument("--places", type=Path, help="of lesions in film views, as found before")
     parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args(arguments)
+    return parser, parser.parse_args(arguments)
+
+
+def _learnt(
+    options: argparse.Namespace, parser: argparse.ArgumentParser
+) -> tuple[Settings, Parts, SuspicionGraph]:
+    """Everything that is read, and what is learnt from it; ends with 2 where that cannot be."""
+    stages = options.out.with_suffix(".stages")
+    try:
+        settings = load_settings(options.settings)
+        if options.resume:
+            check_resumed(stages, options.settings)
+    except (SettingsError, ResumeError) as error:
+        parser.error(str(error))
+    if missing := missing_data(options.data):
+        parser.error("\n".join(["--data lacks what training needs:", *missing]))
+    if options.places is not None and not options.places.is_file():
+        parser.error(f"--places {options.places}: no such file")
+    folder = options.out.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        parts = load_parts(options.data, settings, options.places or folder / "places.csv")
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    record_split(parts, folder / "split.csv")
+    # Only now: what an earlier run has learnt goes, unless it is resumed.
+    kept = checkpoints(stages, options.settings, resume=options.resume)
+    try:
+        network = learn_fine(parts.lesions, parts.views, settings, kept)
+        coarse = learn_coarse(parts.coarse_film, parts.views, settings, kept)
+    except ResumeError as error:
+        parser.error(str(error))
+    return settings, parts, shipped_graph(network, coarse, settings)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, validate, export."""
+    parser, options = _options(arguments)
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(1)
     started = time.monotonic()
-    settings = load_settings(options.settings)
-    folder = options.out.parent
-    try:
-        kept = checkpoints(folder, options.settings, resume=options.resume)
-    except ResumeError as error:
-        parser.error(str(error))
-    parts = load_parts(options.data, settings, options.places or folder / "places.csv")
-    record_split(parts, folder / "split.csv")
-    network = learn_fine(parts.lesions, parts.views, settings, kept)
-    coarse = learn_coarse(parts.coarse_film, parts.views, settings, kept)
-    graph = calibrated(shipped_graph(network, coarse, settings), parts, settings)
+    settings, parts, learnt = _learnt(options, parser)
+    graph = calibrated(learnt, parts, settings)
     calibration = graph.parts.calibration
     recipe = settings.recipe
     export_onnx(

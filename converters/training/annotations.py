@@ -57,7 +57,9 @@ def read_annotations(folder: Path) -> dict[LesionKey, Annotation]:
     """What the CSV files of `folder` say about each lesion."""
     found: dict[LesionKey, Annotation] = {}
     for kind in ("mass", "calc"):
-        with (folder / f"{kind}_case_description_train_set.csv").open(newline="") as lines:
+        with (folder / f"{kind}_case_description_train_set.csv").open(
+            encoding="utf-8-sig", newline=""
+        ) as lines:
             for row in csv.DictReader(lines):
                 key = LesionKey(
                     kind, row["patient_id"], row["left or right breast"], row["image view"],

@@ -73,7 +73,7 @@ def load_film(data: Path, places: Sequence[Place], recipe: Recipe) -> list[Coars
     for place in places:
         by_view.setdefault(place.view, []).append(place)
     views = []
-    with (data / FOLDER / "labels.csv").open(newline="") as lines:
+    with (data / FOLDER / "labels.csv").open(encoding="utf-8-sig", newline="") as lines:
         rows = list(csv.DictReader(lines))
     for row in rows:
         if row["patient"] in FORBIDDEN_PATIENTS:

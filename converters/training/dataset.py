@@ -50,6 +50,17 @@ class Sample:
         return self.label == "malignant"
 
 
+def missing_data(data: Path) -> list[str]:
+    """What training needs and `data` does not hold, one a line; mini-MIAS may be absent."""
+    crops = "cbis-ddsm-lesions"
+    needed = [f"{crops}/{kind}_case_description_train_set.csv" for kind in ("mass", "calc")]
+    needed += [f"{name}/labels.csv" for name in ("cbis-ddsm-mass-views-256", "cdd-cesm-dm")]
+    missing = [f"{data / name}: no such file" for name in needed if not (data / name).is_file()]
+    if not any((data / crops).glob("*/*/*.jpg")):
+        missing.append(f"{data / crops}: no lesion crops ({{mass,calc}}/LABEL/*.jpg)")
+    return missing
+
+
 def read_grey(path: Path) -> Picture:
     """An 8- or 16-bit picture as grey 0..1."""
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
@@ -94,7 +105,7 @@ def load_views(data: Path, name: str, recipe: Recipe) -> list[Sample]:
     """The whole views of one folder, cropped to the breast and resized as the runtime would."""
     folder = data / name
     rows: dict[str, list[dict[str, str]]] = {}
-    with (folder / "labels.csv").open(newline="") as lines:
+    with (folder / "labels.csv").open(encoding="utf-8-sig", newline="") as lines:
         for row in csv.DictReader(lines):
             rows.setdefault(row["file"], []).append(row)
     samples = []

@@ -98,27 +98,42 @@ def _varies(view: Picture, rows: int, columns: int) -> NDArray[np.bool_]:
 
 
 def write_places(path: Path, places: Iterable[Place]) -> None:
-    """Keep the places: to find them takes minutes."""
-    with path.open("w", newline="") as lines:
+    """Keep the places: to find them takes minutes. A search that is broken off leaves no file."""
+    part = path.with_suffix(".part")
+    with part.open("w", newline="") as lines:
         writer = csv.DictWriter(lines, [field.name for field in fields(Place)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(place) for place in places)
+    part.replace(path)
 
 
 def read_places(path: Path) -> Sequence[Place]:
-    """What `write_places` wrote."""
-    with path.open(newline="") as lines:
-        return [
-            Place(
-                view=row["view"],
-                crop=row["crop"],
-                top=int(row["top"]),
-                left=int(row["left"]),
-                rows=int(row["rows"]),
-                columns=int(row["columns"]),
-                scale=float(row["scale"]),
-                width_ratio=float(row["width_ratio"]),
-                correlation=float(row["correlation"]),
-            )
-            for row in csv.DictReader(lines)
-        ]
+    """What `write_places` wrote.
+
+    Raises:
+        ValueError: the file holds none, or no places.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            places = [_place(row) for row in csv.DictReader(lines)]
+    except (KeyError, TypeError, ValueError, csv.Error) as fault:
+        message = f"{path}: no places of lesion crops ({fault})"
+        raise ValueError(message) from fault
+    if not places:
+        message = f"{path}: holds no place of a lesion crop; remove it to search again"
+        raise ValueError(message)
+    return places
+
+
+def _place(row: dict[str, str]) -> Place:
+    return Place(
+        view=row["view"],
+        crop=row["crop"],
+        top=int(row["top"]),
+        left=int(row["left"]),
+        rows=int(row["rows"]),
+        columns=int(row["columns"]),
+        scale=float(row["scale"]),
+        width_ratio=float(row["width_ratio"]),
+        correlation=float(row["correlation"]),
+    )

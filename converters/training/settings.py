@@ -101,13 +101,27 @@ def _differences(where: str, found: set[str], expected: set[str]) -> list[str]:
 
 
 def load_settings(path: Path) -> Settings:
-    """Read and check a settings file."""
-    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    """Read and check a settings file.
+
+    Raises:
+        SettingsError: with every key that is unknown or missing, or what else is wrong.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+        message = f"{path}: {fault}"
+        raise SettingsError(message) from fault
     faults = _differences("", set(document), set(TABLES))
     for name, table in TABLES.items():
-        if name in document:
-            expected = {field.name for field in fields(table)}
-            faults += _differences(f"{name}.", set(document[name]), expected)
+        found = document.get(name, {})
+        if not isinstance(found, dict):
+            faults.append(f"{name}: no table")
+        elif name in document:
+            faults += _differences(f"{name}.", set(found), {field.name for field in fields(table)})
     if faults:
-        raise SettingsError("\n".join(faults))
-    return Settings(**{name: table(**document[name]) for name, table in TABLES.items()})
+        raise SettingsError("\n".join(f"{path}: {fault}" for fault in faults))
+    try:
+        return Settings(**{name: table(**document[name]) for name, table in TABLES.items()})
+    except ValueError as fault:
+        message = f"{path}: {fault}"
+        raise SettingsError(message) from fault

@@ -10,7 +10,9 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TypeVar
+from zipfile import is_zipfile
 
 import torch
 from torch import nn
@@ -56,13 +58,14 @@ class Checkpoints:
     """Networks by the name of the stage that made them, NAME.pt; those there are not made again."""
 
     folder: Path
+    """Of these networks alone: what else lies beside the file that is written stays as it is."""
 
     def made(self, name: str, network: Network, learn: Callable[[Network], Network]) -> Network:
         """`learn(network)`, or `network` with the weights that an earlier run left."""
         path = self.folder / f"{name}.pt"
         if path.exists():
             print(f"{name}: {path} is there", flush=True)
-            network.load_state_dict(torch.load(path, weights_only=True))
+            network.load_state_dict(_read(path, network))
             return network
         learnt = learn(network)
         part = path.with_suffix(".part")
@@ -71,22 +74,47 @@ class Checkpoints:
         return learnt
 
 
-def checkpoints(folder: Path, settings: Path, *, resume: bool) -> Checkpoints:
-    """Those of `folder`, which is made; unless `resume`, what an earlier run left there goes.
+def _read(path: Path, network: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights in a file of `made`. Raises ResumeError: it is damaged, or of another network."""
+    try:
+        # What is no archive torch reads as a pickle of old, whose faults have any type.
+        weights = torch.load(path, weights_only=True) if is_zipfile(path) else {}
+    except (RuntimeError, UnpicklingError):
+        weights = {}
+    own = {name: value.shape for name, value in network.state_dict().items()}
+    if {name: value.shape for name, value in weights.items()} != own:
+        message = f"{path}: damaged, or of another network; remove it to learn it again"
+        raise ResumeError(message)
+    return dict(weights)
+
+
+def check_resumed(folder: Path, settings: Path) -> None:
+    """Nothing, where what `folder` holds was learnt with these settings, or holds nothing.
 
     Raises:
         ResumeError: the earlier run learnt with other settings, or its copy of them is damaged.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    text, copied = settings.read_text(encoding="utf-8"), folder / SETTINGS
-    if not resume:
-        for old in folder.glob("*.pt"):
-            old.unlink()
-    elif copied.exists() and _learning(copied) != _learning(settings):
+    copied = folder / SETTINGS
+    if copied.exists() and _learning(copied) != _learning(settings):
         raise ResumeError(
             f"{copied} differs from {settings}: resume with --settings {copied}, or not at all"
         )
-    copied.write_text(text, encoding="utf-8")
+
+
+def checkpoints(folder: Path, settings: Path, *, resume: bool) -> Checkpoints:
+    """Those of `folder`, which is made; unless `resume`, what an earlier run left there goes.
+
+    Raises:
+        ResumeError: see `check_resumed`.
+    """
+    if resume:
+        check_resumed(folder, settings)
+    text = settings.read_text(encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        for old in folder.glob("*.pt"):
+            old.unlink()
+    (folder / SETTINGS).write_text(text, encoding="utf-8")
     return Checkpoints(folder=folder)
 
 

@@ -72,3 +72,25 @@ def test_places_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert place is not None
     write_places(tmp_path / "places.csv", [place])
     assert read_places(tmp_path / "places.csv") == [place]
+
+
+def test_a_search_that_was_broken_off_leaves_no_file(tmp_path: Path) -> None:
+    """Half of the places would be taken for all of them."""
+    path = tmp_path / "places.csv"
+
+    def broken_off():
+        yield from ()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_places(path, broken_off())
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("content", ["", "view,crop\na.png,b.jpg\n", "view,crop,top\n"])
+def test_a_file_without_places_is_refused(tmp_path: Path, content: str) -> None:
+    """Without places the coarse branch would learn no lesion, and say nothing."""
+    path = tmp_path / "places.csv"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"places\.csv"):
+        read_places(path)

@@ -8,6 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra [train])")
 
+from converters.training.__main__ import main  # noqa: E402
 from converters.training.settings import TABLES  # noqa: E402
 from converters.training.stages import (  # noqa: E402  (needs torch)
     AFTER_LEARNING,
@@ -59,6 +60,52 @@ def test_a_new_run_forgets_the_old_one(tmp_path: Path) -> None:
     assert kept.made("lesions", torch.nn.Linear(1, 1), unreachable).weight.item() == 3.0
     kept = checkpoints(tmp_path, SETTINGS, resume=False)
     assert kept.made("lesions", torch.nn.Linear(1, 1), learnt_to(2.0)).weight.item() == 2.0
+
+
+def test_what_lies_beside_the_run_stays(tmp_path: Path) -> None:
+    """A run without data ends before it touches anything; networks have a folder of their own."""
+    (tmp_path / "mine.pt").write_text("mine")
+    (tmp_path / "settings.toml").write_text("mine")
+    learnt = tmp_path / "reference.stages"
+    learnt.mkdir()
+    (learnt / "lesions.pt").write_text("an hour's work")
+    with pytest.raises(SystemExit) as ended:
+        main(["--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "reference.onnx")])
+    assert ended.value.code == 2
+    assert {path.name: path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == {
+        "mine.pt": "mine", "settings.toml": "mine", "lesions.pt": "an hour's work",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "telling"),
+    [
+        (["--data", "."], "cdd-cesm-dm/labels.csv: no such file"),
+        (["--data", ".", "--settings", "gone.toml"], "gone.toml"),
+        (["--data", ".", "--settings", "even.toml"], "evidence.smoothing_cells: 2 is not odd"),
+        (["--data", ".", "--settings", "flat.toml"], "flat.toml: pooling: no table"),
+    ],
+)
+def test_wrong_words_are_told_and_end_with_2(
+    tmp_path: Path, monkeypatch, capsys, words: list[str], telling: str
+) -> None:
+    """No traceback, and nothing is begun."""
+    monkeypatch.chdir(tmp_path)
+    text = SETTINGS.read_text(encoding="utf-8")
+    Path("even.toml").write_text(text.replace("smoothing_cells = 3", "smoothing_cells = 2"))
+    Path("flat.toml").write_text("pooling = 3")
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--out", "out/reference.onnx"])
+    assert ended.value.code == 2
+    assert telling in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def test_a_damaged_network_is_named(tmp_path: Path) -> None:
+    """With what to do about it."""
+    (tmp_path / "lesions.pt").write_bytes(b"torn")
+    with pytest.raises(ResumeError, match=r"lesions\.pt: damaged.*remove it"):
+        Checkpoints(folder=tmp_path).made("lesions", torch.nn.Linear(1, 1), unreachable)
 
 
 def test_other_settings_do_not_resume(tmp_path: Path) -> None:
