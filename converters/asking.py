@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING
 
 from converters.case_memory import Answer
@@ -187,6 +188,12 @@ def key_of_files(paths: tuple[Path, ...]) -> str:
     if len(digests) == 1:
         return digests[0][:16]
     return hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+
+
+def key_of_notes(subject: Subject) -> str:
+    """Of what the table says of a subject's images: an answer depends on it as on the files."""
+    said = json.dumps([[slotted.slot, *slotted.image.notes] for slotted in subject.images])
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def _model_ref(manifest: Manifest) -> ModelRef:

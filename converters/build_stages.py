@@ -165,7 +165,7 @@ class Stages:
             return {}
 
         looked_at = [
-            (str(image.path), image.positive, image.path.stat().st_mtime_ns)
+            (str(image.path), image.positive, image.path.stat().st_mtime_ns, image.notes)
             for image in labels or ()
         ]
         margin = (asked.margin, asked.accept_loss)

@@ -13,7 +13,7 @@ from converters.image_reading import (
     PICTURE_SUFFIXES,
     ImageRefusedError,
     SideNotes,
-    is_image,
+    images_below,
     read_image,
     side_notes,
 )
@@ -164,12 +164,14 @@ def _placed(
 
 
 def _chosen(folders: Sequence[Path], limit: int, pixel_spacing_mm: float | None) -> list[Chosen]:
-    files = [path for folder in folders for path in sorted(folder.rglob("*")) if is_image(path)]
+    files = [path for folder in folders for path in sorted(images_below(folder))]
     places = np.linspace(0, len(files) - 1, min(limit, len(files))).astype(int)
     chosen = [files[place] for place in places]
     unnamed = SideNotes(pixel_spacing_mm=pixel_spacing_mm)
     notes = {parent: side_notes(parent) for parent in {path.parent for path in chosen}}
-    return [(path, notes[path.parent].get(path.name, unnamed)) for path in chosen]
+    return [
+        (path, notes[path.parent].get(path.name, unnamed).completed(unnamed)) for path in chosen
+    ]
 
 
 def prepared_image(

@@ -43,7 +43,8 @@ def _labelled_arguments(parser: ArgumentParser, *, required: bool = True) -> Non
     labels.add_argument(
         "--labels",
         type=Path,
-        help="columns file, label, and more for subgroups; with lesion_x_px, lesion_y_px and"
+        help="columns file, label, and more for subgroups; laterality, view, pixel_spacing_mm and"
+        " bits_stored say what files do not; with lesion_x_px, lesion_y_px and"
         " lesion_radius_px (from 0 at the top left) `evaluate` holds the map against lesions",
         metavar="CSV",
     )

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "package"
 MAXIMUM_SUBGROUPS = 64
-"""A column with more values than this (a date, a path) makes no subgroups."""
-FOLDERS = "folder"
-"""Stands for the column where subgroups are names of folders."""
+"""Of all columns together: beyond, the column with the most values (a date, a path) makes none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,23 +52,25 @@ class Evaluation:
         self.overall.add(positive=subject.positive, score=score)
         if score is None:
             self.reasons[reason] = self.reasons.get(reason, 0) + 1
-        for group in subject.subgroups:
-            if self._counts(group):
-                self.by.setdefault(group, ScoreTally()).add(positive=subject.positive, score=score)
+        for level, group in enumerate(subject.subgroups, start=1):
+            # Names of folders have no column: those of one level stand in one.
+            column = group.partition("=")[0] if "=" in group else f"folder {level}"
+            if self._counts(column, group):
+                self.by[group].add(positive=subject.positive, score=score)
 
-    def _counts(self, group: str) -> bool:
-        column = group.partition("=")[0] if "=" in group else FOLDERS
+    def _counts(self, column: str, group: str) -> bool:
+        """Whether the column makes subgroups still; a new one of its may be one too many."""
         if column in self.too_many:
             return False
-        values = self._values.setdefault(column, [])
         if group not in self.by:
-            values.append(group)
-        if len(values) <= MAXIMUM_SUBGROUPS:
-            return True
-        self.too_many.add(column)
-        for value in values:
-            self.by.pop(value, None)
-        return False
+            self.by[group] = ScoreTally()
+            self._values.setdefault(column, []).append(group)
+        if len(self.by) > MAXIMUM_SUBGROUPS:
+            most = max(self._values, key=lambda name: len(self._values[name]))
+            self.too_many.add(most)
+            for value in self._values.pop(most):
+                del self.by[value]
+        return group in self.by
 
     def at(self, point: OperatingPoint) -> AtPoint:
         """Sensitivity and specificity of an operating point with Wilson's intervals."""

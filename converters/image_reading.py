@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -18,28 +20,44 @@ from runtime.reasons import Reason
 from runtime.stored_image import open_image
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
 IMAGE_SUFFIXES = PICTURE_SUFFIXES | {".dcm", ".dicom"}
+DICOMDIR = "DICOMDIR"
+"""The directory of a DICOM medium (PS3.10 8.6): DICOM by its prefix, and no image."""
 MAXIMUM_FILE_BYTES = 512 * 1024 * 1024
 MAX_PIXELS = 64_000_000
 SIDES = {"LEFT": "L", "RIGHT": "R"}
 """As CBIS-DDSM's tables write them."""
 
 
-def is_image(path: Path) -> bool:
-    """Whether a file is one by its name, or a DICOM file without a suffix; no hidden one."""
-    if path.name.startswith(".") or not path.is_file():
-        return False
-    if path.suffix:
-        return path.suffix.lower() in IMAGE_SUFFIXES
+def images_below(folder: Path) -> Iterator[Path]:
+    """The images at any depth, in the order of their names; nothing hidden.
+
+    Links to folders are followed, each folder once, however many links lead to it.
+    """
+    seen = set()
+    for where, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths = (Path(where) / name for name in sorted(files) if not name.startswith("."))
+        yield from filter(_is_image, paths)
+
+
+def _is_image(path: Path) -> bool:
+    """By its suffix; without one by its content, as archives keep DICOM files under numbers."""
+    if path.suffix or path.name == DICOMDIR or not path.is_file():
+        return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
     try:
-        # Archives keep DICOM files under bare numbers (PS3.10 7.1: preamble, then the prefix).
         with path.open("rb") as opened:
-            return opened.read(132)[128:] == b"DICM"
+            return opened.read(132)[128:] == b"DICM"  # PS3.10 7.1: preamble, then the prefix
     except OSError:
-        return False
+        return True  # its reader will say why not
 
 
 class ImageRefusedError(Exception):
@@ -77,30 +95,65 @@ class SideNotes:
             bits_stored=bits_stored,
         )
 
+    def completed(self, other: SideNotes) -> SideNotes:
+        """The same, and what only `other` knows."""
+        return SideNotes(
+            laterality=self.laterality or other.laterality,
+            view=self.view or other.view,
+            pixel_spacing_mm=self.pixel_spacing_mm or other.pixel_spacing_mm,
+            bits_stored=self.bits_stored or other.bits_stored,
+        )
+
+
+def spacing_of(row: Mapping[str, str]) -> float | None:
+    """A CSV row's `pixel_spacing_mm`. Raises ValueError: what is wrong with it."""
+    written = (row.get("pixel_spacing_mm") or "").strip()
+    if not written:
+        return None
+    try:
+        spacing = float(written)
+    except ValueError:
+        raise ValueError(f"pixel_spacing_mm {written[:40]!r} is no number") from None
+    if not 0.0 < spacing < 10.0:
+        raise ValueError(f"pixel_spacing_mm {spacing} is not between 0 and 10")
+    return spacing
+
+
+def bits_of(row: Mapping[str, str]) -> int | None:
+    """A CSV row's `bits_stored`, 12 or 12.0. Raises ValueError: what is wrong with it."""
+    written = (row.get("bits_stored") or "").strip()
+    if not written:
+        return None
+    digits = written.removesuffix(".0")
+    if not digits.isdecimal() or not 1 <= int(digits) <= 16:
+        raise ValueError(f"bits_stored {written[:40]!r} is no whole number from 1 to 16")
+    return int(digits)
+
 
 def side_notes(folder: Path) -> dict[str, SideNotes]:
-    """What `labels.csv` in `folder` says of each file; nothing where there is none.
+    """What `labels.csv` in `folder` says of each file, any of its rows; nothing without one.
 
     Raises:
-        BenchFaultError: the CSV cannot be read, or a spacing or a number of bits is no number.
+        BenchFaultError: the CSV cannot be read, or a spacing or a number of bits is none.
     """
+    found: dict[str, SideNotes] = {}
     table = folder / "labels.csv"
     if not table.is_file():
         return {}
     try:
         with table.open(encoding="utf-8-sig", newline="") as opened:
-            return {
-                row["file"]: SideNotes.of(
-                    row.get("laterality") or "",
-                    row.get("view") or "",
-                    float(row["pixel_spacing_mm"]) if row.get("pixel_spacing_mm") else None,
-                    int(row["bits_stored"]) if row.get("bits_stored") else None,
-                )
-                for row in csv.DictReader(opened)
-                if row.get("file")
-            }
+            for row in csv.DictReader(opened):
+                if name := row.get("file"):
+                    notes = SideNotes.of(
+                        (row.get("laterality") or "").strip().upper(),
+                        (row.get("view") or "").strip().upper(),
+                        spacing_of(row),
+                        bits_of(row),
+                    )
+                    found[name] = found.get(name, SideNotes()).completed(notes)
     except (OSError, ValueError, csv.Error) as fault:
         raise BenchFaultError([f"{folder.name}/{table.name}: {fault}"]) from fault
+    return found
 
 
 def read_image(path: Path, notes: SideNotes) -> Mammogram:
@@ -138,7 +191,7 @@ def _read_picture(path: Path, notes: SideNotes) -> Mammogram:
     if decoded.size > MAX_PIXELS:
         raise ImageRefusedError(Reason.TOO_LARGE, f"{decoded.size} pixels")
     used = int(decoded.max()).bit_length()
-    bits_stored = notes.bits_stored or _bits_of(decoded.dtype.itemsize, used)
+    bits_stored = _bits_stored(decoded.dtype.itemsize, used, notes.bits_stored)
     if used > bits_stored:
         detail = f"values of {used} bits, where bits_stored is {bits_stored}"
         raise ImageRefusedError(Reason.UNSUPPORTED_PIXELS, detail)
@@ -152,9 +205,12 @@ def _read_picture(path: Path, notes: SideNotes) -> Mammogram:
     ).mammogram()
 
 
-def _bits_of(bytes_a_pixel: int, used_bits: int) -> int:
-    """PNG and TIFF have no Bits Stored: 12 or 14 of a detector lie in 16 as they are."""
-    return max(8, used_bits) if bytes_a_pixel > 1 else 8
+def _bits_stored(bytes_a_pixel: int, used: int, told: int | None) -> int:
+    """PNG and TIFF have no Bits Stored: 12 or 14 of a detector lie in 16 as they are.
+
+    A picture of 8 bits has 8, whatever is told of the wider ones beside it.
+    """
+    return 8 if bytes_a_pixel == 1 else told or max(8, used)
 
 
 def _completed(mammogram: Mammogram, notes: SideNotes) -> Mammogram:

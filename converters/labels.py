@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BenchFaultError
-from converters.image_reading import is_image
+from converters.image_reading import SIDES, bits_of, images_below, spacing_of
 from converters.lesions import COLUMNS, Lesion, lesion_of
 
 if TYPE_CHECKING:
@@ -61,6 +61,12 @@ class LabelledImage:
     lesions: tuple[Lesion, ...] = ()
     """The malignant ones whose place the CSV gives."""
 
+    @property
+    def notes(self) -> tuple[object, ...]:
+        """What is said of it that an answer depends on, besides its file."""
+        said = (self.laterality, self.view, self.pixel_spacing_mm, self.bits_stored)
+        return (*said, self.exam, self.patient)
+
 
 class Labels:
     """The labelled images, gathered in a temporary database: one row for each image."""
@@ -93,7 +99,7 @@ class Labels:
         """
         labels = cls(images)
         faults: dict[str, None] = {}
-        for path in filter(is_image, _files_below(images)):
+        for path in images_below(images):
             within = path.relative_to(images)
             *above, last = within.parent.parts or ("",)
             label = last.lower()
@@ -198,6 +204,7 @@ class Labels:
         Raises:
             ValueError: what is wrong with the row.
         """
+        side = (row.get("laterality") or "").strip().upper()
         self._rows.execute(
             "INSERT INTO images"
             " (path, rank, subgroups, laterality, view, spacing, bits, exam, patient)"
@@ -216,10 +223,10 @@ class Labels:
                 name,
                 RANK[label],
                 "\x1f".join(subgroups),
-                (row.get("laterality") or "").strip().upper(),
+                SIDES.get(side, side),
                 (row.get("view") or "").strip().upper(),
-                _spacing_of(row),
-                _bits_of(row),
+                spacing_of(row),
+                bits_of(row),
                 (row.get("exam") or "").strip(),
                 (row.get("patient") or "").strip(),
             ),
@@ -235,41 +242,6 @@ class Labels:
         if faults:
             raise BenchFaultError(faults)
         return self
-
-
-def _spacing_of(row: dict[str, str]) -> float | None:
-    written = (row.get("pixel_spacing_mm") or "").strip()
-    if not written:
-        return None
-    try:
-        spacing = float(written)
-    except ValueError:
-        raise ValueError(f"pixel_spacing_mm {written[:40]!r} is no number") from None
-    if not 0.0 < spacing < 10.0:
-        raise ValueError(f"pixel_spacing_mm {spacing} is not between 0 and 10")
-    return spacing
-
-
-def _bits_of(row: dict[str, str]) -> int | None:
-    written = (row.get("bits_stored") or "").strip()
-    if not written:
-        return None
-    if not written.isdecimal() or not 1 <= int(written) <= 16:
-        raise ValueError(f"bits_stored {written[:40]!r} is no whole number from 1 to 16")
-    return int(written)
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    """All files, in the order of their names; each folder once, however many links lead to it."""
-    seen = set()
-    for where, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(where)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(where) / name for name in sorted(files))
 
 
 def _is_text(path: Path) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from converters.agreement import SOURCE, Agreement, Case, agreement_of
-from converters.asking import Enquiry, key_of_files
+from converters.asking import Enquiry, key_of_files, key_of_notes
 from converters.errors import BenchFaultError
 from converters.folding import numpy_tail
 from runtime.engine import scores_of
@@ -94,11 +94,12 @@ def verify(
     cases = []
     for number, subject in enumerate(subjects, start=1):
         key = key_of_files(subject.paths)
-        answer = memory.recall(key) if memory is not None else None
+        known_as = f"{key} {key_of_notes(subject)}"
+        answer = memory.recall(known_as) if memory is not None else None
         if answer is None:
             answer = enquiry.answer(subject)
             if memory is not None:
-                memory.remember(key, answer)
+                memory.remember(known_as, answer)
         cases.append(
             Case(
                 key=key,

@@ -207,23 +207,27 @@ def _learnt(
     options: argparse.Namespace, parser: argparse.ArgumentParser
 ) -> tuple[Settings, Parts, SuspicionGraph]:
     """Everything that is read, and what is learnt from it; ends with 2 where that cannot be."""
-    stages = options.out.with_suffix(".stages")
+    folder = options.out.parent
     try:
+        stages = options.out.with_suffix(".stages")
         settings = load_settings(options.settings)
         if options.resume:
             check_resumed(stages, options.settings)
     except (SettingsError, ResumeError) as error:
         parser.error(str(error))
+    except ValueError:
+        parser.error(f"--out {options.out}: is no name of a file")
     if missing := missing_data(options.data):
         parser.error("\n".join(["--data lacks what training needs:", *missing]))
     if options.places is not None and not options.places.is_file():
         parser.error(f"--places {options.places}: no such file")
-    folder = options.out.parent
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         parts = load_parts(options.data, settings, options.places or folder / "places.csv")
     except (OSError, ValueError) as error:
         parser.error(str(error))
+    except LookupError as error:
+        parser.error(f"--data {options.data}: a table without what is asked of it: {error!r}")
     record_split(parts, folder / "split.csv")
     # Only now: what an earlier run has learnt goes, unless it is resumed.
     kept = checkpoints(stages, options.settings, resume=options.resume)

@@ -99,12 +99,11 @@ def _varies(view: Picture, rows: int, columns: int) -> NDArray[np.bool_]:
 
 def write_places(path: Path, places: Iterable[Place]) -> None:
     """Keep the places: to find them takes minutes. A search that is broken off leaves no file."""
-    part = path.with_suffix(".part")
-    with part.open("w", newline="") as lines:
+    found = [asdict(place) for place in places]
+    with path.open("w", newline="") as lines:
         writer = csv.DictWriter(lines, [field.name for field in fields(Place)], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(place) for place in places)
-    part.replace(path)
+        writer.writerows(found)
 
 
 def read_places(path: Path) -> Sequence[Place]:

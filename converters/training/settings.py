@@ -122,6 +122,6 @@ def load_settings(path: Path) -> Settings:
         raise SettingsError("\n".join(f"{path}: {fault}" for fault in faults))
     try:
         return Settings(**{name: table(**document[name]) for name, table in TABLES.items()})
-    except ValueError as fault:
+    except (TypeError, ValueError) as fault:
         message = f"{path}: {fault}"
         raise SettingsError(message) from fault

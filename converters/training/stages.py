@@ -1,4 +1,4 @@
-"""The stages of learning, in their order; each leaves its network in the folder of the run.
+"""The stages of learning, in their order; each leaves its network in a folder of the run's own.
 
 A run takes an hour. One that was broken off begins again at the stage in which it was.
 """
@@ -36,8 +36,14 @@ SETTINGS = "settings.toml"
 Network = TypeVar("Network", bound=nn.Module)
 
 
+READING_FAULTS = (
+    RuntimeError, UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError,
+)  # fmt: skip
+"""What torch may raise at a file of networks that is damaged or holds something else."""
+
+
 class ResumeError(ValueError):
-    """The folder's stages were learnt with other settings."""
+    """What an earlier run left cannot be gone on with: other settings, or a damaged file."""
 
 
 AFTER_LEARNING = {"pooling", "fusion", "evidence", "operating_points"}
@@ -76,13 +82,14 @@ class Checkpoints:
 
 def _read(path: Path, network: nn.Module) -> dict[str, torch.Tensor]:
     """The weights in a file of `made`. Raises ResumeError: it is damaged, or of another network."""
-    try:
-        # What is no archive torch reads as a pickle of old, whose faults have any type.
-        weights = torch.load(path, weights_only=True) if is_zipfile(path) else {}
-    except (RuntimeError, UnpicklingError):
-        weights = {}
     own = {name: value.shape for name, value in network.state_dict().items()}
-    if {name: value.shape for name, value in weights.items()} != own:
+    try:
+        # What is no archive torch reads as a pickle of old.
+        weights = torch.load(path, weights_only=True) if is_zipfile(path) else {}
+        fits = {name: value.shape for name, value in weights.items()} == own
+    except READING_FAULTS:
+        fits = False
+    if not fits:
         message = f"{path}: damaged, or of another network; remove it to learn it again"
         raise ResumeError(message)
     return dict(weights)

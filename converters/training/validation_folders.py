@@ -72,12 +72,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.out.exists():
         parser.error(f"--out {options.out}: is there already")
+    for needed in (options.data / CROPS, options.data / VIEWS / "labels.csv", options.split):
+        if not needed.exists():
+            parser.error(f"{needed}: is not there")
     crops, digital = options.out / "crops", options.out / "digital"
     try:
         images = lay_out_crops(options.data, crops, validation_patients(options.split, CROPS))
         views = lay_out_views(options.data, digital, validation_patients(options.split, VIEWS))
-    except OSError as fault:
-        parser.error(str(fault))
+    except (OSError, LookupError) as fault:
+        parser.error(repr(fault))
+    if not images or not views:
+        parser.error(f"{options.split} and {options.data}: {images} crops and {views} views fit")
     ask = "mammoedge evaluate PACKAGE --images"
     print(f"{images} crops: {ask} {crops} --regions --labels-from-folders --json")
     print(f"{views} views: {ask} {digital} --labels {digital / 'labels.csv'} --json")

@@ -20,7 +20,7 @@ import openvino
 from converters.image_reading import (
     ImageRefusedError,
     SideNotes,
-    is_image,
+    images_below,
     read_image,
     side_notes,
 )
@@ -33,7 +33,7 @@ def bare(source: Path, recipe_path: Path, folders: list[Path], images: int) -> d
     """Seconds of convert_model and nncf.quantize, preparing images as it asks for them."""
     recipe = read_recipe(recipe_path)
     steps = recipe.steps_for(recipe.inputs[0])
-    files = [path for folder in folders for path in sorted(folder.rglob("*")) if is_image(path)]
+    files = [path for folder in folders for path in sorted(images_below(folder))]
     started = time.process_time()
     model = openvino.convert_model(str(source))
     converted = time.process_time()

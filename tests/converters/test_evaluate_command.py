@@ -136,6 +136,21 @@ def test_a_column_with_many_values_takes_no_room_from_the_others(
     }  # fmt: skip
 
 
+def test_a_level_of_folders_for_each_patient_leaves_the_others(
+    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Mass and calc are subgroups still, patients are none."""
+    for number in range(70):
+        kind, label = ("mass", "calc")[number % 2], ("malignant", "benign")[number // 35]
+        path = tmp_path / kind / f"P{number}" / label / "1.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"torn")
+    words = (package, "--images", tmp_path, "--labels-from-folders", "--regions", "--json")
+    _, line = evaluate(capsys, *words)
+    assert {group: row["n"] for group, row in line["by"].items()} == {"mass": 35, "calc": 35}
+    assert line["left_out_of_by"] == ["folder 2"]
+
+
 def test_an_unreadable_positive_costs_what_a_missed_one_costs(
     package: Path, views: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

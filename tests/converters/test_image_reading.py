@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from converters import image_reading
+from converters.errors import BenchFaultError
 from converters.image_reading import ImageRefusedError, SideNotes, read_image, side_notes
 from runtime.image_header import Laterality
 from runtime.reasons import Reason
@@ -28,6 +29,7 @@ def written(path: Path, highest: int, dtype: type) -> Path:
     [
         (255, np.uint8, None, 8),
         (17, np.uint8, None, 8),
+        (255, np.uint8, 12, 8),
         (4095, np.uint16, None, 12),
         (2100, np.uint16, 12, 12),
         (2100, np.uint16, 16, 16),
@@ -52,6 +54,14 @@ def test_more_bits_than_told_are_refused(tmp_path: Path) -> None:
     assert refused.value.reason is Reason.UNSUPPORTED_PIXELS
 
 
+@pytest.mark.parametrize("bits", ["0", "-3", "40", "12.5"])
+def test_bits_that_are_none_are_named(tmp_path: Path, bits: str) -> None:
+    """By the table's name, before any image is read."""
+    (tmp_path / "labels.csv").write_text(f"file,bits_stored\na.png,{bits}\n")
+    with pytest.raises(BenchFaultError, match=f"labels.csv: bits_stored '{bits}' is no whole"):
+        side_notes(tmp_path)
+
+
 def test_a_picture_has_the_unit_s_limit_of_pixels(tmp_path: Path, monkeypatch) -> None:
     """As a DICOM file has."""
     path = written(tmp_path / "a.png", 255, np.uint8)
@@ -62,6 +72,8 @@ def test_a_picture_has_the_unit_s_limit_of_pixels(tmp_path: Path, monkeypatch) -
 
 
 def test_the_table_beside_images_is_read_with_its_words_for_sides(tmp_path: Path) -> None:
-    """LEFT and RIGHT as CBIS-DDSM writes them; stored bits too."""
-    (tmp_path / "labels.csv").write_text("file,laterality,bits_stored\na.png,LEFT,12\n")
+    """LEFT and RIGHT as CBIS-DDSM writes them; what one row leaves empty another says."""
+    (tmp_path / "labels.csv").write_text(
+        "file,laterality,bits_stored\na.png,left,\na.png,,12.0\na.png,RIGHT,16\n"
+    )
     assert side_notes(tmp_path) == {"a.png": SideNotes(laterality=Laterality.LEFT, bits_stored=12)}

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from converters.asking import key_of_notes
 from converters.errors import BenchFaultError
 from converters.labels import Labels
+from converters.subject import SlottedImage, Subject
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,17 +63,31 @@ def test_columns_become_subgroups_but_not_those_that_name_someone(images: Path) 
 
 def test_the_worst_row_says_what_it_is_and_any_row_what_it_knows(images: Path) -> None:
     """In either order, and however the file is written."""
-    rows = ["a.png,,,,benign,,D,", "./a.png,7,R,MLO,malignant,0.2,G,"]
+    rows = ["a.png,,,,benign,,D,", "./a.png,7,RIGHT,MLO,malignant,0.2,G,"]
     for written in (rows, rows[::-1]):
         (image,) = Labels.from_csv(images, table(images, *written))
-        assert image.subgroups == ("laterality=R", "view=MLO", "density=G")
-        assert (image.positive, image.patient, image.pixel_spacing_mm) == (True, "7", 0.2)
+        assert image.subgroups == ("laterality=RIGHT", "view=MLO", "density=G")
+        assert (image.positive, image.laterality, image.pixel_spacing_mm) == (True, "R", 0.2)
+
+
+def test_what_is_said_of_an_image_is_part_of_what_its_answer_is_known_by(images: Path) -> None:
+    """A corrected table is asked about anew, though the file is the same."""
+
+    def known_as(row: str) -> str:
+        path = images / "labels.csv"
+        path.write_text(f"file,label,bits_stored,note\n{row}\n")
+        (image,) = Labels.from_csv(images, path)
+        slotted = SlottedImage(slot="any", image=image)
+        return key_of_notes(Subject(images=(slotted,), wanted=("any",)))
+
+    assert known_as("a.png,malignant,12,x") == known_as("a.png,malignant,12,y")
+    assert known_as("a.png,malignant,12,x") != known_as("a.png,malignant,16,x")
 
 
 def test_stored_bits_are_said_by_the_table(images: Path) -> None:
     """A column of its own, no subgroup; what is no number of bits is named."""
     path = images / "labels.csv"
-    path.write_text("file,label,bits_stored\na.png,malignant,12\nb.png,normal,\n")
+    path.write_text("file,label,bits_stored\na.png,malignant,12.0\nb.png,normal,\n")
     assert [(i.bits_stored, i.subgroups) for i in Labels.from_csv(images, path)] == [
         (12, ()),
         (None, ()),
@@ -84,11 +100,12 @@ def test_stored_bits_are_said_by_the_table(images: Path) -> None:
 def test_what_desktops_and_archives_leave_beside_images_is_none(tmp_path: Path) -> None:
     """Hidden files and folders, files without suffix that are no DICOM; a DICOM one counts."""
     folder = tmp_path / "malignant"
-    for name in ("1.png", ".DS_Store", "._1.png", "LICENCE", ".cache/2.png"):
+    for name in ("1.png", ".DS_Store", "._1.png", "LICENCE", "DICOMDIR", ".cache/2.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     (tmp_path / ".DS_Store").touch()
-    (folder / "00000001").write_bytes(bytes(128) + b"DICM")
+    for name in ("00000001", "DICOMDIR"):
+        (folder / name).write_bytes(bytes(128) + b"DICM")
     assert [i.path.name for i in Labels.from_folders(tmp_path)] == ["00000001", "1.png"]
 
 

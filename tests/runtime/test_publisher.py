@@ -85,13 +85,15 @@ def test_a_row_leaves_by_its_commit_not_by_the_next_look(mosquitto, unit):
 
     publisher = unit(broker.port, reached=reached).start()
     waits_s = []
-    for _ in range(40):
+    for _ in range(9):
+        wait_until(publisher.all_delivered, what="delivered")
+        time.sleep(0.03)  # it goes back to rest without an event of its own
         seen.clear()
         publisher.say()
         committed = time.perf_counter()
-        assert seen.wait(5)
+        assert seen.wait(2 * STATUS_LOOK_S)
         waits_s.append(published[-1] - committed)
-    assert sorted(waits_s)[20] < STATUS_LOOK_S / 4, waits_s
+    assert sorted(waits_s)[4] < STATUS_LOOK_S / 4, waits_s
 
 
 # --- the broker is away -----------------------------------------------------------------------

@@ -84,6 +84,8 @@ def test_what_lies_beside_the_run_stays(tmp_path: Path) -> None:
         (["--data", ".", "--settings", "gone.toml"], "gone.toml"),
         (["--data", ".", "--settings", "even.toml"], "evidence.smoothing_cells: 2 is not odd"),
         (["--data", ".", "--settings", "flat.toml"], "flat.toml: pooling: no table"),
+        (["--data", ".", "--settings", "text.toml"], "text.toml: "),
+        (["--data", ".", "--out", "."], "--out .: is no name of a file"),
     ],
 )
 def test_wrong_words_are_told_and_end_with_2(
@@ -94,18 +96,26 @@ def test_wrong_words_are_told_and_end_with_2(
     text = SETTINGS.read_text(encoding="utf-8")
     Path("even.toml").write_text(text.replace("smoothing_cells = 3", "smoothing_cells = 2"))
     Path("flat.toml").write_text("pooling = 3")
+    Path("text.toml").write_text(text.replace("smoothing_cells = 3", 'smoothing_cells = "3"'))
     with pytest.raises(SystemExit) as ended:
-        main([*words, "--out", "out/reference.onnx"])
+        main(["--out", "out/reference.onnx", *words])
     assert ended.value.code == 2
     assert telling in capsys.readouterr().err
     assert not Path("out").exists()
 
 
 def test_a_damaged_network_is_named(tmp_path: Path) -> None:
-    """With what to do about it."""
-    (tmp_path / "lesions.pt").write_bytes(b"torn")
-    with pytest.raises(ResumeError, match=r"lesions\.pt: damaged.*remove it"):
-        Checkpoints(folder=tmp_path).made("lesions", torch.nn.Linear(1, 1), unreachable)
+    """With what to do about it; so is a list, and the network of other settings."""
+    path = tmp_path / "lesions.pt"
+    torch.save(torch.nn.Linear(1, 1).state_dict(), path)
+    torn = path.read_bytes()[:-100]
+    torch.save([1, 2], path)
+    listed = path.read_bytes()
+    torch.save(torch.nn.Linear(2, 1).state_dict(), path)
+    for content in (b"torn", torn, listed, path.read_bytes()):
+        path.write_bytes(content)
+        with pytest.raises(ResumeError, match=r"lesions\.pt: damaged.*remove it"):
+            Checkpoints(folder=tmp_path).made("lesions", torch.nn.Linear(1, 1), unreachable)
 
 
 def test_other_settings_do_not_resume(tmp_path: Path) -> None:

@@ -57,6 +57,18 @@ def test_the_validation_part_and_nothing_else(data: Path, tmp_path: Path, capsys
     assert "1 views: " in said
 
 
+def test_what_is_missing_is_named_before_anything_is_written(
+    data: Path, tmp_path: Path, capsys
+) -> None:
+    """The next run, with the data, finds no folder of this one."""
+    (data / "cdd-cesm-dm" / "labels.csv").unlink()
+    with pytest.raises(SystemExit) as ended:
+        main(["--data", str(data), "--out", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert "labels.csv: is not there" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_nothing_is_written_over(data: Path, tmp_path: Path, capsys) -> None:
     """A folder that is there already ends it with 2."""
     with pytest.raises(SystemExit) as ended:
