@@ -118,8 +118,11 @@ def checkpoints(folder: Path, settings: Path, *, resume: bool) -> Checkpoints:
         check_resumed(folder, settings)
     text = settings.read_text(encoding="utf-8")
     folder.mkdir(parents=True, exist_ok=True)
+    left = list(folder.glob("*.pt"))
+    if resume and not left:
+        print(f"{folder}: no network to resume from, all is learnt anew", flush=True)
     if not resume:
-        for old in folder.glob("*.pt"):
+        for old in left:
             old.unlink()
     (folder / SETTINGS).write_text(text, encoding="utf-8")
     return Checkpoints(folder=folder)

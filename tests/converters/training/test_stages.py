@@ -104,6 +104,15 @@ def test_wrong_words_are_told_and_end_with_2(
     assert not Path("out").exists()
 
 
+def test_nothing_to_resume_from_is_said(tmp_path: Path, capsys) -> None:
+    """An hour of learning is not begun without a word."""
+    checkpoints(tmp_path, SETTINGS, resume=True)
+    assert "no network to resume from" in capsys.readouterr().out
+    (tmp_path / "lesions.pt").touch()
+    checkpoints(tmp_path, SETTINGS, resume=True)
+    assert not capsys.readouterr().out
+
+
 def test_a_damaged_network_is_named(tmp_path: Path) -> None:
     """With what to do about it; so is a list, and the network of other settings."""
     path = tmp_path / "lesions.pt"
