@@ -207,16 +207,15 @@ def _learnt(
     options: argparse.Namespace, parser: argparse.ArgumentParser
 ) -> tuple[Settings, Parts, SuspicionGraph]:
     """Everything that is read, and what is learnt from it; ends with 2 where that cannot be."""
-    folder = options.out.parent
+    if not options.out.name:
+        parser.error(f"--out {options.out}: is no name of a file")
+    folder, stages = options.out.parent, options.out.with_suffix(".stages")
     try:
-        stages = options.out.with_suffix(".stages")
         settings = load_settings(options.settings)
         if options.resume:
             check_resumed(stages, options.settings)
     except (SettingsError, ResumeError) as error:
         parser.error(str(error))
-    except ValueError:
-        parser.error(f"--out {options.out}: is no name of a file")
     if missing := missing_data(options.data):
         parser.error("\n".join(["--data lacks what training needs:", *missing]))
     if options.places is not None and not options.places.is_file():
