@@ -22,10 +22,10 @@ check: $(VENV)/.test
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.test system-packages
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m benches
 
 soak: $(VENV)/.test system-packages
-	$(BIN)/python -m tests.bench.soak --exams 1000 --units 10
+	$(BIN)/python -m benches.soak --exams 1000 --units 10
 
 # What the tests need besides Python: installed where we may, skipped (and named) where not.
 system-packages:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.argument_types import above_zero, count, share, up_to_one, zero_or_more
-from runtime.command import Command
+from runtime.user_input.argument_types import above_zero, count, share, up_to_one, zero_or_more
+from runtime.user_input.command import Command
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -133,33 +133,33 @@ SEND = Command(
     name="send",
     help="send DICOM files as an acquisition workstation would (C-STORE)",
     add_arguments=_send_arguments,
-    run="firmware_bridge.send_command:run",
+    run="firmware_bridge.sender.command:run",
 )
 
 DEMO = Command(
     name="demo",
     help="two real exams from C-STORE to flags on MQTT, everything on this machine",
     add_arguments=_demo_arguments,
-    run="firmware_bridge.demo:run",
+    run="firmware_bridge.demo.command:run",
 )
 
 SIMULATE_UNIT = Command(
     name="simulate-unit",
     help="play units at a clinic's pace by DICOM or frame socket, with phantoms or own exams",
     add_arguments=_simulate_arguments,
-    run="firmware_bridge.simulate_command:run",
+    run="firmware_bridge.simulator.command:run",
 )
 
 DOCTOR = Command(
     name="doctor",
     help="examine a running unit: echo, association, contexts, a phantom exam there and back",
     add_arguments=_doctor_arguments,
-    run="firmware_bridge.doctor_unit:run",
+    run="firmware_bridge.doctor.command:run",
 )
 
 FRAME_SCHEMA = Command(
     name="frame-schema",
     help="print the JSON Schema of the frame socket's messages (contract 3)",
     add_arguments=lambda _parser: None,
-    run="firmware_bridge.frame_schema:run",
+    run="firmware_bridge.frame_protocol.json_schema:run",
 )

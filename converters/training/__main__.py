@@ -14,15 +14,26 @@ import cv2
 import numpy as np
 import torch
 
-from converters.training.annotations import ATTRIBUTES
-from converters.training.card_figures import Judged, write_figures
-from converters.training.cells import joined_cells, map_cells, pooled_logits
-from converters.training.coarse_network import CoarseNetwork, malignancy_alone
-from converters.training.coarse_views import coarse_recipe, find_places, load_film
-from converters.training.coarse_windows import CoarseView
-from converters.training.dataset import Sample, load_lesions, load_views, missing_data
-from converters.training.export import export_onnx
-from converters.training.figures import (
+from converters.training.data.annotations import ATTRIBUTES
+from converters.training.data.dataset import Sample, load_lesions, load_views, missing_data
+from converters.training.data.near_duplicates import find_twins
+from converters.training.data.placing import read_places, write_places
+from converters.training.data.split import is_validation, write_split
+from converters.training.learning.settings import Settings, SettingsError, load_settings
+from converters.training.learning.stages import (
+    ResumeError,
+    check_resumed,
+    checkpoints,
+    learn_coarse,
+    learn_fine,
+)
+from converters.training.networks.cells import joined_cells, map_cells, pooled_logits
+from converters.training.networks.coarse_network import CoarseNetwork, malignancy_alone
+from converters.training.networks.export import export_onnx
+from converters.training.networks.graph import Calibration, GraphSettings, SuspicionGraph
+from converters.training.networks.network import LesionNetwork, with_heads
+from converters.training.reporting.card_figures import Judged, write_figures
+from converters.training.reporting.figures import (
     describe,
     file_scorer,
     graph_scorer,
@@ -31,20 +42,9 @@ from converters.training.figures import (
     localisation,
     points_of,
 )
-from converters.training.graph import Calibration, GraphSettings, SuspicionGraph
-from converters.training.near_duplicates import find_twins
-from converters.training.network import LesionNetwork, with_heads
-from converters.training.placing import read_places, write_places
-from converters.training.settings import Settings, SettingsError, load_settings
-from converters.training.split import is_validation, write_split
-from converters.training.stages import (
-    ResumeError,
-    check_resumed,
-    checkpoints,
-    learn_coarse,
-    learn_fine,
-)
-from converters.training.validation import fit_platt
+from converters.training.reporting.validation import fit_platt
+from converters.training.sampling.coarse_views import coarse_recipe, find_places, load_film
+from converters.training.sampling.coarse_windows import CoarseView
 
 HERE = Path(__file__).parent
 VIEW_SETS = ("cdd-cesm-dm", "mini-mias")

@@ -19,22 +19,22 @@ from starlette.responses import (
 )
 from starlette.routing import Route
 
+from runtime.console.access_middleware import COOKIE, Gate
 from runtime.console.evidence import evidence_rows
-from runtime.console.gate import COOKIE, Gate
-from runtime.console.story import Story
-from runtime.exam_index import ExamQuery, PastExam
-from runtime.ledger import LedgerError
-from runtime.token_bucket import TokenBucket
+from runtime.console.exam_timeline import Story
+from runtime.ledger.exam_index import ExamQuery, PastExam
+from runtime.ledger.ledger import LedgerError
+from runtime.timing.token_bucket import TokenBucket
 from runtime.web.languages import LANGUAGE_COOKIE, YEAR_S, chosen_language
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
-    from runtime.acknowledgement import AcknowledgementDesk
-    from runtime.console.gate import Token
+    from runtime.console.access_middleware import Token
     from runtime.console.reader import ConsoleReader
     from runtime.console.settings import ConsoleSettings
+    from runtime.exams.acknowledgement import AcknowledgementDesk
     from runtime.web.live import LiveBoard
     from runtime.web.pages import Pages
 

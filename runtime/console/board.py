@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.console.box import Box
-from runtime.exam_flag import Completion, ExamFlag, ExamImage, Role
-from runtime.outcome import Flag, NotAssessed, ViewResult
-from runtime.reasons import Reason
+from runtime.console.system_status import Box
+from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, Role
+from runtime.image.outcome import Flag, NotAssessed, ViewResult
+from runtime.image.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.chronicle import Attention
-    from runtime.exam_identity import ExamIdentity
+    from runtime.dicom.patient_identity import ExamIdentity
+    from runtime.ledger.exam_history import Attention
 
 STANDARD_VIEWS = ("RCC", "LCC", "RMLO", "LMLO")
 """As radiographers lay them out: the right breast at the left, CC above MLO."""

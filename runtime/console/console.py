@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
+from runtime.console.access_middleware import read_token
 from runtime.console.app import ConsoleApp, ConsoleParts
 from runtime.console.board import Board
-from runtime.console.gate import read_token
-from runtime.ledger import LedgerError
+from runtime.ledger.ledger import LedgerError
 from runtime.web.catalogue import load_catalogues
 from runtime.web.live import CannotReadError, LiveBoard
 from runtime.web.pages import load_pages
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-    from runtime.acknowledgement import AcknowledgementDesk
     from runtime.console.reader import ConsoleReader
     from runtime.console.settings import ConsoleSettings
+    from runtime.exams.acknowledgement import AcknowledgementDesk
 
 PACKAGE = "runtime.console"
 BOARD: TypeAdapter[Board] = TypeAdapter(Board)

@@ -7,19 +7,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.artefact_files import EVIDENCE_SUFFIX, PREVIEW_SUFFIX
 from runtime.console.board import Board, ExamCard, card_of
-from runtime.console.story import Story, story_of
+from runtime.console.exam_timeline import Story, story_of
+from runtime.image.artefact_files import EVIDENCE_SUFFIX, PREVIEW_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from runtime.console.box import Box
-    from runtime.exam_index import ExamEntry, ExamQuery, PastExam
-    from runtime.ledger import Ledger
-    from runtime.ledger_rows import LedgerTransaction
-    from runtime.outbox import Backlog
-    from runtime.outcome import Artefact
+    from runtime.console.system_status import Box
+    from runtime.image.outcome import Artefact
+    from runtime.ledger.exam_index import ExamEntry, ExamQuery, PastExam
+    from runtime.ledger.ledger import Ledger
+    from runtime.ledger.outbox import Backlog
+    from runtime.ledger.transaction import LedgerTransaction
 
 
 class ConsoleReader:

@@ -7,8 +7,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from runtime.broker_settings import LOOPBACK
-from runtime.exam_identity import IdentityField
+from runtime.dicom.patient_identity import IdentityField
+from runtime.mqtt.settings import LOOPBACK
 from runtime.web.languages import Language
 
 DETECTION_AID = "detection aid, 21 CFR 892.2070; no longer triage, 21 CFR 892.2080"

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.argument_types import above_zero, count
-from runtime.command import Command
+from runtime.user_input.argument_types import above_zero, count
+from runtime.user_input.command import Command
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -110,11 +110,11 @@ WATCH = Command(
     name="watch",
     help="a site on the terminal: units, flags as they come, latency, backlog, gaps",
     add_arguments=_watch_arguments,
-    run="runtime.site.watch:watch_command",
+    run="runtime.site.terminal.watch:watch_command",
 )
 TAIL = Command(
     name="tail",
     help="what units say, as lines; waits for conditions",
     add_arguments=_tail_arguments,
-    run="runtime.site.tail:tail_command",
+    run="runtime.site.terminal.tail:tail_command",
 )

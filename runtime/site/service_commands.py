@@ -6,7 +6,7 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.command import Command
+from runtime.user_input.command import Command
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -55,19 +55,19 @@ SUBCOMMANDS: tuple[Command, ...] = (
         name="export",
         help="exams, images, events, hours or alarms as CSV or Parquet",
         add_arguments=_export_arguments,
-        run="runtime.site.export:export_command",
+        run="runtime.site.report.export:export_command",
     ),
     Command(
         name="password",
         help="who may look at the fleet page: sets a person's password, asked twice",
         add_arguments=_password_arguments,
-        run="runtime.site.page.password_command:password_command",
+        run="runtime.site.sign_in.password_command:password_command",
     ),
     Command(
         name="report",
         help="a month as one HTML page with charts, of all units or one",
         add_arguments=_report_arguments,
-        run="runtime.site.report:report_command",
+        run="runtime.site.report.monthly_report:report_command",
     ),
 )
 
@@ -96,7 +96,7 @@ _SERVICE = Command(
     name="site",
     help="run the service of a site until it is told to stop",
     add_arguments=_site_arguments,
-    run="runtime.site.site_command:site_command",
+    run="runtime.site.service.command:site_command",
 )
 
 SITE = Command(
@@ -157,5 +157,5 @@ SIMULATE_SITE = Command(
     name="simulate-site",
     help="units by the hundred against one site service: flags a second, latency, loss, memory",
     add_arguments=_simulation_arguments,
-    run="runtime.site.simulation:simulate_command",
+    run="runtime.site.simulation.command:simulate_command",
 )

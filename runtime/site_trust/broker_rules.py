@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from runtime.messages import PAYLOAD_LIMIT_BYTES
-from runtime.topics import ROOT, SITE_SERVICE
+from runtime.messages.payloads import PAYLOAD_LIMIT_BYTES
+from runtime.messages.topics import ROOT, SITE_SERVICE
 
 PACKET_LIMIT_BYTES = 2 * PAYLOAD_LIMIT_BYTES
 """Our largest payload with its topic and properties fits; ten megabytes from anybody do not."""

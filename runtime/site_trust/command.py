@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from runtime.messages.topics import SITE_SERVICE
 from runtime.site_trust.arguments import RENEW_WITHIN_DAYS
 from runtime.site_trust.site_folder import (
     REGISTER,
@@ -15,7 +16,6 @@ from runtime.site_trust.site_folder import (
     SiteFolderError,
     only_one,
 )
-from runtime.topics import SITE_SERVICE
 
 if TYPE_CHECKING:
     from argparse import Namespace

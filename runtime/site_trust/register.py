@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from runtime.messages.topics import SITE_SERVICE, SiteName
 from runtime.site_trust.authority import Revocation, Role
-from runtime.topics import SITE_SERVICE, SiteName
 
 if TYPE_CHECKING:
     from runtime.site_trust.authority import KeyPair

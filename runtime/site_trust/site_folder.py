@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from runtime.site_key import write_site_key
+from runtime.messages.topics import SITE_SERVICE, UnitName
+from runtime.publishing.site_key import write_site_key
 from runtime.site_trust.authority import Authority, Role
 from runtime.site_trust.broker_rules import access_rules, mosquitto_configuration
 from runtime.site_trust.register import BROKER_NAME, Register, role_of
-from runtime.topics import SITE_SERVICE, UnitName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,25 +7,25 @@ import threading
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from runtime.backoff import Backoff
-from runtime.broker_connection import BrokerConnection, CannotConnectError
-from runtime.broker_signals import Connected, Heard, Lost, Signal
-from runtime.ledger import LedgerError
-from runtime.messages import Kind
-from runtime.publication import Announcement
-from runtime.session_terms import SessionTerms
+from runtime.ledger.ledger import LedgerError
+from runtime.messages.payloads import Kind
+from runtime.mqtt.connect_options import SessionTerms
+from runtime.mqtt.connection import BrokerConnection, CannotConnectError
+from runtime.mqtt.connection_events import Connected, Heard, Lost, Signal
+from runtime.publishing.publication import Announcement
 from runtime.sparkplug.node import NodeBooks, NodeFacts, NodeTopics
 from runtime.sparkplug.payload import asks_for_rebirth
 from runtime.sparkplug.protobuf import MalformedError
-from runtime.token_bucket import TokenBucket
+from runtime.timing.backoff import Backoff
+from runtime.timing.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from runtime.broker_settings import BrokerSettings
-    from runtime.ledger import Ledger
-    from runtime.messages import StatusFacts
+    from runtime.ledger.ledger import Ledger
+    from runtime.messages.payloads import StatusFacts
+    from runtime.mqtt.settings import BrokerSettings
 
 LOG = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runtime.sparkplug.payload import REBIRTH, DataType, Metric, Value, payload
-from runtime.timestamps import utc_ms
+from runtime.timing.timestamps import utc_ms
 
 if TYPE_CHECKING:
-    from runtime.messages import StatusFacts
+    from runtime.messages.payloads import StatusFacts
 
 NAMESPACE = "spBv1.0"
 DEVICE = "triage"

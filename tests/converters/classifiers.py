@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from converters.golden_sources import phantom_cases
-from converters.importing import ImportedModel
-from converters.packaging import Order, package
-from tests.packages import COLUMNS, ROWS, calibration_tensors, openvino_runner, recipe_of
+from converters.importing.imported_model import ImportedModel
+from converters.packaging.assembly import Order, package
+from converters.packaging.golden_sources import phantom_cases
+from tests.support.packages import COLUMNS, ROWS, calibration_tensors, openvino_runner, recipe_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import pytest
 
-from converters.phantom import Phantom
+from converters.packaging.phantom import Phantom
 
 if TYPE_CHECKING:
     from pathlib import Path

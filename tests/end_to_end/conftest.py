@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import Mosquitto, mosquitto_missing, wait_until
 from tests.conftest import skip_or_fail
-from tests.packages import build_package
-from tests.subscriber import Record, Subscriber
-from tests.units import ROOT, SITE, UNIT, UnitProcess
+from tests.support.brokers import Mosquitto, mosquitto_missing, wait_until
+from tests.support.packages import build_package
+from tests.support.subscriber import Record, Subscriber
+from tests.support.units import ROOT, SITE, UNIT, UnitProcess
 
 # pynetdicom puts commands of the same names into the environment: these are dcmtk's.
 STORESCU = Path("/usr/bin/storescu")
@@ -113,7 +113,7 @@ def dcmtk_send(program: Path, unit: UnitProcess, files: list[Path], *options: st
 def mammoedge(*arguments):
     """Runs a command of ours."""
     return subprocess.run(
-        [sys.executable, "-m", "runtime.cli", *map(str, arguments)],
+        [sys.executable, "-m", "runtime.cli.main", *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -10,7 +10,8 @@ import os
 import sys
 import time
 
-from runtime import pipeline, worker
+from runtime.worker import __main__ as worker
+from runtime.worker import pipeline
 
 CRASH_ROWS, HANG_ROWS = 601, 602
 

@@ -8,13 +8,13 @@ import sys
 import numpy as np
 import pytest
 
-from firmware_bridge.sender import Destination, Outcome, Sender, outgoing
-from tests.brokers import wait_until
+from firmware_bridge.sender.storage_scu import Destination, Outcome, Sender, outgoing
 from tests.end_to_end.conftest import STORESCU, dcmtk_send, wait_for_final
 from tests.end_to_end.poisoned_worker import CRASH_ROWS, HANG_ROWS
-from tests.exams import write_exam
-from tests.synthetic import mammogram_dataset, write
-from tests.units import ROOT
+from tests.support.brokers import wait_until
+from tests.support.exams import write_exam
+from tests.support.synthetic import mammogram_dataset, write
+from tests.support.units import ROOT
 
 FAULTY_UNIT = ("-m", "tests.end_to_end.unit_with_faults")
 
@@ -191,7 +191,7 @@ def test_settings_with_five_faults_give_five_messages_and_exit_code_2(story):
         text = text.replace(right, wrong)
     unit.config.write_text(text)
     done = subprocess.run(
-        [sys.executable, "-m", "runtime.cli", "run", "--config", str(unit.config)],
+        [sys.executable, "-m", "runtime.cli.main", "run", "--config", str(unit.config)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -11,9 +11,9 @@ from pydicom import dcmread
 
 from runtime.console.console import PACKAGE
 from runtime.web.catalogue import load_catalogues
-from tests.brokers import wait_until
 from tests.end_to_end.conftest import STORESCU, dcmtk_send, wait_for_final
-from tests.exams import BRIGHT, VIEWS, write_exam
+from tests.support.brokers import wait_until
+from tests.support.exams import BRIGHT, VIEWS, write_exam
 
 EN = load_catalogues(PACKAGE)["en"].texts
 SETTINGS = 'unacknowledged_after_s = 600\nlanguage = "en"'

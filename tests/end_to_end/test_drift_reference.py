@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 from models.package import load_package
-from runtime.exam_desk import DRIFT_NOTE
-from runtime.ledger import Ledger
-from tests.brokers import wait_until
+from runtime.exams.exam_service import DRIFT_NOTE
+from runtime.ledger.ledger import Ledger
 from tests.conftest import module_or_skip
 from tests.converters.conftest import RECIPE, save_onnx
 from tests.end_to_end.conftest import mammoedge, wait_for_final
-from tests.exams import write_exam
+from tests.support.brokers import wait_until
+from tests.support.exams import write_exam
 
 DAY_MS = 24 * 3600 * 1000
 EXAMS = 14

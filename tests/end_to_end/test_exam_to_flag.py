@@ -10,7 +10,6 @@ import sys
 import pytest
 from pydicom import dcmread
 
-from tests.brokers import wait_until
 from tests.end_to_end.conftest import (
     DCMSEND,
     STORESCU,
@@ -18,8 +17,9 @@ from tests.end_to_end.conftest import (
     exam_messages,
     wait_for_final,
 )
-from tests.exams import BRIGHT, VIEWS, write_exam
-from tests.units import ROOT
+from tests.support.brokers import wait_until
+from tests.support.exams import BRIGHT, VIEWS, write_exam
+from tests.support.units import ROOT
 
 
 def test_four_views_at_once_from_dcmtks_storescu(story, capsys):
@@ -153,7 +153,7 @@ def test_judge_prints_one_json_object_for_each_file(story, packages):
         [
             sys.executable,
             "-m",
-            "runtime.cli",
+            "runtime.cli.main",
             "judge",
             "--json",
             "--precision",

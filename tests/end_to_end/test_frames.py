@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from pydicom.uid import JPEGLosslessSV1
 
-from tests.brokers import wait_until
 from tests.conftest import ROOT, skip_or_fail
 from tests.end_to_end.conftest import (
     STORESCU,
@@ -19,9 +18,10 @@ from tests.end_to_end.conftest import (
     mammoedge,
     wait_for_final,
 )
-from tests.exams import BRIGHT, write_exam
 from tests.firmware_bridge.firmware import Firmware, wait_socket
-from tests.synthetic import breast_pixels, mammogram_dataset, write
+from tests.support.brokers import wait_until
+from tests.support.exams import BRIGHT, write_exam
+from tests.support.synthetic import breast_pixels, mammogram_dataset, write
 
 GCC = Path("/usr/bin/gcc")
 CLIENT = ROOT / "firmware_bridge" / "client"

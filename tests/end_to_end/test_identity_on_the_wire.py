@@ -12,15 +12,15 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage
 
-from firmware_bridge.phantom_breast import PhantomBreast
-from firmware_bridge.phantom_image import phantom_image
-from firmware_bridge.reissue import ExamIdentity
-from firmware_bridge.sender import Destination, Outcome, Sender, outgoing
-from firmware_bridge.vendor_shapes import VENDOR_SHAPES
-from tests.brokers import wait_until
-from tests.exams import VIEWS
-from tests.recording_proxy import RecordingProxy
-from tests.units import UnitProcess
+from firmware_bridge.sender.storage_scu import Destination, Outcome, Sender, outgoing
+from firmware_bridge.simulated_exams.phantom_breast import PhantomBreast
+from firmware_bridge.simulated_exams.phantom_image import phantom_image
+from firmware_bridge.simulated_exams.reissue import ExamIdentity
+from firmware_bridge.simulated_exams.vendor_shapes import VENDOR_SHAPES
+from tests.support.brokers import wait_until
+from tests.support.exams import VIEWS
+from tests.support.recording_proxy import RecordingProxy
+from tests.support.units import UnitProcess
 
 EXAMS_AN_HOUR = 12
 pytestmark = pytest.mark.slow

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.clock_desk import ANCHOR_NOTE
-from runtime.ledger import Ledger
-from runtime.unit_clock import ClockAnchor
-from tests.brokers import mosquitto_missing, wait_until
+from runtime.exams.clock_jump import ANCHOR_NOTE
+from runtime.exams.unit_clock import ClockAnchor
+from runtime.ledger.ledger import Ledger
 from tests.conftest import skip_or_fail
-from tests.wire_faults import DAY_MS, FAULTS, faketime_missing, play
+from tests.support.brokers import mosquitto_missing, wait_until
+from tests.support.wire_faults import DAY_MS, FAULTS, faketime_missing, play
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from runtime.unit_file import reference_package
-from tests.brokers import wait_until
+from runtime.cli.init import reference_package
 from tests.end_to_end.conftest import STORESCU, dcmtk_send
 from tests.no_breast import families
-from tests.synthetic import mammogram_dataset, write
+from tests.support.brokers import wait_until
+from tests.support.synthetic import mammogram_dataset, write
 
 FAMILIES = {"text page", "clouds", "flat field", "chest film", "skull film", "photograph, piece"}
 

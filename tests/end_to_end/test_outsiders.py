@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from runtime.contract.asyncapi import asyncapi_document
-from runtime.outcome import Flag
-from runtime.voice import Voice
-from tests.brokers import Mosquitto, mosquitto_missing, wait_until
-from tests.builders import exam_flag, image, result
+from runtime.image.outcome import Flag
+from runtime.mqtt_contract.asyncapi import asyncapi_document
+from runtime.publishing.message_factory import Voice
 from tests.conftest import skip_or_fail
-from tests.node import run_node
-from tests.unit_under_test import VOICE, Unit, now_ms
+from tests.support.brokers import Mosquitto, mosquitto_missing, wait_until
+from tests.support.builders import exam_flag, image, result
+from tests.support.node import run_node
+from tests.support.unit_under_test import VOICE, Unit, now_ms
 
 SCRIPTS = Path(__file__).parent / "outsiders"
 OURS = ("models", "runtime", "converters", "firmware_bridge", "tests")

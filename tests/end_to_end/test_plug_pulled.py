@@ -14,13 +14,19 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from firmware_bridge.sender import CannotConnectError, Destination, Outcome, Sender, outgoing
-from tests.brokers import Mosquitto, mosquitto_missing
+from firmware_bridge.sender.storage_scu import (
+    CannotConnectError,
+    Destination,
+    Outcome,
+    Sender,
+    outgoing,
+)
 from tests.conftest import skip_or_fail
-from tests.exams import write_exam
-from tests.packages import build_package
-from tests.subscriber import Subscriber
-from tests.units import SITE, UNIT, UnitProcess
+from tests.support.brokers import Mosquitto, mosquitto_missing
+from tests.support.exams import write_exam
+from tests.support.packages import build_package
+from tests.support.subscriber import Subscriber
+from tests.support.units import SITE, UNIT, UnitProcess
 
 EXAMS = 100
 KILLS = 30

@@ -6,14 +6,14 @@ import json
 import subprocess
 import sys
 
-from tests.units import ROOT
+from tests.support.units import ROOT
 
 JUDGED: list[str] = []
 
 # file | reasons ([]: judged) | why
 SAMPLES = {
     # a text pattern with a valid CC header, of a magnification factor of 2 (its pixels alone
-    # give no_breast: tests/runtime/test_samples.py)
+    # give no_breast: tests/runtime/worker/test_samples.py)
     "clunie_MG_calibration_text_pattern_NOT_A_BREAST.dcm": ["unsupported_modifier"],
     "fodicom_GH133_GE_Essential_MLO_R_ForPresentation_JPLL.dcm": JUDGED,  # a clean GE MLO
     # ImageType says STEREO: a biopsy's localisation, part of a breast
@@ -33,7 +33,7 @@ SAMPLES = {
 def judged(files):
     """The lines of `judge --json` by file name."""
     done = subprocess.run(
-        [sys.executable, "-m", "runtime.cli", "judge", "--json", *map(str, files)],
+        [sys.executable, "-m", "runtime.cli.main", "judge", "--json", *map(str, files)],
         cwd=ROOT,
         capture_output=True,
         text=True,

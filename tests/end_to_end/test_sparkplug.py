@@ -14,11 +14,11 @@ import pytest
 
 from runtime.sparkplug.edge_node import EdgeNode
 from runtime.sparkplug.node import NodeTopics
-from tests.brokers import Mosquitto, mosquitto_missing, wait_until
 from tests.conftest import skip_or_fail
-from tests.recording_proxy import RecordingProxy
-from tests.unit_under_test import Unit
-from tests.units import ROOT, SITE, UNIT
+from tests.support.brokers import Mosquitto, mosquitto_missing, wait_until
+from tests.support.recording_proxy import RecordingProxy
+from tests.support.unit_under_test import Unit
+from tests.support.units import ROOT, SITE, UNIT
 
 GROUP, NODE = "st-anna", "mammo-1"
 
@@ -46,7 +46,7 @@ class Host:
     def __init__(self, python: Path, port: int) -> None:
         self.lines: list[dict] = []
         self._process = subprocess.Popen(
-            [python, ROOT / "tests" / "sparkplug_host.py", str(port)],
+            [python, ROOT / "tests" / "support" / "sparkplug_host.py", str(port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

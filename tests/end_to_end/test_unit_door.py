@@ -8,13 +8,11 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from firmware_bridge.exam_source import Taken
-from firmware_bridge.reissue import ExamIdentity
-from firmware_bridge.sender import Destination
-from firmware_bridge.step_client import StepClient, write_rejection_note
-from tests.bench.soak import AT_REST_S, GOAL_GROWTH, soak
-from tests.brokers import wait_until
-from tests.certificates import Authority
+from benches.soak import AT_REST_S, GOAL_GROWTH, soak
+from firmware_bridge.sender.mpps_scu import StepClient, write_rejection_note
+from firmware_bridge.sender.storage_scu import Destination
+from firmware_bridge.simulated_exams.exam_source import Taken
+from firmware_bridge.simulated_exams.reissue import ExamIdentity
 from tests.end_to_end.conftest import (
     STORESCU,
     dcmtk_send,
@@ -22,7 +20,9 @@ from tests.end_to_end.conftest import (
     mammoedge,
     wait_for_final,
 )
-from tests.exams import BRIGHT, DARK, write_exam
+from tests.support.brokers import wait_until
+from tests.support.certificates import Authority
+from tests.support.exams import BRIGHT, DARK, write_exam
 
 
 def identity_of(path) -> ExamIdentity:
@@ -208,7 +208,7 @@ def test_the_doctor_says_where_it_fails(story):
 def test_many_exams_in_a_row_do_not_make_the_service_grow(tmp_path):
     """300 exams of ten units at once: nothing lost, none starved, memory and files steady.
 
-    The bench does the same with 1,000 (`python -m tests.bench.soak`).
+    The bench does the same with 1,000 (`python -m benches.soak`).
     """
     report = soak(tmp_path, exams=300, units=10, warm_up=200, rest_s=AT_REST_S)
     assert report["images_without_outcome"] == 0

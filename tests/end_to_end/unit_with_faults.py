@@ -9,9 +9,9 @@ import sys
 import threading
 from pathlib import Path
 
-from runtime.service import Service, configure_logging, intake_types
-from runtime.settings import load_settings
-from runtime.supervisor import WORKER_COMMAND
+from runtime.unit.service import Service, configure_logging, intake_types
+from runtime.unit.settings import load_settings
+from runtime.worker.supervisor import WORKER_COMMAND
 
 POISONED_WORKER = (sys.executable, "-m", "tests.end_to_end.poisoned_worker")
 

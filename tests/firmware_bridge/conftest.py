@@ -8,18 +8,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from firmware_bridge.dicom_intake import DicomIntake
-from firmware_bridge.dicom_intake_settings import DicomIntakeSettings
-from firmware_bridge.frame_intake import FrameIntake
-from firmware_bridge.frame_settings import FrameIntakeSettings
-from runtime.ledger import Ledger
-from runtime.messages import StatusFacts
-from runtime.unit_desk import UnitDesk
+from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
+from firmware_bridge.dicom_intake.storage_scp import DicomIntake
+from firmware_bridge.frame_intake.intake import FrameIntake
+from firmware_bridge.frame_intake.settings import FrameIntakeSettings
+from runtime.exams.modality_feed import UnitDesk
+from runtime.ledger.ledger import Ledger
+from runtime.messages.payloads import StatusFacts
 from tests.conftest import skip_or_fail
 from tests.firmware_bridge.fakes import Door, FakeReceiver, answers
 from tests.firmware_bridge.firmware import PIXELS, STUDY, Firmware
-from tests.synthetic import mammogram_dataset, write
-from tests.unit_under_test import VOICE, now_ms
+from tests.support.synthetic import mammogram_dataset, write
+from tests.support.unit_under_test import VOICE, now_ms
 
 
 @pytest.fixture

@@ -15,20 +15,20 @@ from pynetdicom import AE, build_context
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import Verification
 
-from firmware_bridge.transfer_syntaxes import (
+from firmware_bridge.dicom_network.transfer_syntaxes import (
     DIGITAL_MAMMOGRAPHY_FOR_PRESENTATION,
     EXPLICIT_VR_LITTLE_ENDIAN,
 )
-from runtime.dicom_file import data_set_offset
-from runtime.intake import OutOfRoomError, Receipt, Received, ReceptionRefusedError
-from runtime.procedure_step import StepAnswer
-from runtime.reasons import Reason
+from runtime.dicom.part10_reader import data_set_offset
+from runtime.exam_rules.procedure_step import StepAnswer
+from runtime.exams.intake_ports import OutOfRoomError, Receipt, Received, ReceptionRefusedError
+from runtime.image.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from firmware_bridge.dicom_intake import DicomIntake
+    from firmware_bridge.dicom_intake.storage_scp import DicomIntake
 
 
 class FakeReceiver:

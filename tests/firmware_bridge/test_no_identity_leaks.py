@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 from pydicom.uid import CTImageStorage
 
-from firmware_bridge.dicom_intake import DicomIntake
-from firmware_bridge.dicom_intake_settings import DicomIntakeSettings
-from firmware_bridge.folder_intake import FolderIntake, FolderIntakeSettings
-from runtime.intake import Receipt, Received
-from runtime.reception import Reception, RoomLimits
+from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
+from firmware_bridge.dicom_intake.storage_scp import DicomIntake
+from firmware_bridge.folder_intake.intake import FolderIntake, FolderIntakeSettings
+from runtime.exams.intake_ports import Receipt, Received
+from runtime.exams.spooler import Reception, RoomLimits
 from tests.firmware_bridge.fakes import RawPeer, wait_until
-from tests.synthetic import mammogram_dataset, write
+from tests.support.synthetic import mammogram_dataset, write
 
 if TYPE_CHECKING:
-    from runtime.arrival import SpooledObject
+    from runtime.exams.registration import SpooledObject
 
 NAME, NUMBER, UID = "DOE^JANE", "PID4711", "1.2.826.0.1.4711.99"
 SECRETS = (NAME, NUMBER, UID)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from converters.errors import BenchFaultError
-from converters.keys import make_key_pair, sign
+from converters.packaging.signing_keys import make_key_pair, sign
 from models.errors import PackageRefusedError
 from models.golden import GoldenCase, GoldenFacts, GoldenImage, GoldenRecord, write_golden_case
 from models.histogram import ScoreHistogram

@@ -8,7 +8,7 @@ import pytest
 
 import models
 from models.package import Package, load_package
-from runtime.engine import open_engine
+from runtime.inference.engine import open_engine
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.brokers import Mosquitto, mosquitto_missing
 from tests.conftest import module_or_skip, skip_or_fail
-from tests.subscriber import Subscriber
-from tests.unit_under_test import Unit
+from tests.support.brokers import Mosquitto, mosquitto_missing
+from tests.support.subscriber import Subscriber
+from tests.support.unit_under_test import Unit
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def broker(request, mosquitto):
         yield mosquitto().start()
         return
     module_or_skip("iotcore", "extra [demo] is not installed")
-    from firmware_bridge.embedded_broker import EmbeddedBroker
+    from firmware_bridge.demo.embedded_broker import EmbeddedBroker
 
     with EmbeddedBroker() as embedded:
         yield embedded

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from runtime.site.alarm_words import Fact, facts_of
-from runtime.site.drift_indexes import drift_indexes
-from runtime.site.glance import FlagCounts, Standing
+from runtime.site.queries.drift_indexes import drift_indexes
+from runtime.site.queries.fleet_summary import FlagCounts, Standing
+from runtime.site.report.alarm_words import Fact, facts_of
 
 if TYPE_CHECKING:
-    from runtime.site.glance import (
+    from runtime.site.queries.fleet_summary import (
         AlarmEntry,
         DriftGlance,
         FleetGlance,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from runtime.site.page.app import FleetApp, FleetParts
-from runtime.site.page.attempts import Attempts
-from runtime.site.page.credentials import CredentialsError
-from runtime.site.page.passwords import read_passwords
+from runtime.site.config.credentials import CredentialsError
 from runtime.site.page.reader import FleetReader
-from runtime.site.page.sessions import SessionBook
-from runtime.site.page.sign_in import SignIn
+from runtime.site.page.routes import FleetApp, FleetParts
+from runtime.site.sign_in.attempts import Attempts
+from runtime.site.sign_in.passwords import read_passwords
+from runtime.site.sign_in.sessions import SessionBook
+from runtime.site.sign_in.sign_in import SignIn
 from runtime.web.catalogue import load_catalogues
 from runtime.web.live import LiveBoard
 from runtime.web.pages import load_pages
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-    from runtime.site.fleet import Fleet
-    from runtime.site.page.settings import PageSettings
-    from runtime.site.page.single_sign_on import SingleSignOn
-    from runtime.site.store import Store
+    from runtime.site.config.page_settings import PageSettings
+    from runtime.site.queries.fleet import Fleet
+    from runtime.site.sign_in.single_sign_on import SingleSignOn
+    from runtime.site.store.store import Store
     from runtime.web.catalogue import Catalogue
 
 PACKAGE = "runtime.site.page"
@@ -106,6 +106,6 @@ def _provider(settings: PageSettings) -> SingleSignOn | None:
     if settings.openid is None or settings.address is None:
         return None
     # Here, because it needs the extra [site-openid].
-    from runtime.site.page.single_sign_on import SingleSignOn
+    from runtime.site.sign_in.single_sign_on import SingleSignOn
 
     return SingleSignOn(settings.openid, settings.address)

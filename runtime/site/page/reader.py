@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from runtime.site.history import UnitHistory
 from runtime.site.page.board import FleetBoard, board_of
-from runtime.site.store import StoreError
-from runtime.site.unit_history import unit_history
+from runtime.site.queries.history import UnitHistory
+from runtime.site.queries.unit_history import unit_history
+from runtime.site.store.store import StoreError
 from runtime.web.live import CannotReadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from runtime.site.fleet import Fleet
-    from runtime.site.glance import ServiceGlance
-    from runtime.site.store import Store
+    from runtime.site.queries.fleet import Fleet
+    from runtime.site.queries.fleet_summary import ServiceGlance
+    from runtime.site.store.store import Store
 
 BOARD: TypeAdapter[FleetBoard] = TypeAdapter(FleetBoard)
 DAY_MS = 24 * 3600 * 1000

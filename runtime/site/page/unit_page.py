@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.site.unit_story import UnitStory
+from runtime.site.report.unit_section import UnitStory
 from runtime.web.markup import Markup, el, joined
 
 if TYPE_CHECKING:
-    from runtime.site.history import UnitHistory
-    from runtime.site.wording import Wording
+    from runtime.site.queries.history import UnitHistory
+    from runtime.site.report.wording import Wording
 
 SPANS_DAYS = (30, 7, 90)
 """What one may look back; the first unless one asks."""

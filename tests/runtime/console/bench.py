@@ -8,20 +8,20 @@ import time
 import cv2
 import numpy as np
 
-from runtime.acknowledgement import AcknowledgementDesk
-from runtime.arrival import ActivePackage, SpooledObject
-from runtime.console.box import Link, box_of
 from runtime.console.console import Console
 from runtime.console.reader import ConsoleReader
 from runtime.console.settings import ConsoleSettings
-from runtime.exam import ExamRules
-from runtime.exam_desk import ExamDesk
-from runtime.exam_identity import ExamIdentity
-from runtime.ledger import Ledger
-from runtime.messages import ModelPart, StatusFacts
-from runtime.outcome import ImageOutcome, JobOutcome
-from runtime.voice import Voice
-from tests.builders import MODEL, header, manifest, result
+from runtime.console.system_status import Link, box_of
+from runtime.dicom.patient_identity import ExamIdentity
+from runtime.exam_rules.state_machine import ExamRules
+from runtime.exams.acknowledgement import AcknowledgementDesk
+from runtime.exams.exam_service import ExamDesk
+from runtime.exams.registration import ActivePackage, SpooledObject
+from runtime.image.outcome import ImageOutcome, JobOutcome
+from runtime.ledger.ledger import Ledger
+from runtime.messages.payloads import ModelPart, StatusFacts
+from runtime.publishing.message_factory import Voice
+from tests.support.builders import MODEL, header, manifest, result
 
 ALL = ("RCC", "LCC", "RMLO", "LMLO")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from runtime.reasons import Reason
-from tests.builders import result, unassessed
+from runtime.image.reasons import Reason
+from tests.support.builders import result, unassessed
 
 STUDY = "1.2.3"
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from runtime.console.board import lay_out
-from runtime.console.box import Link, Trouble, box_of
-from runtime.exam_flag import Role
-from runtime.messages import StatusFacts
-from runtime.outbox import Backlog
-from runtime.reasons import Reason
+from runtime.console.system_status import Link, Trouble, box_of
+from runtime.exam_rules.exam_flag import Role
+from runtime.image.reasons import Reason
+from runtime.ledger.outbox import Backlog
+from runtime.messages.payloads import StatusFacts
 from runtime.web.catalogue import load_catalogues
-from tests.builders import image, result, unassessed
 from tests.runtime.console.bench import ALL
+from tests.support.builders import image, result, unassessed
 
 
 def states(tiles):

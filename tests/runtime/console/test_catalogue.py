@@ -8,12 +8,12 @@ from importlib.resources import files
 
 import pytest
 
-from runtime.chronicle import Note
-from runtime.console.box import Trouble
 from runtime.console.console import PACKAGE
-from runtime.exam_flag import Completion
-from runtime.outcome import Flag
-from runtime.reasons import Reason
+from runtime.console.system_status import Trouble
+from runtime.exam_rules.exam_flag import Completion
+from runtime.image.outcome import Flag
+from runtime.image.reasons import Reason
+from runtime.ledger.exam_history import Note
 from runtime.web.catalogue import CatalogueError, load_catalogues, parse_messages
 from runtime.web.languages import LANGUAGES
 from runtime.web.pages import load_pages

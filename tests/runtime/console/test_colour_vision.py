@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from runtime.reasons import Reason
-from tests.builders import unassessed
+from runtime.image.reasons import Reason
 from tests.runtime.console.bench import ConsoleBench
+from tests.support.builders import unassessed
 
 # Chromium simulates after Machado, Oliveira and Fernandes (IEEE TVCG 15:1291, 2009), in full.
 VISIONS = ("none", "deuteranopia", "protanopia", "tritanopia", "achromatopsia")

@@ -10,13 +10,13 @@ import urllib.parse
 
 import pytest
 
-from runtime.console.gate import TokenRefusedError, read_token
+from runtime.console.access_middleware import TokenRefusedError, read_token
 from runtime.console.settings import ConsoleSettings
-from runtime.settings import SettingsError, load_settings
-from tests.brokers import wait_until
+from runtime.unit.settings import SettingsError, load_settings
 from tests.conftest import skip_or_fail
 from tests.runtime.console.bench import picture
-from tests.units import UnitProcess
+from tests.support.brokers import wait_until
+from tests.support.units import UnitProcess
 
 TOKEN = "a-token-of-more-than-thirty-two-characters"
 
@@ -90,8 +90,8 @@ def test_a_preview_is_served_only_as_the_worker_wrote_it(bench):
     import hashlib
     from dataclasses import replace
 
-    from runtime.outcome import Artefact
-    from tests.builders import result
+    from runtime.image.outcome import Artefact
+    from tests.support.builders import result
 
     bench.receive("1.2.3", "RCC")
     content = picture()

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.console.box import Link
 from runtime.console.console import PACKAGE
 from runtime.console.evidence import evidence_rows
-from runtime.outcome import Artefact
-from runtime.pipeline import write_evidence
-from runtime.reasons import Reason
+from runtime.console.system_status import Link
+from runtime.image.outcome import Artefact
+from runtime.image.reasons import Reason
 from runtime.web.catalogue import load_catalogues
 from runtime.web.languages import LANGUAGES
-from tests.browser import violations
-from tests.builders import result, unassessed
+from runtime.worker.pipeline import write_evidence
 from tests.runtime.console.bench import ALL, now_ms, picture
+from tests.support.browser import violations
+from tests.support.builders import result, unassessed
 
 TEXTS = {language: catalogue.texts for language, catalogue in load_catalogues(PACKAGE).items()}
 EN = TEXTS["en"]
@@ -162,7 +162,7 @@ def test_ten_seconds_of_silence_are_said_in_large_letters(bench, page):
 
 def test_a_ledger_that_cannot_be_read_is_no_contact(make_bench, page):
     """The server is there and says nothing it has not just read: the page is not live."""
-    from runtime.ledger import LedgerError
+    from runtime.ledger.ledger import LedgerError
 
     bench = make_bench()
     broken = []

@@ -1,10 +1,10 @@
-"""Units that are charted, simulated: for tests and for `python -m tests.bench.control_chart`."""
+"""Units that are charted, simulated: for tests and for `python -m benches.control_chart`."""
 
 from __future__ import annotations
 
-from runtime.site.chart_rules import RULES, ChartRules
-from runtime.site.chart_state import ChartState
-from runtime.site.control_chart import ChartedExam, ControlChart
+from runtime.site.control_charts.chart_rules import RULES, ChartRules
+from runtime.site.control_charts.chart_state import ChartState
+from runtime.site.control_charts.control_chart import ChartedExam, ControlChart
 
 CLINIC_MONTH = 60 * 22
 """Exams of a busy unit in a month."""

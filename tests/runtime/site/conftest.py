@@ -11,7 +11,7 @@ from tests.conftest import module_or_skip, skip_or_fail
 def postgres():
     """One server for all tests of a run."""
     module_or_skip("psycopg", "extra [site-postgresql] is not installed")
-    from tests.postgres import Postgres, postgres_missing
+    from tests.support.postgres import Postgres, postgres_missing
 
     if reason := postgres_missing():
         skip_or_fail(reason)
@@ -32,7 +32,7 @@ def database(request, tmp_path) -> str:
 @pytest.fixture
 def store(database):
     """An open store in an empty database, of each kind."""
-    from runtime.site.store import Store
+    from runtime.site.store.store import Store
 
     with Store(database, patience_s=1.0) as opened:
         yield opened

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 import time
 
-from runtime.broker_settings import BrokerSettings
-from runtime.site.picture import LinkChange, Picture
-from runtime.site.replay_desk import ReplayDesk
-from runtime.site.subscriber import Delivery, Subscriber, SubscriberSettings
-from tests.unit_under_test import now_ms
+from runtime.mqtt.settings import BrokerSettings
+from runtime.site.live_model.replay_policy import ReplayDesk
+from runtime.site.live_model.site_state import LinkChange, Picture
+from runtime.site.subscriber.subscriber import Delivery, Subscriber, SubscriberSettings
+from tests.support.unit_under_test import now_ms
 
 
 def subscriber(port, *, client_id="site", connect_timeout_s=5.0, **settings) -> Subscriber:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from runtime.exam_flag import Completion
-from runtime.messages import EventKind, HealthFacts, OutboxFacts, StatusFacts
-from runtime.outcome import Flag
-from runtime.site.picture import Arrival
-from runtime.voice import Voice
-from tests.builders import exam_flag, image, result
+from runtime.exam_rules.exam_flag import Completion
+from runtime.image.outcome import Flag
+from runtime.messages.payloads import EventKind, HealthFacts, OutboxFacts, StatusFacts
+from runtime.publishing.message_factory import Voice
+from runtime.site.live_model.site_state import Arrival
+from tests.support.builders import exam_flag, image, result
 
 SITE = "st-anna"
 AT_MS = 1_795_359_845_678
@@ -56,7 +56,7 @@ def view(seq, *, study="1.2.3", by=VOICE, **options):
 
 def drift(seq, *, by=VOICE, **options):
     """A day's figures."""
-    from tests.builders import MODEL
+    from tests.support.builders import MODEL
 
     said = by.drift(
         at_ms=AT_MS, model=MODEL, day="2026-11-21", images=4, exams=1, histogram=[4, 0],

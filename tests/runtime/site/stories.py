@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from runtime.outcome import Flag
-from runtime.site.picture import Arrival, LinkChange
-from runtime.site.recording import Recorder
+from runtime.image.outcome import Flag
+from runtime.site.live_model.site_state import Arrival, LinkChange
+from runtime.site.subscriber.recording import Recorder
 from tests.runtime.site import said
 from tests.runtime.site.said import AT_MS, voice
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.messages import (
+from runtime.messages.payloads import (
     DriftMessage,
     EventMessage,
     ExamMessage,
@@ -24,11 +24,11 @@ from tests.conftest import ROOT, module_or_skip, skip_or_fail
 
 module_or_skip("sqlalchemy", "extra [site] is not installed")
 
-from runtime.reasons import Reason  # noqa: E402
-from runtime.site.chart_state import Measure  # noqa: E402
-from runtime.site.fleet import Fleet  # noqa: E402
-from runtime.site.metrics import exposition  # noqa: E402
-from runtime.site.service_state import ServiceState  # noqa: E402
+from runtime.image.reasons import Reason  # noqa: E402
+from runtime.site.control_charts.chart_state import Measure  # noqa: E402
+from runtime.site.queries.fleet import Fleet  # noqa: E402
+from runtime.site.service.metrics import exposition  # noqa: E402
+from runtime.site.store.service_state import ServiceState  # noqa: E402
 from tests.runtime.site.page.bench import FleetBench, now_ms  # noqa: E402
 
 FOLDER = ROOT / "runtime" / "site" / "integrations"
@@ -181,7 +181,7 @@ def at_path(body, path, rule):
 
 def schema_has(kind, path) -> bool:
     """Whether a path is one of the payload's schema."""
-    from runtime.messages import payload_schema
+    from runtime.messages.payloads import payload_schema
 
     schema = payload_schema(kind)
     definitions, node = schema.get("$defs", {}), schema

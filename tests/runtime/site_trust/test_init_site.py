@@ -8,9 +8,9 @@ import tomllib
 
 import pytest
 
-from runtime.broker_settings import BrokerSettings
+from runtime.mqtt.settings import BrokerSettings
 from runtime.site_trust.site_folder import SiteFolderError, only_one
-from tests.secured_site import init
+from tests.support.secured_site import init
 
 
 @pytest.fixture

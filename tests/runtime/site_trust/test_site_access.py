@@ -9,9 +9,9 @@ import pytest
 
 from runtime.site_trust.authority import Authority, Role
 from runtime.site_trust.site_folder import SiteFolder
-from tests.brokers import mosquitto_missing, wait_until
 from tests.conftest import skip_or_fail
-from tests.secured_site import (
+from tests.support.brokers import mosquitto_missing, wait_until
+from tests.support.secured_site import (
     SITE,
     Stranger,
     broker_settings,

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.messages import StatusFacts
+from runtime.messages.payloads import StatusFacts
 from runtime.sparkplug.node import NodeBooks, NodeFacts
 from runtime.sparkplug.payload import DataType, Metric, asks_for_rebirth, payload
 from runtime.sparkplug.protobuf import MalformedError, fields, number_field, varint
-from tests.builders import exam_flag
-from tests.unit_under_test import VOICE
+from tests.support.builders import exam_flag
+from tests.support.unit_under_test import VOICE
 
 FACTS = NodeFacts(status=StatusFacts(), last_seq=7, waiting=0)
 EXAM = VOICE.exam(exam_flag(), at_ms=1_795_359_845_678).payload(7)

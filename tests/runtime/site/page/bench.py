@@ -9,20 +9,20 @@ import time
 from sqlalchemy import insert, select
 
 from models.descriptor_reference import Descriptor
-from runtime.messages import BaselineSource, DescriptorDriftPart, DescriptorPart
-from runtime.outcome import Flag
-from runtime.reasons import Reason
-from runtime.site.books import enter
-from runtime.site.chart_state import ChartState
-from runtime.site.fleet import Fleet
+from runtime.image.outcome import Flag
+from runtime.image.reasons import Reason
+from runtime.messages.payloads import BaselineSource, DescriptorDriftPart, DescriptorPart
+from runtime.site.config.page_settings import PageSettings
+from runtime.site.control_charts.chart_state import ChartState
+from runtime.site.ingest.batch_writer import enter
 from runtime.site.page.fleet_page import FleetPage
-from runtime.site.page.settings import PageSettings
-from runtime.site.posting import ForeignPosting
-from runtime.site.site_clock import DAY_MS
-from runtime.site.store import Store
-from runtime.site.tables import ALARMS, CHARTS, SERVICES, UNITS
-from runtime.site.upsert import upsert
-from tests.site_units import SaidUnit
+from runtime.site.queries.fleet import Fleet
+from runtime.site.store.ingested_message import ForeignPosting
+from runtime.site.store.site_clock import DAY_MS
+from runtime.site.store.store import Store
+from runtime.site.store.tables import ALARMS, CHARTS, SERVICES, UNITS
+from runtime.site.store.upsert import upsert
+from tests.support.site_units import SaidUnit
 
 SITE = "st-anna"
 MINUTE_MS = 60_000

@@ -13,12 +13,12 @@ import urllib.request
 import paho.mqtt.publish
 import pytest
 
-from tests.brokers import Mosquitto
 from tests.conftest import ROOT, module_or_skip, skip_or_fail
+from tests.support.brokers import Mosquitto
 
 module_or_skip("sqlalchemy", "extra [site] is not installed")
 
-from tests.site_units import SaidUnit  # noqa: E402
+from tests.support.site_units import SaidUnit  # noqa: E402
 
 SITE_TOML = """
 [site]
@@ -38,7 +38,7 @@ port = 0
 def site_command(folder):
     """The command as a process; its log is read from its standard error."""
     return subprocess.Popen(
-        [sys.executable, "-m", "runtime.cli", "site", "--config", str(folder / "site.toml")],
+        [sys.executable, "-m", "runtime.cli.main", "site", "--config", str(folder / "site.toml")],
         cwd=ROOT,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stderr=subprocess.PIPE,

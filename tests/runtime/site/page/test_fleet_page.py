@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from runtime.web.languages import LANGUAGES
-from tests.browser import violations
 from tests.conftest import module_or_skip
+from tests.support.browser import violations
 
 module_or_skip("sqlalchemy", "extra [site] is not installed")
 
 from runtime.site.page.fleet_page import site_catalogues  # noqa: E402
-from runtime.site.store import StoreError, StoreFault  # noqa: E402
+from runtime.site.store.store import StoreError, StoreFault  # noqa: E402
 from tests.runtime.site.page.bench import SILENT_AFTER_S  # noqa: E402
 
 TEXTS = {language: catalogue.texts for language, catalogue in site_catalogues().items()}

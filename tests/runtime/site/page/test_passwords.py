@@ -10,9 +10,9 @@ from argparse import Namespace
 
 import pytest
 
-from runtime.site.page.credentials import CredentialsError
-from runtime.site.page.password_command import password_command
-from runtime.site.page.passwords import PasswordHash, read_passwords, set_password
+from runtime.site.config.credentials import CredentialsError
+from runtime.site.sign_in.password_command import password_command
+from runtime.site.sign_in.passwords import PasswordHash, read_passwords, set_password
 from tests.conftest import skip_or_fail
 
 PASSWORD = "correct horse battery"

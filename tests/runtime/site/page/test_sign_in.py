@@ -11,18 +11,18 @@ from contextlib import contextmanager
 import pytest
 from pydantic import ValidationError
 
-from tests.browser import violations
-from tests.certificates import Authority
 from tests.conftest import module_or_skip
+from tests.support.browser import violations
+from tests.support.certificates import Authority
 
 module_or_skip("sqlalchemy", "extra [site] is not installed")
 httpx2 = module_or_skip("httpx2", "extra [site-openid] is not installed")
 
-from runtime.site.page.attempts import AT_ONCE, Attempts  # noqa: E402
-from runtime.site.page.gate import COOKIE  # noqa: E402
-from runtime.site.page.passwords import set_password  # noqa: E402
-from runtime.site.page.sessions import SessionBook  # noqa: E402
-from runtime.site.page.settings import OpenIdSettings, PageSettings  # noqa: E402
+from runtime.site.config.page_settings import OpenIdSettings, PageSettings  # noqa: E402
+from runtime.site.sign_in.access_middleware import COOKIE  # noqa: E402
+from runtime.site.sign_in.attempts import AT_ONCE, Attempts  # noqa: E402
+from runtime.site.sign_in.passwords import set_password  # noqa: E402
+from runtime.site.sign_in.sessions import SessionBook  # noqa: E402
 
 NAME, PASSWORD = "ada", "correct horse battery"
 PATHS = ("/", "/live", "/units/st-anna/mammo-1", "/static/fleet.js", "/text/en.json", "/nothing")

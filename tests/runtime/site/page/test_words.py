@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -13,21 +14,22 @@ from tests.conftest import module_or_skip
 module_or_skip("sqlalchemy", "extra [site] is not installed")
 
 from models.descriptor_reference import Descriptor  # noqa: E402
-from runtime.messages import EventKind  # noqa: E402
-from runtime.outcome import Flag  # noqa: E402
-from runtime.reasons import Reason  # noqa: E402
-from runtime.site.alarm_message import Severity  # noqa: E402
-from runtime.site.chart_state import Measure  # noqa: E402
-from runtime.site.drift_verdict import Suspect  # noqa: E402
-from runtime.site.finding import AlarmKind  # noqa: E402
-from runtime.site.glance import Standing  # noqa: E402
+from runtime.image.outcome import Flag  # noqa: E402
+from runtime.image.reasons import Reason  # noqa: E402
+from runtime.messages.alarm import Severity  # noqa: E402
+from runtime.messages.payloads import EventKind  # noqa: E402
+from runtime.site.alarms.alarm_rules import AlarmKind  # noqa: E402
+from runtime.site.control_charts.chart_state import Measure  # noqa: E402
+from runtime.site.control_charts.drift_verdict import Suspect  # noqa: E402
 from runtime.site.page.board import Level, Trouble  # noqa: E402
 from runtime.site.page.fleet_page import PACKAGE, site_catalogues  # noqa: E402
+from runtime.site.queries.fleet_summary import Standing  # noqa: E402
 from runtime.web.catalogue import load_catalogues  # noqa: E402
 from runtime.web.languages import LANGUAGES  # noqa: E402
 from runtime.web.pages import load_pages  # noqa: E402
 
 WHOLE = site_catalogues()
+SITE = Path(str(files("runtime.site")))
 OWN = load_catalogues(PACKAGE)
 VALUES = {"language", "csrf", "person", "person_hidden", "password_hidden", "openid_hidden",
           "problem", "site", "unit", "story"}  # fmt: skip
@@ -75,11 +77,8 @@ def test_pages_module_and_server_ask_for_words_that_exist():
     pages, texts = load_pages(PACKAGE, WHOLE), set(WHOLE["en"].texts)
     asked = {key for page in pages.html.values() for key in re.findall(r"\{\{([\w.]+)\}\}", page)}
     asked |= set(re.findall(r'\bt\("([\w.]+)"', pages.static["fleet.js"].decode()))
-    for module in ("unit_story", "report", "wording", "page.unit_page"):
-        path = files("runtime.site").joinpath(
-            *module.split(".")[:-1], f"{module.split('.')[-1]}.py"
-        )
-        asked |= set(re.findall(r'\bt\("([\w.]+)"', path.read_text(encoding="utf-8")))
+    for module in SITE.rglob("*.py"):
+        asked |= set(re.findall(r'\bt\("([\w.]+)"', module.read_text(encoding="utf-8")))
     assert asked - VALUES <= texts
 
 

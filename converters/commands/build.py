@@ -1,0 +1,215 @@
+"""`mammoedge build`: from a trained model to a proved package, one command, resumed if stopped."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from converters.commands.build_stages import Evidence, Speed, Stages
+from converters.commands.command_guard import DONE, guarded
+from converters.commands.stage_cache import Workbench
+from converters.errors import BenchFaultError
+from converters.evaluation.benchmark import advice_of, chosen
+from converters.importing.imported_model import import_model
+from converters.importing.recipe import read_recipe
+from converters.labelled.labelled_images import labels_of, require_folders
+from converters.packaging.card import shown_figure
+from converters.packaging.package_revision import revised
+from converters.packaging.package_writer import require_replaceable
+from converters.packaging.report import LATENCY, latency_section
+from models.package import SIGNATURE, load_package
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from converters.labelled.labels import Labels
+    from converters.quantization.calibration import CalibrationSet
+    from models.manifest import OperatingPoint
+    from models.package import Package
+
+
+@dataclass(kw_only=True)
+class Clock:
+    """Seconds by stage, for the verdict."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Says that the stage begins and counts its time."""
+        print(f"[{len(self.seconds) + 1}] {name}", file=sys.stderr, flush=True)
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - started
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """All that the last screen says."""
+
+    package: Package
+    calibration: CalibrationSet
+    evidence: Evidence
+    speed: Speed
+    clock: Clock
+
+
+def run(arguments: Namespace) -> int:
+    """Exit code 0 if the package was made and held its margin, 2 if nothing was written."""
+    code = guarded(_run, arguments)
+    if code != DONE:
+        print("verdict: fail; no package was written", file=sys.stderr)
+    return code
+
+
+def _run(arguments: Namespace, scratch: Path) -> int:
+    del scratch  # what is half done is kept beside the package
+    clock = Clock()
+    recipe = read_recipe(arguments.recipe)
+    require_replaceable(arguments.out)  # now, and not after half an hour of work
+    require_folders("--calibration", arguments.calibration)
+    labels = _labels(arguments)
+    bench = Workbench(arguments.out.parent / f".{arguments.out.name}.build")
+    with clock.stage("convert"):
+        model = import_model(arguments.source, recipe)
+    stages = Stages(arguments=arguments, bench=bench, recipe=recipe, model=model)
+    with clock.stage("calibrate"):
+        calibration = stages.calibrated()
+    ready: dict[str, Path] = {}
+    if "int8" in recipe.precisions:
+        with clock.stage("quantize"):
+            ready["int8"] = stages.quantised(calibration)
+    with clock.stage("verify"):
+        proved = stages.packaged(labels, calibration, ready)
+    with clock.stage("explain"):
+        evidence = stages.explained(proved)
+    speed = Speed(latencies=(), ratios={})
+    if not arguments.without_benchmark:
+        with clock.stage("benchmark"):
+            speed = stages.benchmarked(evidence.package)
+    with clock.stage("package"):
+        made = _finished(arguments, evidence.package, speed)
+    bench.discard()
+    built = Built(
+        package=made, calibration=calibration, evidence=evidence, speed=speed, clock=clock
+    )
+    if arguments.json:
+        print(json.dumps(_summary(built)))
+    else:
+        print("\n".join(_screen(built, arguments.target_ms)))
+    return DONE
+
+
+def _labels(arguments: Namespace) -> Labels | None:
+    """The labelled images, read before anything else is done; None where none were named.
+
+    Raises:
+        BenchFaultError: labels without images, or labels that cannot be used.
+    """
+    if arguments.images is not None:
+        if arguments.labels is None and not arguments.labels_from_folders:
+            raise BenchFaultError(["--images: needs --labels CSV or --labels-from-folders"])
+        return labels_of(arguments)
+    if arguments.labels is not None:
+        raise BenchFaultError(["--labels: needs --images, the folder that its files lie in"])
+    return None
+
+
+def _finished(arguments: Namespace, made: Package, speed: Speed) -> Package:
+    """The package in its place: latencies in the report, advice, and signed if there is a key."""
+    with revised(made, arguments.out, arguments.sign) as revision:
+        if speed.latencies:
+            revision.report(LATENCY, latency_section(speed.latencies))
+        target_ms = arguments.target_ms
+        best = chosen(speed.latencies, target_ms) if target_ms is not None else None
+        if best is not None:
+            advice = {**made.manifest.advice, **advice_of(best, target_ms)}
+            revision.manifest = made.manifest.model_copy(update={"advice": advice})
+    return load_package(arguments.out, allow_unsigned=True)
+
+
+def _summary(built: Built) -> dict[str, Any]:
+    made = built.package
+    return {
+        "package": made.manifest.label,
+        "sha256": made.sha256,
+        "used": len(built.calibration.tensors),
+        "not_used": len(built.calibration.refused),
+        "parity": [
+            part.model_dump(mode="json", exclude_none=True) for part in made.manifest.parity
+        ],
+        "evidence": made.manifest.evidence is not None,
+        "latencies": [asdict(latency) for latency in built.speed.latencies],
+        "ratio_to_benchmark_app": built.speed.ratios,
+        "seconds": {name: round(spent, 1) for name, spent in built.clock.seconds.items()},
+        "verdict": "pass",
+    }
+
+
+def _screen(built: Built, target_ms: float | None) -> list[str]:
+    """What an engineer reads at the end, on one screen."""
+    made, calibration = built.package, built.calibration
+    manifest = made.manifest
+    lines = [
+        f"{manifest.label}  {made.folder}",
+        f"source      {manifest.source.file} ({manifest.source.framework})",
+        f"calibrated  on {len(calibration.tensors)}, {len(calibration.refused)} not usable",
+    ]
+    for part in manifest.parity:
+        lines.append(
+            f"{part.precision:11} at most {part.largest_score_difference:.4f} from the source"
+            f" on {part.images} images"
+        )
+        if part.auc_difference is not None and part.auc_difference_ci95 is not None:
+            low, high = part.auc_difference_ci95
+            lines.append(f"            AUC {part.auc_difference:+.4f} ({low:+.4f} to {high:+.4f})")
+    lines += [_point_line(point) for point in manifest.operating_points]
+    proved = any(part.auc_difference is not None for part in manifest.parity)
+    if not proved:
+        lines.append("AUC         not proved: no labelled images were given (--images, --labels)")
+    accepted = next((p.accepted_auc_loss for p in manifest.parity if p.accepted_auc_loss), None)
+    if accepted is not None:
+        lines.append(f"accepted    a loss of AUC of up to {accepted:g}: it stands in the manifest")
+    lines += built.evidence.lines
+    lines += _speed_lines(built, target_ms)
+    seconds = built.clock.seconds
+    lines += [
+        f"signed      {'yes' if (made.folder / SIGNATURE).is_file() else 'no'}",
+        "seconds     " + ", ".join(f"{name} {spent:.0f}" for name, spent in seconds.items()),
+        f"report      {made.folder / 'report.html'}",
+        "verdict: pass" + ("" if proved else " (parity only)"),
+    ]
+    return lines
+
+
+def _point_line(point: OperatingPoint) -> str:
+    told = (
+        f"sensitivity {shown_figure(point.sensitivity, point.sensitivity_ci95)}, "
+        f"specificity {shown_figure(point.specificity, point.specificity_ci95)}"
+    )
+    measured = point.sensitivity is not None or point.specificity is not None
+    return f"point       {point.name} {point.threshold:.3f}: {told if measured else 'not measured'}"
+
+
+def _speed_lines(built: Built, target_ms: float | None) -> list[str]:
+    lines = []
+    for one in built.speed.latencies:
+        if one.hint != "LATENCY":
+            continue
+        ratio = built.speed.ratios.get(one.precision)
+        told = f", {ratio:.2f} times benchmark_app's" if ratio else ""
+        lines.append(
+            f"latency     {one.precision}: median {one.median_ms:.1f} ms{told},"
+            f" p95 {one.p95_ms:.1f} ms"
+        )
+    if target_ms is not None:
+        best = chosen(built.speed.latencies, target_ms)
+        told = "met by nothing here" if best is None else f"{best.precision}, {best.hint}: advised"
+        lines.append(f"target      {target_ms:g} ms: {told}")
+    return lines

@@ -1,0 +1,142 @@
+"""How far a converted model is from its source, on the same labelled images. Pure arithmetic."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from converters.evaluation.discrimination import Z95
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from models.manifest import OperatingPoint
+
+SOURCE = "source"
+"""Name of the source model among the precisions."""
+MINIMUM_OF_EACH_CLASS = 10
+"""Fewer positives or negatives say nothing about a margin of 0.01: DeLong's interval is
+asymptotic, and of identical scores it is empty at any size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One labelled image, breast or exam, asked of the source model and of every precision."""
+
+    key: str
+    """The first half of the files' SHA-256: file names may carry an identity."""
+    paths: tuple[Path, ...]
+    """Of its images; their names are never in a report or a package."""
+    positive: bool
+    scores: dict[str, float]
+    """`source` and precision -> suspicion; empty where the image was not assessed."""
+    reason: str = ""
+    """Why it was not assessed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AucDifference:
+    """Candidate's AUC less the reference's, with its 95 % interval."""
+
+    reference: float
+    candidate: float
+    ci95: tuple[float, float]
+
+    @property
+    def difference(self) -> float:
+        """Below 0 where the candidate is worse."""
+        return self.candidate - self.reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """One precision against the source model."""
+
+    precision: str
+    images: int
+    positives: int
+    largest_score_difference: float
+    mean_score_difference: float
+    flips: dict[str, tuple[str, ...]]
+    """Operating point -> keys of the images whose flag is not the source's."""
+    auc: AucDifference | None
+    """None where there are fewer than `MINIMUM_OF_EACH_CLASS` of either class."""
+
+    def non_inferior(self, margin: float) -> bool:
+        """The lower end of the AUC difference's interval lies above -margin."""
+        return self.auc is not None and self.auc.ci95[0] > -margin
+
+
+def agreement_of(
+    cases: Sequence[Case], precision: str, points: Sequence[OperatingPoint]
+) -> Agreement:
+    """What the assessed `cases` say of `precision`."""
+    assessed = [case for case in cases if case.scores]
+    ours = np.array([case.scores[precision] for case in assessed])
+    theirs = np.array([case.scores[SOURCE] for case in assessed])
+    positive = np.array([case.positive for case in assessed], dtype=bool)
+    apart = np.abs(ours - theirs)
+    enough = min(positive.sum(), (~positive).sum()) >= MINIMUM_OF_EACH_CLASS
+    return Agreement(
+        precision=precision,
+        images=len(assessed),
+        positives=int(positive.sum()),
+        largest_score_difference=float(apart.max(initial=0.0)),
+        mean_score_difference=float(apart.mean()) if assessed else 0.0,
+        flips={
+            point.name: tuple(
+                case.key
+                for case, one, other in zip(assessed, ours, theirs, strict=True)
+                if (one >= point.threshold) != (other >= point.threshold)
+            )
+            for point in points
+        },
+        auc=paired_delong(positive, theirs, ours) if enough else None,
+    )
+
+
+def paired_delong(
+    positive: NDArray[np.bool_], reference: NDArray[np.float64], candidate: NDArray[np.float64]
+) -> AucDifference:
+    """Difference of two AUCs on the same images (DeLong, Biometrics 1988;44:837).
+
+    Args:
+        positive: of each image; two or more of either class.
+        reference: scores of the model that is held to be right.
+        candidate: scores of the model to be judged.
+    """
+    spread = [_placements(positive, scores) for scores in (reference, candidate)]
+    aucs = [float(of_positives.mean()) for of_positives, _ in spread]
+    (v10_a, v01_a), (v10_b, v01_b) = spread
+    variance = float(
+        np.var(v10_b - v10_a, ddof=1) / v10_a.size + np.var(v01_b - v01_a, ddof=1) / v01_a.size
+    )
+    slack = Z95 * math.sqrt(variance)
+    difference = aucs[1] - aucs[0]
+    return AucDifference(
+        reference=aucs[0],
+        candidate=aucs[1],
+        ci95=(difference - slack, difference + slack),
+    )
+
+
+def _placements(
+    positive: NDArray[np.bool_], scores: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Share of negatives below each positive, and of positives above each negative; ties half."""
+    above, below = np.sort(scores[positive]), np.sort(scores[~positive])
+    v10 = (
+        np.searchsorted(below, scores[positive], "left")
+        + np.searchsorted(below, scores[positive], "right")
+    ) / (2 * below.size)
+    v01 = 1 - (
+        np.searchsorted(above, scores[~positive], "left")
+        + np.searchsorted(above, scores[~positive], "right")
+    ) / (2 * above.size)
+    return v10, v01

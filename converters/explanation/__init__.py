@@ -1,0 +1,1 @@
+"""An evidence map added to a classifier's package, and what shows that it may be trusted."""

@@ -1,0 +1,1 @@
+"""Labelled images at the bench: files, labels, lesions, and what gets one score."""

@@ -1,0 +1,1 @@
+"""A package folder: assembled, signed, with card, report and golden cases."""

@@ -1,0 +1,311 @@
+"""From an imported model and calibration images to a package that proves itself when opened."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from converters.errors import BenchFaultError
+from converters.evaluation.measured_points import measured_points
+from converters.evaluation.precision_report import precisions_on
+from converters.evaluation.verification import Verification, verify
+from converters.importing.graph_run import compile_on_cpu, score_with
+from converters.importing.ir_files import save_ir
+from converters.labelled.scoring_unit import counted_as
+from converters.labelled.scoring_units import subjects_of
+from converters.packaging.card import write_card
+from converters.packaging.package_writer import staged, write_package_files
+from converters.packaging.preparation_reference import prepare_by_reference
+from converters.packaging.report import Reported, report_html
+from converters.quantization.int8 import TargetCpu, overflow_fix_for, processor_flags, quantize_int8
+from models.golden import GoldenCase, GoldenImage, GoldenRecord, sample_input
+from models.manifest import Manifest, Precision, Recipe, Source
+from models.package import load_package
+from runtime.image.outcome import Execution
+from runtime.inference.engine import PackageEngine, scores_of
+from runtime.inference.golden_check import golden_input, golden_mammogram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from converters.evaluation.latency import Latency
+    from converters.evaluation.proof import Proof
+    from converters.importing.imported_model import ImportedModel
+    from converters.importing.recipe import PackageRecipe
+    from models.golden import GoldenFacts
+    from models.package import Package
+    from runtime.image.descriptors import ImageDescriptors
+    from runtime.inference.devices import Graph
+
+Tensors = dict[str, "NDArray[np.generic]"]
+
+INPUT_SAMPLES = 64 * 1024
+"""Values of an expected input that a golden case stores at most."""
+PATH_TOLERANCE = 1e-3
+"""Largest difference of a golden score between the recipe in NumPy and the runtime's way."""
+INPUT_TOLERANCE = 2e-3
+"""OpenCV's resize rounds differently with other vector units: measured below 1e-3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenSource:
+    """What a golden case is made from: its images and the tensors they become."""
+
+    name: str
+    facts: tuple[GoldenFacts, ...]
+    pixels: tuple[NDArray[np.uint16], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What to package, and how."""
+
+    model: ImportedModel
+    recipe: PackageRecipe
+    golden: Sequence[GoldenSource]
+    calibration: Sequence[Mapping[str, NDArray[np.generic]]]
+    """Prepared inputs of the calibration images: for INT8, parity and the score histogram."""
+    calibration_label: str
+    descriptors: Sequence[ImageDescriptors] = ()
+    """What the calibration images looked like, where that is known."""
+    target_cpu: TargetCpu = "any"
+    signing_key: Path | None = None
+    card: str = ""
+    proof: Proof | None = None
+    """Labelled images on which every precision must hold, or no package is made."""
+    latencies: Sequence[Latency] = ()
+    """Of earlier measurements, for the report."""
+    advice: Mapping[str, str | int | float] = field(default_factory=dict)
+    """Beside the default precision: what `benchmark` chose."""
+    ready: Mapping[str, Path] = field(default_factory=dict)
+    """Precision -> IR file that was made earlier from this model."""
+    say: Callable[[str], None] = field(default=lambda _: None)
+    progress: Callable[[str, int], Callable[[int], None]] = field(
+        default=lambda _task, _total: lambda _done: None
+    )
+    """Makes a bar for a task of so many images, as `progress_bar` does."""
+
+
+def package(order: Order, out: Path) -> Package:
+    """Write the package folder `out`, atomically, and load it as a unit would.
+
+    Raises:
+        BenchFaultError: a part cannot be made; nothing was written then.
+    """
+    recipe, model = order.recipe, order.model
+    manifest = _manifest(order)
+    with staged(out) as folder, tempfile.TemporaryDirectory() as scratch:
+        graphs: dict[str, Graph] = {}
+        for name in recipe.precisions:
+            order.say(f"{name}: making the graph")
+            if name in order.ready:
+                for suffix in (".xml", ".bin"):
+                    shutil.copyfile(
+                        order.ready[name].with_suffix(suffix), folder / f"{name}{suffix}"
+                    )
+            else:
+                save_ir(_graph_for(order, name), folder, name)
+            asked = manifest.precisions[name].inference_precision
+            graphs[name] = compile_on_cpu(folder / f"{name}.xml", asked)
+        order.say("fp32: what the others are compared with")
+        exact = _exact_graph(order, manifest, Path(scratch))
+        calibrated = precisions_on(
+            order.calibration, manifest, graphs, exact, progress=order.progress
+        )
+        manifest = manifest.model_copy(update={"parity": calibrated.parity})
+        histogram = calibrated.histogram(order.calibration_label, order.descriptors)
+        verification = _prove(order, manifest, graphs)
+        if verification is not None and order.proof is not None:
+            manifest = _with_figures(manifest, verification, order.proof)
+        order.say("golden cases")
+        golden = [_golden_case(manifest, graphs, source) for source in order.golden]
+        written = write_package_files(
+            folder,
+            manifest,
+            golden=golden,
+            histogram=histogram,
+            card=order.card or write_card(manifest, histogram),
+            report=report_html(
+                Reported(
+                    manifest=manifest,
+                    verification=verification,
+                    margin=order.proof.margin if order.proof else None,
+                    latencies=order.latencies,
+                )
+            ),
+            signing_key=order.signing_key,
+        )
+        if model.source_sha256 != written.source.sha256:
+            raise BenchFaultError([f"{model.source.name}: changed while it was packaged"])
+    return load_package(out, allow_unsigned=True)
+
+
+def _graph_for(order: Order, name: str) -> Any:
+    if name != "int8":
+        return order.model.graph
+    return quantize_int8(
+        order.model.graph,
+        order.calibration,
+        architecture=order.recipe.architecture,
+        overflow_fix=overflow_fix_for(order.target_cpu, processor_flags()),
+    )
+
+
+def _manifest(order: Order) -> Manifest:
+    recipe, model = order.recipe, order.model
+    shared = model.inputs[0].preparation or Recipe(steps=recipe.preparation)
+    inputs = tuple(
+        port.model_copy(update={"preparation": None}) if port.preparation == shared else port
+        for port in model.inputs
+    )
+    tolerance = recipe.golden_tolerance
+    precisions = {
+        name: Precision(
+            xml=f"{name}.xml",
+            bin=f"{name}.bin",
+            inference_precision="bf16" if name == "bf16" else "f32",
+            golden_tolerance=(
+                {"int8": tolerance.int8, "f32": tolerance.int8, "f16": tolerance.int8}
+                if name == "int8"
+                else {"f32": tolerance.f32, "f16": tolerance.f16, "bf16": tolerance.bf16}
+            ),
+        )
+        for name in recipe.precisions
+    }
+    return Manifest(
+        name=recipe.name,
+        version=recipe.version,
+        created_at=datetime.now(UTC).replace(microsecond=0),
+        source=Source(
+            file=model.source.name,
+            sha256=model.source_sha256,
+            framework=model.framework,
+            licence=recipe.licence,
+        ),
+        intended_use=recipe.intended_use,
+        scope=recipe.scope,
+        accepts=recipe.accepts,
+        preparation=shared,
+        inputs=inputs,
+        outputs=recipe.outputs,
+        evidence=recipe.evidence,
+        precisions=precisions,
+        exam_rule=recipe.exam_rule,
+        operating_points=recipe.operating_points,
+        advice={"default_precision": recipe.default_precision, **order.advice},
+    )
+
+
+def _exact_graph(order: Order, manifest: Manifest, scratch: Path) -> Graph:
+    """The unquantised graph at FP32.
+
+    Raises:
+        BenchFaultError: runtime steps -> graph is not what the whole recipe, word for word, ->
+            source model in its own framework is; seen on the golden images.
+    """
+    save_ir(order.model.graph, scratch, "fp32")
+    graph = compile_on_cpu(scratch / "fp32.xml", "f32")
+    for case in order.golden:
+        ours, theirs = {}, {}
+        for facts, pixels in zip(case.facts, case.pixels, strict=True):
+            port = next(port for port in manifest.inputs if port.tensor == facts.tensor)
+            recipe = manifest.recipe_for(port)
+            ours[facts.tensor] = golden_input(manifest, facts, pixels)
+            image = golden_mammogram(facts, pixels)
+            theirs[facts.tensor] = prepare_by_reference(image, recipe)
+        _require_equal(
+            case.name,
+            score_with(graph, manifest, ours),
+            scores_of(manifest, order.model.run_source(theirs)),
+        )
+    return graph
+
+
+def _require_equal(name: str, ours: dict[str, float], theirs: dict[str, float]) -> None:
+    apart = max(abs(ours[score] - theirs[score]) for score in theirs)
+    if apart > PATH_TOLERANCE:
+        raise BenchFaultError(
+            [f"{name}: the recipe word for word gives a score that is {apart:.2g} off"]
+        )
+
+
+def _prove(order: Order, manifest: Manifest, graphs: dict[str, Graph]) -> Verification | None:
+    """Source against every precision on the labelled images.
+
+    Raises:
+        BenchFaultError: a precision may lose more than the margin.
+    """
+    if order.proof is None:
+        return None
+    order.say("verify: the source model against every precision")
+    engines = {
+        name: PackageEngine(
+            manifest,
+            graph,
+            Execution(
+                requested_device="CPU",
+                actual_device=graph.device,
+                executed_precision=graph.precision,
+            ),
+        )
+        for name, graph in graphs.items()
+    }
+    proof = order.proof
+    verification = verify(
+        manifest,
+        order.model.run_source,
+        engines,
+        subjects_of(manifest, proof.labels, proof.options),
+        proof.options,
+        memory=proof.memory,
+        progress=proof.progress,
+    )
+    proof.require(verification)
+    return verification
+
+
+def _with_figures(manifest: Manifest, verification: Verification, proof: Proof) -> Manifest:
+    """What the labelled images gave: parity (instead of the calibration images') and points."""
+    shown = {
+        agreement.precision: proof.margin.parity(agreement, "CPU")
+        for agreement in verification.agreements
+    }
+    return manifest.model_copy(
+        update={
+            "parity": tuple(shown.get(part.precision, part) for part in manifest.parity),
+            "operating_points": measured_points(
+                manifest.operating_points,
+                verification.cases,
+                precision=str(manifest.advice["default_precision"]),
+                of=f"{counted_as(manifest.scope)} ({proof.labels.name})",
+            ),
+        }
+    )
+
+
+def _golden_case(manifest: Manifest, graphs: dict[str, Graph], source: GoldenSource) -> GoldenCase:
+    images, tensors = [], {}
+    for facts, pixels in zip(source.facts, source.pixels, strict=True):
+        tensor = golden_input(manifest, facts, pixels)
+        stride = 1
+        while sample_input(tensor, stride).size > INPUT_SAMPLES:
+            stride += 1
+        stored = facts.model_copy(update={"input_stride": stride})
+        sampled = sample_input(tensor, stride)
+        images.append(GoldenImage(facts=stored, pixels=pixels, expected_input=sampled))
+        tensors[facts.tensor] = tensor
+    record = GoldenRecord(
+        name=source.name,
+        images=tuple(image.facts for image in images),
+        input_tolerance=INPUT_TOLERANCE,
+        scores={name: score_with(graph, manifest, tensors) for name, graph in graphs.items()},
+    )
+    return GoldenCase(record=record, images=tuple(images))

@@ -1,0 +1,273 @@
+"""report.html: what a conversion came to, in one file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from converters.errors import BenchFaultError
+from converters.evaluation.agreement import SOURCE, Case
+from converters.evaluation.discrimination import ScoreTally
+from converters.labelled.image_reading import ImageRefusedError, SideNotes, read_image
+from converters.labelled.scoring_unit import counted_as
+from converters.packaging.report_sections import RECIPE_HEADING, section
+from converters.packaging.svg_plots import Series, curves, histogram, scatter
+from models.manifest import Monochrome1Step, Recipe, ResizeStep, WindowStep
+from runtime.preprocessing.preparation import prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from converters.evaluation.agreement import Agreement
+    from converters.evaluation.latency import Latency
+    from converters.evaluation.proof import Margin
+    from converters.evaluation.verification import Verification
+    from models.manifest import Manifest
+
+PREVIEW_PX = 192
+MAXIMUM_PREVIEWS = 50
+PREVIEW = Recipe(
+    steps=(
+        WindowStep(mode="voi_lut", to=255),
+        Monochrome1Step(),
+        ResizeStep(mode="fit_pad", height=PREVIEW_PX, width=PREVIEW_PX),
+    )
+)
+LATENCY = "latency"
+"""The section that `benchmark` renews."""
+LATENCY_COLUMNS = (
+    "precision",
+    "device",
+    "hint",
+    "streams",
+    "threads",
+    "median ms",
+    "p95 ms",
+    "per second",
+    "compile ms",
+    "cached start ms",
+    "memory MB",
+)
+STYLE = """body{font-family:sans-serif;max-width:70em;margin:2em auto;color:#222}
+table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.3em .6em;text-align:left}
+figure{display:inline-block;margin:.5em;vertical-align:top}pre{background:#f4f4f4;padding:1em}
+.pass{color:#2e8b57}.fail{color:#c0392b}"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """What a report is made of."""
+
+    manifest: Manifest
+    verification: Verification | None = None
+    margin: Margin | None = None
+    latencies: Sequence[Latency] = ()
+
+
+def write_report(path: Path, reported: Reported) -> None:
+    """Write the report.
+
+    Raises:
+        BenchFaultError: the disk would not take it.
+    """
+    try:
+        path.write_text(report_html(reported), encoding="utf-8")
+    except OSError as fault:
+        raise BenchFaultError([f"{path.name}: {fault.strerror or fault}"]) from fault
+
+
+def report_html(reported: Reported) -> str:
+    """The whole page: no script, no link that leaves it, images as data."""
+    manifest = reported.manifest
+    parts = [
+        f"<h1>{escape(manifest.label)}</h1>",
+        f"<p><b>{escape(manifest.intended_use)}</b></p>",
+        f"<p>From <code>{escape(manifest.source.file)}</code>, {manifest.source.framework}.</p>",
+        f"<p>SHA-256 of the source: {manifest.source.sha256}.</p>",
+    ]
+    if reported.verification is not None and reported.margin is not None:
+        parts += _verified(reported.verification, reported.margin, manifest)
+    else:
+        parts += ["<h2>Parity on calibration images</h2>", _parity_table(manifest)]
+    if reported.latencies:
+        parts.append(section(LATENCY, latency_section(reported.latencies)))
+    recipe = manifest.preparation.model_dump_json(indent=1, exclude_none=True)
+    parts += [RECIPE_HEADING, f"<pre>{escape(recipe)}</pre>"]
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none';"
+        " img-src data:; style-src 'unsafe-inline'\">"
+        f"<title>{escape(manifest.label)}</title><style>{STYLE}</style></head>"
+        f"<body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def _verified(verification: Verification, margin: Margin, manifest: Manifest) -> list[str]:
+    faults = margin.faults(verification)
+    word = "fail" if faults else "pass"
+    assessed = [case for case in verification.cases if case.scores]
+    names = [agreement.precision for agreement in verification.agreements]
+    counted = counted_as(manifest.scope)
+    parts = [
+        f"<h2>Verification: <span class='{word}'>{word}</span></h2>",
+        *(f"<p class='fail'>{escape(fault)}</p>" for fault in faults),
+        f"<p>{len(verification.cases)} labelled {counted}, {len(assessed)} assessed;"
+        f" margin of non-inferiority {margin.allowed:g} AUC"
+        + (
+            f"; <b>accepted loss {margin.accepted_loss:g}</b>"
+            if margin.accepted_loss is not None
+            else ""
+        )
+        + ".</p>",
+        _agreement_table(verification.agreements),
+        "<h2>Scores against the source model's</h2>",
+        scatter(
+            [
+                Series(
+                    name=name,
+                    points=[(case.scores[SOURCE], case.scores[name]) for case in assessed],
+                )
+                for name in names
+            ],
+            "source",
+            "package",
+        ),
+        "<h2>ROC</h2>",
+        curves(
+            [_roc(name, assessed) for name in (SOURCE, *names)],
+            "1 - specificity",
+            "sensitivity",
+            diagonal=True,
+        ),
+        "<h2>Scores</h2>",
+        *(
+            histogram(
+                [(f"{name}, {label}", _scores(assessed, name, positive=positive)) for name in both],
+                "score",
+            )
+            for both in [(SOURCE, names[-1])]
+            for label, positive in (("negative", False), ("positive", True))
+        ),
+        "<h2>Flags that are not the source's</h2>",
+        *(_flips(agreement, verification.cases, manifest) for agreement in verification.agreements),
+    ]
+    if verification.not_assessed:
+        rows = [[reason, str(n)] for reason, n in verification.not_assessed.items()]
+        parts += ["<h2>Not assessed</h2>", table(["reason", counted], rows)]
+    return parts
+
+
+def _scores(cases: Sequence[Case], name: str, *, positive: bool) -> list[float]:
+    return [case.scores[name] for case in cases if case.positive is positive]
+
+
+def _roc(name: str, cases: Sequence[Case]) -> Series:
+    tally = ScoreTally()
+    for case in cases:
+        tally.add(positive=case.positive, score=case.scores[name])
+    positives = np.array(_scores(cases, name, positive=True))
+    negatives = np.array(_scores(cases, name, positive=False))
+    auc = tally.auc()
+    if auc.auc is None:
+        return Series(name=f"{name}: one class only", points=[])
+    interval = f" ({auc.ci95[0]:.3f} to {auc.ci95[1]:.3f})" if auc.ci95 else ""
+    thresholds = sorted({*positives.tolist(), *negatives.tolist()}, reverse=True)
+    points = [(0.0, 0.0)]
+    points += [(float((negatives >= t).mean()), float((positives >= t).mean())) for t in thresholds]
+    return Series(name=f"{name}: AUC {auc.auc:.3f}{interval}", points=points)
+
+
+def _agreement_table(agreements: Sequence[Agreement]) -> str:
+    rows = [
+        [
+            agreement.precision,
+            f"{agreement.largest_score_difference:.2e}",
+            f"{agreement.mean_score_difference:.2e}",
+            f"{agreement.auc.difference:+.4f} ({agreement.auc.ci95[0]:+.4f} to"
+            f" {agreement.auc.ci95[1]:+.4f})"
+            if agreement.auc
+            else "too few images",
+            ", ".join(f"{name}: {len(keys)}" for name, keys in agreement.flips.items()),
+        ]
+        for agreement in agreements
+    ]
+    return table(
+        ["precision", "largest difference", "mean", "difference of AUC (95 % CI)", "flips"], rows
+    )
+
+
+def _parity_table(manifest: Manifest) -> str:
+    rows = [
+        [part.precision, part.device, str(part.images), f"{part.largest_score_difference:.4f}"]
+        for part in manifest.parity
+    ]
+    return table(["precision", "device", "images", "largest score difference"], rows)
+
+
+def latency_section(latencies: Sequence[Latency]) -> str:
+    """A table of measurements, with its heading."""
+    rows = [
+        [
+            one.precision,
+            one.device,
+            one.hint,
+            str(one.streams),
+            str(one.threads),
+            f"{one.median_ms:.1f}",
+            f"{one.p95_ms:.1f}",
+            f"{one.per_second:.1f}",
+            f"{one.compile_ms:.0f}",
+            f"{one.cached_ms:.0f}",
+            f"{one.memory_mb:.0f}",
+        ]
+        for one in latencies
+    ]
+    return "<h2>Latency</h2>" + table(LATENCY_COLUMNS, rows)
+
+
+def _flips(agreement: Agreement, cases: Sequence[Case], manifest: Manifest) -> str:
+    by_key = {case.key: case for case in cases}
+    thresholds = {point.name: point.threshold for point in manifest.operating_points}
+    figures = [
+        _figure(by_key[key], agreement.precision, name, thresholds[name])
+        for name, keys in agreement.flips.items()
+        for key in keys[:MAXIMUM_PREVIEWS]
+    ]
+    return f"<h3>{escape(agreement.precision)}</h3>" + ("".join(figures) or "<p>None.</p>")
+
+
+def _figure(case: Case, precision: str, point: str, threshold: float) -> str:
+    caption = (
+        f"{case.key}<br>{'positive' if case.positive else 'negative'}; {escape(point)}"
+        f" {threshold:.3f}<br>source {case.scores[SOURCE]:.4f},"
+        f" {escape(precision)} {case.scores[precision]:.4f}"
+    )
+    pictures = "".join(_preview(path) for path in case.paths)
+    return f"<figure>{pictures}<figcaption>{caption}</figcaption></figure>"
+
+
+def _preview(path: Path) -> str:
+    """A small picture, not for diagnostic use; the file's name appears nowhere."""
+    try:
+        mammogram = read_image(path, SideNotes())
+    except ImageRefusedError as refused:
+        return f"<p>{escape(refused.reason)}</p>"
+    gray = prepare(mammogram, PREVIEW).tensor
+    _, png = cv2.imencode(".png", np.clip(gray, 0, 255).astype(np.uint8))
+    data = base64.b64encode(png.tobytes()).decode()
+    return f"<img alt='preview, not for diagnostic use' src='data:image/png;base64,{data}'>"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows under heads, everything escaped."""
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"

@@ -1,0 +1,1 @@
+"""INT8: calibration images prepared as a unit would, and layers given back to floating point."""

@@ -1,0 +1,1 @@
+"""What the card says of the trained network: figures on the validation part."""

@@ -1,0 +1,1 @@
+"""Which windows of which views the networks learn from next."""

@@ -1,0 +1,1 @@
+"""`mammoedge demo`: two real exams in, flags out, with a broker of its own."""

@@ -1,0 +1,1 @@
+"""What comes in beside images: procedure steps, rejection notes, storage commitment."""

@@ -1,0 +1,1 @@
+"""Images that come in as files: a watched folder."""

@@ -1,0 +1,1 @@
+"""A frame of a detector as the DICOM object around its pixels, on disk."""

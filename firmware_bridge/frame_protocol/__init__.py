@@ -1,0 +1,4 @@
+"""The frame socket's messages, from packets to frozen types and back.
+
+Knows no file, no ledger.
+"""

@@ -1,0 +1,1 @@
+"""Exams that nobody has: phantoms or real files issued anew, in a clinic's order."""

@@ -1,0 +1,1 @@
+"""`mammoedge simulate-unit`: units at a clinic's pace, over DICOM or the frame socket."""

@@ -1,0 +1,148 @@
+"""May this image be judged at all? By its header first, then by its pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runtime.breast_gate.breast import Breast, look_for_breast
+from runtime.image.header import View
+from runtime.image.reasons import Reason, Remark
+from runtime.image.view_codes import IMPLANT_DISPLACED
+
+if TYPE_CHECKING:
+    from models.manifest import Accepts, Recipe
+    from runtime.image.header import ImageHeader
+    from runtime.pixels.mammogram import Mammogram
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suitability:
+    """All that speaks against judging an image, and what a reader of its score should know."""
+
+    reasons: tuple[Reason, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    breast: Breast | None = None
+    """Where it is, once the pixels were looked at."""
+    detail: str = ""
+    """What was seen where no breast is: a few words for people, no identity."""
+
+    @property
+    def suitable(self) -> bool:
+        """Nothing speaks against it."""
+        return not self.reasons
+
+
+def assess_header(
+    header: ImageHeader, accepts: Accepts, recipe: Recipe | None = None
+) -> Suitability:
+    """Everything that the header alone decides.
+
+    Args:
+        header: of the image.
+        accepts: what the package was made for.
+        recipe: how the package prepares an image; without it the spacing is checked only if known.
+    """
+    if not header.mammography:
+        return Suitability(reasons=(Reason.NOT_MAMMOGRAPHY,))
+    checks = (
+        (Reason.QUALITY_CONTROL, header.quality_control),
+        (Reason.TOMOSYNTHESIS_VOLUME, header.tomosynthesis),
+        (Reason.FOR_PROCESSING, _intent_is_refused(header, accepts)),
+        (Reason.FILM_NOT_ACCEPTED, header.film and not accepts.film),
+        (Reason.VIEW_UNKNOWN, header.view is None),
+        (Reason.UNSUPPORTED_VIEW, header.view is not None and header.view not in accepts.views),
+        (Reason.UNSUPPORTED_MODIFIER, _modifier_is_refused(header)),
+        (Reason.IMPLANT, header.implant or header.implant_displaced),
+        (Reason.PARTIAL_VIEW, header.partial_view is True),
+        (Reason.LATERALITY_MISSING, header.laterality is None),
+        (Reason.MANUFACTURER_NOT_ACCEPTED, _manufacturer_is_refused(header, accepts)),
+        (
+            Reason.TOO_SMALL,
+            header.rows < accepts.minimum_rows or header.columns < accepts.minimum_columns,
+        ),
+        (Reason.SPACING_UNKNOWN, _spacing_is_missed(header, recipe)),
+        (Reason.SPACING_OUT_OF_RANGE, _spacing_is_refused(header, accepts)),
+    )
+    remarks = (
+        (Remark.INTENT_ASSUMED, header.intent_source == "film"),
+        (Remark.PARTIAL_VIEW_UNKNOWN, header.partial_view is None and not header.film),
+    )
+    return Suitability(
+        reasons=tuple(reason for reason, holds in checks if holds),
+        remarks=tuple(remark for remark, holds in remarks if holds),
+    )
+
+
+def assess_pixels(mammogram: Mammogram, accepts: Accepts) -> Suitability:
+    """What only the pixels tell: is there a breast, and is it on the side that the header says?"""
+    rows, columns = mammogram.pixels.shape
+    if rows < accepts.minimum_rows or columns < accepts.minimum_columns:
+        return Suitability(reasons=(Reason.TOO_SMALL,), remarks=mammogram.remarks)
+    found = look_for_breast(
+        mammogram.pixels, monochrome1=mammogram.monochrome1, bits_stored=mammogram.bits_stored
+    )
+    breast = found.breast
+    if breast is None or found.seen:
+        return Suitability(
+            reasons=(Reason.NO_BREAST,), remarks=mammogram.remarks, detail=found.seen
+        )
+    contradicts = _laterality_contradicts(mammogram.header, breast)
+    return Suitability(
+        reasons=(Reason.LATERALITY_CONTRADICTS,) if contradicts else (),
+        remarks=mammogram.remarks,
+        breast=breast,
+    )
+
+
+def _intent_is_refused(header: ImageHeader, accepts: Accepts) -> bool:
+    """An unknown intent is only found in tomosynthesis volumes, which are refused as such."""
+    return header.intent is not None and header.intent not in accepts.presentation_intents
+
+
+def _modifier_is_refused(header: ImageHeader) -> bool:
+    """Spot, magnification, rolled, …; a stereotactic exposure is a spot that no modifier names.
+
+    The modifier implant displaced has a reason of its own.
+    """
+    others = set(header.disqualifying_modifiers) - {IMPLANT_DISPLACED}
+    return bool(others) or header.stereo or header.magnified
+
+
+def _manufacturer_is_refused(header: ImageHeader, accepts: Accepts) -> bool:
+    if accepts.manufacturers == "any":
+        return False
+    # Units of one maker differ in case and in what follows the name ("HOLOGIC, Inc.").
+    name = header.manufacturer.casefold()
+    return not any(name.startswith(known.casefold()) for known in accepts.manufacturers)
+
+
+def _spacing_is_missed(header: ImageHeader, recipe: Recipe | None) -> bool:
+    if header.pixel_spacing_mm is not None or recipe is None:
+        return False
+    return any(
+        step.step == "resize"
+        and step.mode == "spacing_mm"
+        and not (header.film and step.film_spacing_mm is not None)
+        for step in recipe.runtime_steps
+    )
+
+
+def _spacing_is_refused(header: ImageHeader, accepts: Accepts) -> bool:
+    low, high = accepts.pixel_spacing_mm
+    return header.pixel_spacing_mm is not None and not all(
+        low <= spacing <= high for spacing in header.pixel_spacing_mm
+    )
+
+
+def _laterality_contradicts(header: ImageHeader, breast: Breast) -> bool:
+    """Is the chest wall certainly at the other side than laterality and orientation say?
+
+    Only when all of it is certain: the breast in the image; a known side; Patient Orientation; and
+    the two agree on the standard hanging (PS3.3 C.8.11.7.1.4: a right breast has its chest wall at
+    the right). A film without orientation may have been scanned from its back.
+    """
+    if not breast.chest_wall_is_certain or header.laterality is None or header.view is View.OTHER:
+        return False
+    standard = "right" if header.laterality == "R" else "left"
+    return header.chest_wall_side == standard and breast.chest_wall != standard

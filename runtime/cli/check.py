@@ -1,0 +1,326 @@
+"""`mammoedge check`: settings, disk, key, package, engine, intakes, broker; a verdict each."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from models.errors import PackageRefusedError
+from runtime.console.access_middleware import TokenRefusedError, read_token
+from runtime.console.console import PACKAGE
+from runtime.exams.unit_clock import wall_ms
+from runtime.inference.devices import NoUsableDeviceError
+from runtime.messages.topics import Topics
+from runtime.mqtt.certificate_expiry import SOON_DAYS, days_left
+from runtime.mqtt.connection import BrokerConnection, CannotConnectError
+from runtime.mqtt.connection_events import Connected, Lost
+from runtime.publishing.publication import Announcement
+from runtime.publishing.site_key import SiteKeyError, read_site_key
+from runtime.unit.active_model import model_ref, open_package
+from runtime.unit.service import intake_types
+from runtime.unit.settings import SettingsError, load_settings
+from runtime.web.catalogue import CatalogueError, load_catalogues
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterable, Iterator
+
+    from models.package import Package
+    from runtime.mqtt.connection_events import Signal
+    from runtime.unit.settings import Settings
+
+SLOW_FSYNC_MS = 100.0
+FSYNC_PROBES = 5
+MEGABYTE = 1 << 20
+
+
+class Grade(StrEnum):
+    """How a check went."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """One check: what was found, and what to do about it ("" if nothing)."""
+
+    name: str
+    grade: Grade
+    found: str
+    advice: str = ""
+
+
+def check_storage(settings: Settings) -> Iterator[Verdict]:
+    """The spool's folder can be written, is quick enough, and has room above its reserve."""
+    folder = settings.storage.folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        worst_ms = 0.0
+        for _ in range(FSYNC_PROBES):
+            with tempfile.TemporaryFile(dir=folder) as probe:
+                probe.write(b"\0" * 4096)
+                started = time.perf_counter()
+                os.fsync(probe.fileno())
+                worst_ms = max(worst_ms, (time.perf_counter() - started) * 1000)
+    except OSError as error:
+        yield Verdict(
+            name="storage",
+            grade=Grade.BAD,
+            found=f"{folder}: {error.strerror}",
+            advice="storage.folder must be a folder that this user may write to",
+        )
+        return
+    slow = worst_ms > SLOW_FSYNC_MS
+    yield Verdict(
+        name="storage",
+        grade=Grade.WARNING if slow else Grade.GOOD,
+        found=f"{folder}: writable, fsync at most {worst_ms:.1f} ms of {FSYNC_PROBES}",
+        advice="each image waits for this disk; use a faster one" if slow else "",
+    )
+    usage = shutil.disk_usage(folder)
+    free_mb = usage.free // MEGABYTE
+    low = free_mb < settings.storage.reserve_mb
+    yield Verdict(
+        name="disk",
+        grade=Grade.BAD if low else Grade.GOOD,
+        found=f"{free_mb} MB free, {settings.storage.reserve_mb} MB kept in reserve",
+        advice="new images would be refused: free some space, or lower storage.reserve_mb"
+        if low
+        else "",
+    )
+
+
+def check_key(settings: Settings) -> Verdict:
+    """The site's key is there, long enough and private."""
+    try:
+        key = read_site_key(settings.identity.site_key_file)
+    except SiteKeyError as error:
+        return Verdict(name="site key", grade=Grade.BAD, found=str(error))
+    return Verdict(name="site key", grade=Grade.GOOD, found=f"{len(key) * 8} bits, private")
+
+
+def check_package(settings: Settings) -> tuple[Verdict, Package | None]:
+    """The package holds: hashes, schema, signature, precision, operating point."""
+    try:
+        package = open_package(settings)
+        package.precision(settings.model.precision)
+        model_ref(
+            package,
+            precision=settings.model.precision,
+            operating_point=settings.model.operating_point,
+        )
+    except PackageRefusedError as error:
+        found = "; ".join(error.faults)
+        advice = "install the package again, from the bench that made it"
+        return Verdict(name="package", grade=Grade.BAD, found=found, advice=advice), None
+    except KeyError as error:
+        found = f"model.operating_point: {error.args[0]}"
+        return Verdict(name="package", grade=Grade.BAD, found=found), None
+    signature = f"signed by {package.signed_by}" if package.signed else "unsigned"
+    return (
+        Verdict(
+            name="package",
+            grade=Grade.GOOD if package.signed else Grade.WARNING,
+            found=f"{package.manifest.label}, {signature}",
+            advice="" if package.signed else "fit for a bench only; `status` will say so",
+        ),
+        package,
+    )
+
+
+def check_engine(settings: Settings, package: Package) -> Verdict:
+    """A device compiles the package and gives its golden scores."""
+    from runtime.inference.engine import available_devices, open_engine
+
+    present = ", ".join(available_devices())
+    try:
+        engine = open_engine(
+            package,
+            settings.model.precision,
+            settings.model.devices,
+            settings.storage.folder / "compiled",
+            threads=settings.model.threads,
+        )
+    except NoUsableDeviceError as error:
+        return Verdict(
+            name="engine",
+            grade=Grade.BAD,
+            found=f"{error} (OpenVINO finds: {present})",
+            advice="install the device's driver, or name another in model.devices",
+        )
+    except PackageRefusedError as error:
+        return Verdict(name="engine", grade=Grade.BAD, found="; ".join(error.faults))
+    execution = engine.execution
+    return Verdict(
+        name="engine",
+        grade=Grade.WARNING if execution.fallback_reason else Grade.GOOD,
+        found=f"runs on {execution.actual_device} as {execution.executed_precision},"
+        f" golden cases hold (OpenVINO finds: {present})",
+        advice=execution.fallback_reason,
+    )
+
+
+def check_intakes(settings: Settings) -> Iterator[Verdict]:
+    """Each intake can be built, and its port is free (or our own service has it)."""
+    for plan in settings.intakes:
+        intake = plan.intake_type(plan.settings)
+        port = getattr(plan.settings, "port", None)
+        if not isinstance(port, int) or _port_is_free(getattr(plan.settings, "host", ""), port):
+            yield Verdict(name=f"intake {plan.name}", grade=Grade.GOOD, found=intake.address)
+            continue
+        yield Verdict(
+            name=f"intake {plan.name}",
+            grade=Grade.WARNING,
+            found=f"{intake.address}: something listens there already",
+            advice="fine if the service runs; else choose another port",
+        )
+
+
+def check_console(settings: Settings) -> Iterator[Verdict]:
+    """The page can be served: its words, its token, its port."""
+    console = settings.console
+    if not console.enabled:
+        return
+    try:
+        load_catalogues(PACKAGE)
+        if console.token_file is not None:
+            read_token(console.token_file)
+    except (CatalogueError, TokenRefusedError) as error:
+        yield Verdict(name="console", grade=Grade.BAD, found=str(error))
+        return
+    free = _port_is_free(console.host, console.port)
+    yield Verdict(
+        name="console",
+        grade=Grade.GOOD if free else Grade.WARNING,
+        found=f"{console.host}:{console.port} is {'free' if free else 'taken'}",
+        advice="" if free else "fine if the service runs; else choose another console.port",
+    )
+
+
+def _port_is_free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def check_certificate(settings: Settings) -> Iterator[Verdict]:
+    """Our certificate for the broker lasts for a while yet."""
+    if settings.broker.certificate_file is None:
+        return
+    try:
+        left_days = days_left(settings.broker.certificate_file, wall_ms())
+    except (OSError, ValueError) as error:
+        yield Verdict(name="certificate", grade=Grade.BAD, found=f"cannot be read: {error}")
+        return
+    grade = Grade.GOOD if left_days >= SOON_DAYS else Grade.WARNING
+    yield Verdict(
+        name="certificate",
+        grade=grade if left_days >= 0 else Grade.BAD,
+        found=f"{settings.broker.certificate_file}: {left_days:.0f} days left",
+        advice="" if grade is Grade.GOOD else "at the site: `mammoedge init DIR --renew`",
+    )
+
+
+def check_broker(settings: Settings) -> Verdict:
+    """The broker takes us in with MQTT 5 and what else we need of it."""
+    broker = settings.broker
+    address = f"{broker.host}:{broker.port}"
+    # A will is asked for; ours is never said after a clean close, and `health` is soon said again.
+    topic = Topics(site=settings.unit.site, unit=settings.unit.unit).health
+    signals: SimpleQueue[Signal] = SimpleQueue()
+    connection = BrokerConnection(
+        broker,
+        client_id=f"mammoedge-check-{os.getpid()}",
+        will=Announcement(topic, b""),
+        signals=signals,
+        wake=lambda: None,
+        accept=lambda _size: False,
+    )
+    try:
+        connection.open()
+        answer = signals.get(timeout=broker.connect_timeout_s)
+        connection.close(with_will=False, timeout_s=broker.stop_timeout_s)
+    except CannotConnectError as error:
+        problem = str(error)
+    except Empty:
+        problem = "the broker says nothing"
+        connection.abandon()
+    else:
+        if isinstance(answer, Connected):
+            safe = broker.tls or broker.host in ("127.0.0.1", "::1", "localhost")
+            return Verdict(
+                name="broker",
+                grade=Grade.GOOD if safe else Grade.WARNING,
+                found=f"{address}: MQTT 5, receive maximum {answer.receive_maximum}",
+                advice="" if safe else "no TLS across a network: set broker.tls and certificates",
+            )
+        problem = answer.reason if isinstance(answer, Lost) else "an answer out of order"
+    return Verdict(
+        name="broker",
+        grade=Grade.WARNING,
+        found=f"{address}: {problem}",
+        advice="the service starts without it; flags wait in the outbox until it is there",
+    )
+
+
+def faulty_settings(error: SettingsError) -> Iterator[Verdict]:
+    """Every fault, with the file that it is in."""
+    for fault in error.faults:
+        yield Verdict(name="settings", grade=Grade.BAD, found=f"{error.file}: {fault}")
+
+
+def verdicts(arguments: Namespace) -> Iterator[Verdict]:
+    """All checks, one after the other; those that stand on a failed one are left out."""
+    try:
+        settings = load_settings(arguments.config, intake_types())
+    except SettingsError as error:
+        yield from faulty_settings(error)
+        return
+    yield Verdict(name="settings", grade=Grade.GOOD, found=str(settings.file))
+    yield from check_storage(settings)
+    yield check_key(settings)
+    verdict, package = check_package(settings)
+    yield verdict
+    if package is not None:
+        yield check_engine(settings, package)
+    yield from check_intakes(settings)
+    yield from check_console(settings)
+    yield from check_certificate(settings)
+    yield check_broker(settings)
+
+
+def check_command(arguments: Namespace) -> int:
+    """Prints each verdict as it is reached; 0 if none is bad, 2 for bad settings, else 1."""
+    return report(verdicts(arguments), as_json=arguments.json)
+
+
+def report(found: Iterable[Verdict], *, as_json: bool) -> int:
+    """Prints verdicts as they come; the exit code of whoever found them, as above."""
+    worst = 0
+    for verdict in found:
+        if verdict.grade is Grade.BAD:
+            worst = max(worst, 2 if verdict.name == "settings" else 1)
+        if as_json:
+            print(json.dumps(asdict(verdict)), flush=True)
+            continue
+        print(f"{verdict.grade.upper():8} {verdict.name:14} {verdict.found}", flush=True)
+        if verdict.advice:
+            print(f"{'':8} {'':14} -> {verdict.advice}", flush=True)
+    if not as_json:
+        print("ready" if worst == 0 else "not ready", file=sys.stderr)
+    return worst

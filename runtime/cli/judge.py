@@ -1,0 +1,126 @@
+"""`mammoedge judge`: flags for files on disk, with no services at all."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.package import load_package
+from runtime.cli.init import reference_package
+from runtime.image.outcome import Flag, ViewResult
+from runtime.inference.devices import EngineFaultError, NoUsableDeviceError
+from runtime.inference.engine import open_engine
+from runtime.unit.active_model import model_ref
+from runtime.worker.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from runtime.image.outcome import ImageOutcome
+
+MAX_PIXELS = 64_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileVerdict:
+    """What `judge` says of one file."""
+
+    file: str
+    image: ImageOutcome
+    stage_ms: dict[str, float]
+
+    def as_json(self, precision: str, requested: str, pipeline: Pipeline) -> dict[str, Any]:
+        """The line of `--json`."""
+        outcome, header, looks = self.image.outcome, self.image.header, self.image.descriptors
+        execution = outcome.execution or pipeline.execution
+        model = outcome.model
+        said: dict[str, Any] = {
+            "outcome": "not_assessed",
+            "reasons": [],
+            "score": None,
+            "flag": Flag.NOT_ASSESSED,
+        }
+        if isinstance(outcome, ViewResult):
+            said |= {"outcome": "judged", "score": outcome.score, "flag": outcome.flag}
+        else:
+            said |= {"reasons": outcome.reasons, "detail": outcome.detail}
+        return {
+            "file": self.file,
+            **said,
+            "remarks": outcome.remarks,
+            "laterality": header.laterality if header else None,
+            "view": header.view if header else None,
+            "descriptors": looks and asdict(looks),
+            "model": f"{model.name}-{model.version}" if model else None,
+            "operating_point": model.operating_point if model else None,
+            "threshold": model.threshold if model else None,
+            "precision": precision,
+            "executed_precision": execution.executed_precision,
+            "requested_device": requested,
+            "actual_device": execution.actual_device,
+            "ms": {stage: round(ms, 2) for stage, ms in self.stage_ms.items()},
+        }
+
+    def as_text(self) -> str:
+        """One line for people."""
+        outcome, header = self.image.outcome, self.image.header
+        view = header.view_code if header else "??"
+        total_ms = self.stage_ms.get("total", 0.0)
+        if isinstance(outcome, ViewResult):
+            said = f"{outcome.flag:12} {outcome.score:.3f}"
+        else:
+            said = f"{Flag.NOT_ASSESSED:12} {', '.join(outcome.reasons)}"
+        return f"{said:42} {view:6} {total_ms:7.0f} ms  {self.file}"
+
+
+def judge_command(arguments: Namespace) -> int:
+    """Judges each file by itself; 0 when every file got an outcome, 1 when the engine failed."""
+    folder = arguments.package or reference_package()
+    devices = tuple(arguments.devices or ("CPU",))
+    with tempfile.TemporaryDirectory(prefix="mammoedge-") as store:
+        package = load_package(folder, allow_unsigned=True, store=Path(store))
+        if package.manifest.scope != "view":
+            print(
+                f"mammoedge: {package.manifest.label} judges a whole {package.manifest.scope};"
+                " `judge` takes packages of scope view",
+                file=sys.stderr,
+            )
+            return 2
+        try:
+            model = model_ref(
+                package, precision=arguments.precision, operating_point=arguments.operating_point
+            )
+            engine = open_engine(
+                package, arguments.precision, devices, None, threads=arguments.threads
+            )
+        except KeyError as error:
+            print(f"mammoedge: --operating-point {error.args[0]}", file=sys.stderr)
+            return 2
+        except NoUsableDeviceError as error:
+            print(f"mammoedge: {error}", file=sys.stderr)
+            return 1
+        pipeline = Pipeline(
+            manifest=package.manifest, model=model, engine=engine, max_pixels=MAX_PIXELS
+        )
+        return _judge_files(arguments, pipeline, ",".join(devices))
+
+
+def _judge_files(arguments: Namespace, pipeline: Pipeline, requested: str) -> int:
+    worst = 0
+    for file in arguments.files:
+        try:
+            image, stage_ms = pipeline.judge_view(0, file)
+        except EngineFaultError as error:
+            print(f"mammoedge: {file}: the engine failed: {error}", file=sys.stderr)
+            worst = 1
+            continue
+        verdict = FileVerdict(file=str(file), image=image, stage_ms=stage_ms)
+        if arguments.json:
+            print(json.dumps(verdict.as_json(arguments.precision, requested, pipeline)), flush=True)
+        else:
+            print(verdict.as_text(), flush=True)
+    return worst

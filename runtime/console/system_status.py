@@ -1,0 +1,117 @@
+"""The state of the box itself, in figures and in troubles that have a code. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runtime.ledger.outbox import Backlog
+    from runtime.messages.payloads import StatusFacts
+
+BROKER_GRACE_MS = 10_000
+"""A connection that is away for less is not worth a word: a broker that is restarted."""
+RESTARTS_NOTED = 3
+
+
+class Trouble(StrEnum):
+    """What is not well: a code to read out on the telephone; README has the list for engineers."""
+
+    STARTING = "S1"
+    WORKER_DOWN = "W1"
+    WORKER_RESTARTS = "W2"
+    DEVICE_FALLBACK = "W3"
+    BACKLOG_FULL = "W4"
+    DISK_LOW = "D1"
+    BROKER_AWAY = "B1"
+    ROWS_PARKED = "B2"
+    NAME_TAKEN = "B3"
+    CONNECTION_UNSTABLE = "B4"
+    CERTIFICATE_ENDS_SOON = "B5"
+    CLOCK_JUMPED = "C1"
+    UNSIGNED_PACKAGE = "M1"
+
+
+LARGE = frozenset(
+    {
+        Trouble.WORKER_DOWN,
+        Trouble.BACKLOG_FULL,
+        Trouble.DISK_LOW,
+        Trouble.BROKER_AWAY,
+        Trouble.STARTING,
+    }
+)
+"""These change what she can rely on now; the others are for the next visit of the engineer."""
+FROM_REASON = {
+    "starting": Trouble.STARTING,
+    "worker_not_ready": Trouble.WORKER_DOWN,
+    "backlog_full": Trouble.BACKLOG_FULL,
+    "disk_low": Trouble.DISK_LOW,
+    "rows_parked": Trouble.ROWS_PARKED,
+    "name_taken": Trouble.NAME_TAKEN,
+    "connection_unstable": Trouble.CONNECTION_UNSTABLE,
+    "certificate_ends_soon": Trouble.CERTIFICATE_ENDS_SOON,
+    "clock_jumped": Trouble.CLOCK_JUMPED,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """The connection to the site's broker. Times: ms since the epoch, UTC."""
+
+    connected: bool
+    away_since_ms: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """What the foot of the page shows."""
+
+    broker_connected: bool
+    messages_waiting: int
+    waiting_since_ms: int | None
+    model: str
+    model_version: str
+    software_version: str
+    requested_device: str
+    actual_device: str | None
+    worker_restarts: int
+    disk_free_mb: float
+    large: tuple[Trouble, ...]
+    small: tuple[Trouble, ...]
+
+
+def box_of(
+    status: StatusFacts,
+    *,
+    link: Link,
+    backlog: Backlog,
+    disk_free_mb: float,
+    worker_restarts: int,
+    now_ms: int,
+) -> Box:
+    """What the parts of the service say, as one state."""
+    found = [FROM_REASON[reason] for reason in status.reasons if reason in FROM_REASON]
+    if link.away_since_ms is not None and now_ms - link.away_since_ms >= BROKER_GRACE_MS:
+        found.append(Trouble.BROKER_AWAY)
+    if status.fallback_reason:
+        found.append(Trouble.DEVICE_FALLBACK)
+    if worker_restarts >= RESTARTS_NOTED:
+        found.append(Trouble.WORKER_RESTARTS)
+    if status.unsigned_package:
+        found.append(Trouble.UNSIGNED_PACKAGE)
+    return Box(
+        broker_connected=link.connected,
+        messages_waiting=backlog.waiting,
+        waiting_since_ms=backlog.oldest_at_ms,
+        model=status.model.name if status.model else "",
+        model_version=status.model.version if status.model else "",
+        software_version=status.versions.get("mammoedge", ""),
+        requested_device=status.requested_device or "",
+        actual_device=status.actual_device,
+        worker_restarts=worker_restarts,
+        disk_free_mb=round(disk_free_mb),
+        large=tuple(trouble for trouble in found if trouble in LARGE),
+        small=tuple(trouble for trouble in found if trouble not in LARGE),
+    )

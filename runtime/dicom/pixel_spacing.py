@@ -1,0 +1,73 @@
+"""How large a pixel is at the breast, from the attributes that real files carry."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from runtime.dicom.attributes import items, numbers, text
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+# No detector and no film scanner of mammography is outside; files that were cut down for tests
+# carry a Pixel Spacing of 53.96 mm.
+BELIEVABLE_MM = (0.005, 1.0)
+BELIEVABLE_MAGNIFICATION = (1.0, 4.0)
+
+
+def pixel_spacing(ds: Dataset, *, film: bool) -> tuple[tuple[float, float] | None, str]:
+    """(row, column) spacing in mm and the attribute it came from; (None, "") if none is believable.
+
+    PS3.3 10.7.1.3, for projection radiography: Imager Pixel Spacing is at the detector's front;
+    Pixel Spacing is at the patient if it was calibrated, and repeats Imager Pixel Spacing if not.
+    """
+    if film:
+        return _first(ds, "PixelSpacing", "NominalScannedPixelSpacing", "ImagerPixelSpacing")
+    calibrated = _pair(ds, "PixelSpacing")
+    imager = _pair(ds, "ImagerPixelSpacing")
+    if calibrated is not None and (
+        text(ds, "PixelSpacingCalibrationType") in ("FIDUCIAL", "GEOMETRY")
+        or (imager is not None and not _same(calibrated, imager))
+    ):
+        return calibrated, "PixelSpacing"
+    if imager is not None:
+        magnification = next(iter(numbers(ds, "EstimatedRadiographicMagnificationFactor")), 1.0)
+        if 1.0 < magnification <= BELIEVABLE_MAGNIFICATION[1]:
+            at_breast = (imager[0] / magnification, imager[1] / magnification)
+            return at_breast, "ImagerPixelSpacing/EstimatedRadiographicMagnificationFactor"
+        return imager, "ImagerPixelSpacing"
+    if calibrated is not None:
+        return calibrated, "PixelSpacing"
+    return _of_functional_groups(ds)
+
+
+def _of_functional_groups(ds: Dataset) -> tuple[tuple[float, float] | None, str]:
+    """Pixel Measures Sequence of the shared functional groups (PS3.3 C.7.6.16.2.1)."""
+    for group in items(ds, "SharedFunctionalGroupsSequence"):
+        for measures in items(group, "PixelMeasuresSequence"):
+            pair = _pair(measures, "PixelSpacing")
+            if pair is not None:
+                return pair, "PixelMeasuresSequence"
+    return None, ""
+
+
+def _first(ds: Dataset, *keywords: str) -> tuple[tuple[float, float] | None, str]:
+    for keyword in keywords:
+        pair = _pair(ds, keyword)
+        if pair is not None:
+            return pair, keyword
+    return None, ""
+
+
+def _pair(ds: Dataset, keyword: str) -> tuple[float, float] | None:
+    found = numbers(ds, keyword)
+    if len(found) != 2 or not all(
+        math.isfinite(x) and BELIEVABLE_MM[0] <= x <= BELIEVABLE_MM[1] for x in found
+    ):
+        return None
+    return found[0], found[1]
+
+
+def _same(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return all(math.isclose(a, b, rel_tol=1e-3) for a, b in zip(one, other, strict=True))

@@ -1,0 +1,59 @@
+"""An image as it lies in the spool: header read, pixels still in the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runtime.dicom.header_reader import HEADER_TAGS, header_from, wanted_tags
+from runtime.dicom.part10_reader import DicomFile, ReadingLimits, opened, read_dicom_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runtime.image.header import ImageHeader
+
+IMAGE_TAGS = HEADER_TAGS | wanted_tags(
+    (
+        "SamplesPerPixel",
+        "PhotometricInterpretation",
+        "BitsAllocated",
+        "BitsStored",
+        "HighBit",
+        "PixelRepresentation",
+        "PixelPaddingValue",
+        "PixelPaddingRangeLimit",
+        "RescaleSlope",
+        "RescaleIntercept",
+        "ModalityLUTSequence",
+        "WindowCenter",
+        "WindowWidth",
+        "VOILUTFunction",
+        "VOILUTSequence",
+        "LUTDescriptor",
+        "LUTData",
+    )
+)
+# A VOI LUT has at most 65,536 entries of two bytes (PS3.3 C.11.2.1.1).
+IMAGE_LIMITS = ReadingLimits(value_bytes=1 << 18)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredImage:
+    """A file in the spool and what its elements say."""
+
+    path: Path
+    header: ImageHeader
+    file: DicomFile
+
+
+def open_image(path: Path, limits: ReadingLimits = IMAGE_LIMITS) -> StoredImage:
+    """Reads everything of the file at `path` but its pixels.
+
+    Raises:
+        HeaderRefusedError: not DICOM, cut off, hostile, or an object without identity.
+    """
+    with opened(path) as stream:
+        file = read_dicom_file(stream, IMAGE_TAGS, limits)
+    header = header_from(file.elements, transfer_syntax_uid=file.transfer_syntax_uid)
+    return StoredImage(path=path, header=header, file=file)

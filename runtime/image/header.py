@@ -1,0 +1,139 @@
+"""What a DICOM header says about an image, before any pixel is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from runtime.image.view_codes import HARMLESS_MODIFIERS
+
+if TYPE_CHECKING:
+    from runtime.image.reasons import Reason
+
+# PS3.6: Digital Mammography For Presentation and For Processing, Breast Tomosynthesis, Breast
+# Projection X-Ray For Presentation and For Processing.
+FOR_PRESENTATION_CLASS = "1.2.840.10008.5.1.4.1.1.1.2"
+FOR_PROCESSING_CLASS = "1.2.840.10008.5.1.4.1.1.1.2.1"
+TOMOSYNTHESIS_CLASS = "1.2.840.10008.5.1.4.1.1.13.1.3"
+MAMMOGRAPHY_CLASSES = frozenset(
+    {
+        FOR_PRESENTATION_CLASS,
+        FOR_PROCESSING_CLASS,
+        TOMOSYNTHESIS_CLASS,
+        "1.2.840.10008.5.1.4.1.1.13.1.4",
+        "1.2.840.10008.5.1.4.1.1.13.1.5",
+    }
+)
+
+
+class HeaderRefusedError(Exception):
+    """A file whose header cannot be used: no DICOM, cut off, hostile, or without identity.
+
+    Attributes:
+        reason: what to tell the sender and the operator.
+        detail: what was wrong, without any value of the data set (it may hold an identity).
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}")
+
+
+class Laterality(StrEnum):
+    """Which breast (PS3.3 C.8.11.7: Image Laterality)."""
+
+    RIGHT = "R"
+    LEFT = "L"
+
+
+class View(StrEnum):
+    """Radiographic view (PS3.16 CID 4014); `OTHER` is a view that we have no name for."""
+
+    CC = "CC"
+    MLO = "MLO"
+    ML = "ML"
+    LM = "LM"
+    XCCL = "XCCL"
+    OTHER = "OTHER"
+
+
+class Intent(StrEnum):
+    """Presentation Intent Type (0008,0068)."""
+
+    FOR_PRESENTATION = "FOR PRESENTATION"
+    FOR_PROCESSING = "FOR PROCESSING"
+
+
+# Contact views of a thick breast reach about 1.15; magnification stands give 1.5 to 2.0.
+LARGEST_CONTACT_MAGNIFICATION = 1.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageHeader:
+    """Everything that routing, the exam rules and the suitability gate need from the header.
+
+    The `*_source` fields name the attribute that the value was taken from ("ViewCodeSequence",
+    "PatientOrientation", "SOPClassUID", …), or "" where it was found nowhere. No field holds a
+    patient's identity.
+    """
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    study_instance_uid: str
+    transfer_syntax_uid: str
+    modality: str
+    laterality: Laterality | None
+    laterality_source: str
+    view: View | None
+    view_source: str
+    modifiers: tuple[str, ...]
+    """Code values of the view modifiers, SCT where one exists ("399163009" magnification)."""
+    intent: Intent | None
+    intent_source: str
+    implant: bool
+    implant_displaced: bool
+    partial_view: bool | None
+    tomosynthesis: bool
+    quality_control: bool
+    film: bool
+    """A digitised film: Secondary Capture of a mammogram."""
+    manufacturer: str
+    rows: int
+    columns: int
+    frames: int
+    pixel_spacing_mm: tuple[float, float] | None
+    """(row, column) spacing at the breast or the detector, mm."""
+    acquired_at: str
+    """DICOM date and time joined, "YYYYMMDDHHMMSS", or ""."""
+    pixel_spacing_source: str = ""
+    lossy: bool = False
+    """Lossy Image Compression "01", or a transfer syntax that is lossy by its nature."""
+    magnification: float = 1.0
+    """Estimated Radiographic Magnification Factor; a contact view has 1.0 to about 1.1."""
+    stereo: bool = False
+    """A stereotactic localisation exposure (Image Type value 3 STEREO): part of a breast."""
+    chest_wall_side: str = ""
+    """Image border (`left`, `right`, `top`, `bottom`) at which Patient Orientation has the chest
+    wall, or ""."""
+
+    @property
+    def magnified(self) -> bool:
+        """A magnification view, even where no modifier says so: they begin at about 1.5."""
+        return self.magnification > LARGEST_CONTACT_MAGNIFICATION
+
+    @property
+    def mammography(self) -> bool:
+        """Is this a mammogram at all: an MG storage class, or a digitised film of one?"""
+        return self.film or self.sop_class_uid in MAMMOGRAPHY_CLASSES
+
+    @property
+    def disqualifying_modifiers(self) -> tuple[str, ...]:
+        """The modifiers after which the image is no standard view any more (CID 4015)."""
+        return tuple(m for m in self.modifiers if m not in HARMLESS_MODIFIERS)
+
+    @property
+    def view_code(self) -> str:
+        """`RCC`, `LMLO`, …; `R?`, `?CC` where a part is unknown."""
+        return f"{self.laterality or '?'}{self.view or '?'}"

@@ -1,0 +1,126 @@
+"""What a pixel worker is asked, and what it answers: a value either way, never silence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from runtime.image.descriptors import ImageDescriptors
+from runtime.image.header import ImageHeader
+from runtime.image.reasons import Reason, Remark
+
+
+class Flag(StrEnum):
+    """Three flags, never two."""
+
+    PRIORITY = "priority"
+    NONE = "none"
+    NOT_ASSESSED = "not_assessed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRef:
+    """What produced a judgement; part of every result."""
+
+    name: str
+    version: str
+    package_sha256: str
+    """SHA-256 of manifest.json: it holds the hash of every other file."""
+    operating_point: str
+    threshold: float
+    precision: str
+    """The precision asked for: fp32, fp16, bf16, int8."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """Where and how an inference was run."""
+
+    requested_device: str
+    actual_device: str
+    executed_precision: str
+    """As the engine reports it: f32, f16, bf16 or int8."""
+    fallback_reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artefact:
+    """A file that the worker wrote beside the spooled object (preview, evidence map)."""
+
+    kind: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewResult:
+    """A judged image. `score` is the suspicion, 0-1."""
+
+    score: float
+    flag: Flag
+    model: ModelRef
+    execution: Execution
+    scores: dict[str, float] = field(default_factory=dict)
+    remarks: tuple[Remark, ...] = ()
+    artefacts: tuple[Artefact, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotAssessed:
+    """An image that was not judged, and why. `detail` carries data, never an identity."""
+
+    reasons: tuple[Reason, ...]
+    detail: str = ""
+    remarks: tuple[Remark, ...] = ()
+    model: ModelRef | None = None
+    execution: Execution | None = None
+    artefacts: tuple[Artefact, ...] = ()
+    """A preview, where the pixels could be decoded."""
+
+    def __post_init__(self) -> None:
+        if not self.reasons:
+            raise ValueError("an image that was not assessed needs a reason")
+
+
+ViewOutcome = ViewResult | NotAssessed
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobImage:
+    """One spooled object of a job. `slot` is the input port's view: `any`, `CC`, `RMLO`."""
+
+    image_id: int
+    path: str
+    slot: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """The unit of work: a package (by hash), a precision, and the spooled objects by view."""
+
+    job_id: int
+    package_sha256: str
+    precision: str
+    images: tuple[JobImage, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOutcome:
+    """What the worker found out about one image of a job."""
+
+    image_id: int
+    outcome: ViewOutcome
+    header: ImageHeader | None = None
+    """As the pixels corrected it (laterality from content); None if the header was unreadable."""
+    descriptors: ImageDescriptors | None = None
+    """What the image looks like; None where no breast was found in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOutcome:
+    """The answer to a job: one outcome for each of its images."""
+
+    job_id: int
+    images: tuple[ImageOutcome, ...]
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    """Milliseconds by stage: `read`, `decode`, `suitability`, `prepare`, `infer`, `total`."""

@@ -1,0 +1,4 @@
+"""Runs a package on a device and proves it by its golden cases.
+
+The only room of the runtime that imports OpenVINO.
+"""

@@ -1,0 +1,107 @@
+"""One transaction of the ledger: its tables as typed rows, its notes, its clock, its retention."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.exam_rules.state_machine import Phase
+from runtime.ledger.descriptor_table import DescriptorRows
+from runtime.ledger.exam_history import CHRONICLE_TABLES, Chronicle
+from runtime.ledger.exam_index import ExamIndex
+from runtime.ledger.exam_table import ExamRows
+from runtime.ledger.job_table import JobRows
+from runtime.ledger.modality_notice_table import UnitWordRows
+from runtime.ledger.object_table import ObjectRows
+from runtime.ledger.other_arrivals_table import ARRIVAL_TABLES, ArrivalRows
+from runtime.ledger.outbox import Outbox
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from runtime.publishing.publication import Publication
+
+# In this order: outcomes hang on jobs, descriptors on objects, jobs and objects on exams.
+FORGET_EXAMS = (
+    (
+        "DELETE FROM outcomes WHERE job_id IN (SELECT job_id FROM jobs WHERE study_uid IN"
+        " (SELECT study_uid FROM exams WHERE phase = ? AND last_activity_ms < ?))"
+    ),
+    (
+        "DELETE FROM jobs WHERE study_uid IN"
+        " (SELECT study_uid FROM exams WHERE phase = ? AND last_activity_ms < ?)"
+    ),
+    (
+        "DELETE FROM image_descriptors WHERE image_id IN (SELECT image_id FROM objects WHERE"
+        " study_uid IN (SELECT study_uid FROM exams WHERE phase = ? AND last_activity_ms < ?))"
+    ),
+    (
+        "DELETE FROM objects WHERE study_uid IN"
+        " (SELECT study_uid FROM exams WHERE phase = ? AND last_activity_ms < ?)"
+    ),
+    *(
+        f"DELETE FROM {table} WHERE study_uid IN"  # noqa: S608 - our own tables' names
+        " (SELECT study_uid FROM exams WHERE phase = ? AND last_activity_ms < ?)"
+        for table in (*CHRONICLE_TABLES, *ARRIVAL_TABLES)
+    ),
+    "DELETE FROM exams WHERE phase = ? AND last_activity_ms < ?",
+)
+
+
+class LedgerTransaction(ObjectRows, ExamRows, JobRows):
+    """Row operations. Only `Ledger.transact` makes one."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.outbox = Outbox(connection)
+        self.word = UnitWordRows(connection)
+        self.arrivals = ArrivalRows(connection)
+        self.chronicle = Chronicle(connection)
+        self.exam_index = ExamIndex(connection)
+        self.descriptors = DescriptorRows(connection)
+        self.enqueued = 0
+
+    def enqueue(self, publication: Publication, at_ms: int) -> int:
+        """Queues a message; its `seq`."""
+        self.enqueued += 1
+        return self.outbox.add(publication, at_ms)
+
+    # --- meta ------------------------------------------------------------------------------------
+
+    def meta(self, key: str) -> str | None:
+        """A value of the ledger's own notes."""
+        row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return str(row[0]) if row else None
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Writes a note."""
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    # --- the clock -------------------------------------------------------------------------------
+
+    def times_kept(self) -> list[str]:
+        """TABLE.COLUMN of every time in the ledger: by its schema, so that none is forgotten."""
+        return [
+            f"{table}.{column}"
+            for table, column in self._connection.execute(
+                "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c"
+                " WHERE t.type = 'table' AND c.type = 'INTEGER' AND c.name GLOB '*_ms'"
+            )
+        ]
+
+    def shift_times(self, by_ms: int) -> None:
+        """Every time that the ledger keeps is moved with a clock that was set; payloads stay."""
+        for table, column in (name.split(".") for name in self.times_kept()):
+            self._connection.execute(
+                f'UPDATE "{table}" SET "{column}" = "{column}" + ? WHERE "{column}" NOTNULL',  # noqa: S608 - our own schema's names
+                (by_ms,),
+            )
+
+    # --- retention -------------------------------------------------------------------------------
+
+    def forget_exams_before(self, at_ms: int) -> int:
+        """Deletes the records of final exams without activity since then; how many exams."""
+        arguments = (Phase.FINAL.value, at_ms)
+        for statement in FORGET_EXAMS:
+            forgotten = self._connection.execute(statement, arguments).rowcount
+        self.word.forget_before(at_ms)
+        return forgotten

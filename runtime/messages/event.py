@@ -1,0 +1,51 @@
+"""`event`: what can happen at a unit."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from runtime.messages.envelope import Key, NumberedMessage, Word
+
+
+class EventKind(StrEnum):
+    """What can happen; the list is closed."""
+
+    EXPOSURE = "exposure"
+    REPEAT = "repeat"
+    FAULT = "fault"
+    DETECTOR = "detector"
+    SERVICE_STARTED = "service_started"
+    MODEL_CHANGED = "model_changed"
+    MODEL_REFUSED = "model_refused"
+    DEVICE_FALLBACK = "device_fallback"
+    IMAGE_REFUSED = "image_refused"
+    IMAGE_CONFLICT = "image_conflict"
+    TOO_MANY_IMAGES = "too_many_images"
+    FRAME_REFUSED = "frame_refused"
+    ASSOCIATION_REFUSED = "association_refused"
+    ACKNOWLEDGED = "acknowledged"
+    UNACKNOWLEDGED = "unacknowledged"
+    EXPIRED = "expired"
+    PARKED = "parked"
+    WORKER_RESTARTED = "worker_restarted"
+    DISK_LOW = "disk_low"
+    DISK_RECOVERED = "disk_recovered"
+    CLOCK_JUMPED = "clock_jumped"
+    NAME_TAKEN = "name_taken"
+    """Another client connected to the broker under this unit's name."""
+
+
+class EventMessage(NumberedMessage):
+    """Something that happened at the unit."""
+
+    schema_id: Literal["mammoedge.event/1"] = Field(default="mammoedge.event/1", alias="schema")
+    event: EventKind
+    detail: str = Field(default="", max_length=512, description="for people; never an identity")
+    exam_key: Key | None = None
+    image_key: Key | None = None
+    data: dict[Word, Annotated[str, Field(max_length=256)] | int | float | bool] = Field(
+        default_factory=dict, max_length=16, examples=[{"kvp": 28.0, "mas": 63.0}]
+    )

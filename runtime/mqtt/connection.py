@@ -1,0 +1,342 @@
+"""One connection to the broker, from TCP connect to its end. The only home of paho in the runtime.
+
+Every connection is a new client. A unit's has a clean start: what was in flight when one was lost
+is sent again by the next from the outbox, and nothing waits inside paho. A site's takes its session
+up again: what it had not acknowledged, the broker sends again. paho queues by itself once
+`max_inflight_messages` (20) are unacknowledged, and ignores the receive maximum of the CONNACK;
+here its limit is off, and the caller keeps to the broker's.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import ssl
+import struct
+import threading
+from typing import TYPE_CHECKING, Any
+
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import MQTTException, Properties  # type: ignore[attr-defined]
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from runtime.mqtt.connect_options import UNIT_SESSION, SessionTerms
+from runtime.mqtt.connection_events import Acknowledged, Connected, Heard, Listening, Lost
+from runtime.mqtt.tls import broker_password, tls_context
+from runtime.mqtt.wakeup_pipe import PollBell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from queue import SimpleQueue
+
+    from runtime.mqtt.connection_events import Signal
+    from runtime.mqtt.settings import BrokerSettings
+    from runtime.publishing.publication import Announcement
+
+LOG = logging.getLogger(__name__)
+
+NO_LIMIT_RECEIVE_MAXIMUM = 65_535
+"""What holds if the CONNACK names none (MQTT 5, 3.2.2.3.3)."""
+DISCONNECT_WITH_WILL = 0x04
+SESSION_TAKEN_OVER = 0x8E
+POLL_MS = 500
+# What paho's parser raises on bytes that are no MQTT; its own MalformedPacket it handles itself.
+PARSE_FAULTS = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OSError,
+    struct.error,
+    MQTTException,
+)
+
+
+class CannotConnectError(Exception):
+    """No connection; the text is for the operator's log."""
+
+
+class BrokerConnection:
+    """One MQTT 5 connection with a thread for its socket.
+
+    What happens is put into `signals`, then `wake` is called. `accept` decides in the socket's
+    thread which messages are let in (by size): it must be quick.
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        *,
+        client_id: str,
+        will: Announcement | None,
+        signals: SimpleQueue[Signal],
+        wake: Callable[[], None],
+        accept: Callable[[int], bool],
+        terms: SessionTerms = UNIT_SESSION,
+    ) -> None:
+        self._settings = settings
+        self._terms = terms
+        self._signals = signals
+        self._wake = wake
+        self._accept = accept
+        self._end_reason = "connection closed"
+        self._abandoned = False
+        self._name_taken = False
+        self._unheard = False
+        self._bell = PollBell()
+        self._thread: threading.Thread | None = None
+        self._client = self._new_client(client_id, will)
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Connects (TCP, TLS) and sends CONNECT. `Connected` or `Lost` follows as a signal.
+
+        Raises:
+            CannotConnectError: address, network, certificate or secret.
+        """
+        settings = self._settings
+        properties = _properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = self._terms.expiry_s
+        # A broker must not send us more (MQTT 5, 3.1.2.11.4).
+        properties.MaximumPacketSize = self._terms.packet_limit_bytes
+        if self._terms.receive_maximum is not None:
+            properties.ReceiveMaximum = self._terms.receive_maximum
+        try:
+            if settings.tls:
+                self._client.tls_set_context(tls_context(settings))
+            if settings.username is not None:
+                self._client.username_pw_set(settings.username, broker_password(settings))
+            self._client.connect(
+                settings.host,
+                settings.port,
+                keepalive=settings.keepalive_s,
+                clean_start=self._terms.expiry_s == 0,
+                properties=properties,
+            )
+        except (OSError, UnicodeError) as error:
+            self._close_sockets()
+            raise CannotConnectError(str(error)) from error
+        self._thread = threading.Thread(target=self._serve, name="broker-socket", daemon=True)
+        self._thread.start()
+
+    def listen(self, topics: Sequence[str]) -> None:
+        """Subscribes (QoS 1); `Listening` follows."""
+        if self._terms.hear_retained:
+            # No noLocal: on a shared subscription it is a protocol error (MQTT 5, 3.8.3.1).
+            options = SubscribeOptions(qos=1)
+        else:
+            # A message that was retained there is no command of now.
+            options = SubscribeOptions(
+                qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND, noLocal=True
+            )
+        self._client.subscribe([(topic, options) for topic in topics])
+        self._bell.ring()
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 1,
+        retained: bool = False,
+        expiry_s: int | None = None,
+    ) -> int:
+        """Puts a PUBLISH on its way; its message id. `Acknowledged` follows for QoS 1."""
+        properties = _properties(PacketTypes.PUBLISH)
+        if payload:
+            self._describe(properties)
+        if expiry_s is not None:
+            properties.MessageExpiryInterval = expiry_s
+        info = self._client.publish(topic, payload, qos, retained, properties)
+        self._bell.ring()
+        return info.mid
+
+    def acknowledge(self, mid: int) -> None:
+        """Answers a message of QoS 1, in the order in which they came (MQTT 5, 4.6)."""
+        self._client.ack(mid, 1)
+        self._bell.ring()
+
+    def close(self, *, with_will: bool, timeout_s: float, forget: bool = False) -> None:
+        """Says DISCONNECT (the will is published only `with_will`) and ends the thread.
+
+        `forget`: the broker is to drop our session at once.
+        """
+        reason = ReasonCode(PacketTypes.DISCONNECT, identifier=DISCONNECT_WITH_WILL)
+        properties = _properties(PacketTypes.DISCONNECT)
+        if forget:
+            properties.SessionExpiryInterval = 0
+        self._client.disconnect(
+            reasoncode=reason if with_will else None, properties=properties if forget else None
+        )
+        self._bell.ring()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Ends the connection without a word: the broker publishes the will."""
+        self._abandoned = True
+        self._bell.ring()
+        if self._thread is not None:
+            self._thread.join()
+        self._close_sockets()
+
+    # --- the socket's thread ------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        try:
+            while not self._abandoned and self._turn():
+                pass
+        except PARSE_FAULTS as error:
+            self._end_reason = f"what the broker sent is no MQTT 5 ({type(error).__name__})"
+        finally:
+            # However this thread ends, the publisher hears of it; a dead thread behind a live
+            # socket would look like a broker that never answers.
+            self._close_client_socket()
+            self._say(Lost(reason=self._end_reason, name_taken=self._name_taken))
+            self._wake()
+
+    def _turn(self) -> bool:
+        """One round of the network; False when the connection is over."""
+        client = self._client
+        sock = client.socket()
+        if sock is None:
+            return False
+        # poll, not select: a control process may have more than 1024 descriptors open.
+        poll = select.poll()
+        poll.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
+        poll.register(self._bell, select.POLLIN)
+        buffered = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        ready = dict(poll.poll(0 if buffered else POLL_MS))
+        if self._bell.fileno() in ready:
+            self._bell.heard()
+        if buffered or ready.get(sock.fileno(), 0) & ~select.POLLOUT:
+            client.loop_read()
+        if client.want_write():
+            client.loop_write()
+        client.loop_misc()
+        if self._unheard:
+            # Once for all that came together: each waking costs the listener a turn on a busy unit.
+            self._unheard = False
+            self._wake()
+        return client.socket() is not None
+
+    def _say(self, signal: Signal) -> None:
+        self._signals.put(signal)
+        self._unheard = True
+
+    def _close_client_socket(self) -> None:
+        sock = self._client.socket()
+        if sock is not None:
+            sock.close()
+
+    def _close_sockets(self) -> None:
+        self._close_client_socket()
+        self._bell.close()
+
+    def _describe(self, properties: Properties) -> None:
+        if self._terms.content_type is not None:
+            properties.PayloadFormatIndicator = 1
+            properties.ContentType = self._terms.content_type
+
+    # --- paho ---------------------------------------------------------------------------------
+
+    def _new_client(self, client_id: str, will: Announcement | None) -> mqtt.Client:
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=mqtt.MQTTv5,
+            reconnect_on_failure=False,
+            manual_ack=self._terms.manual_acknowledgement,
+        )
+        client.max_inflight_messages = 0
+        client.connect_timeout = self._settings.connect_timeout_s
+        if will is not None:
+            properties = _properties(PacketTypes.WILLMESSAGE)
+            self._describe(properties)
+            retained = self._terms.will_retained
+            client.will_set(will.topic, will.payload, qos=1, retain=retained, properties=properties)
+        client.on_socket_open = _without_delay
+        # With this callback set paho leaves all writing to our own loop.
+        client.on_socket_register_write = lambda *_: None
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        client.on_subscribe = self._on_subscribe
+        return client
+
+    def _on_connect(
+        self,
+        _c: mqtt.Client,
+        _u: Any,
+        flags: mqtt.ConnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        if reason.is_failure:
+            self._end_reason = f"the broker refused us: {reason}"
+            self._abandoned = True
+            return
+        if getattr(properties, "MaximumQoS", 2) < 1 or not getattr(
+            properties, "RetainAvailable", 1
+        ):
+            self._end_reason = "the broker does not offer QoS 1 and retained messages"
+            self._abandoned = True
+            return
+        self._say(
+            Connected(
+                receive_maximum=getattr(properties, "ReceiveMaximum", NO_LIMIT_RECEIVE_MAXIMUM),
+                maximum_packet_bytes=getattr(properties, "MaximumPacketSize", None),
+                session_present=flags.session_present,
+            )
+        )
+
+    def _on_disconnect(
+        self, _c: mqtt.Client, _u: Any, _f: Any, reason: ReasonCode, _p: Properties | None
+    ) -> None:
+        if not self._abandoned:
+            self._end_reason = f"connection lost: {reason}"
+            self._name_taken = reason.value == SESSION_TAKEN_OVER
+
+    def _on_publish(
+        self, _c: mqtt.Client, _u: Any, mid: int, reason: ReasonCode, _p: Properties
+    ) -> None:
+        self._say(Acknowledged(mid=mid, reason_code=reason.value))
+
+    def _on_message(self, _c: mqtt.Client, _u: Any, message: mqtt.MQTTMessage) -> None:
+        # rumqttd sends retained messages in spite of the subscription's retain handling.
+        if message.retain and not self._terms.hear_retained:
+            return
+        answered_later = self._terms.manual_acknowledgement and message.qos > 0
+        if answered_later or self._accept(len(message.payload)):
+            self._say(
+                Heard(
+                    topic=message.topic,
+                    payload=bytes(message.payload),
+                    mid=message.mid,
+                    retained=message.retain,
+                )
+            )
+
+    def _on_subscribe(
+        self, _c: mqtt.Client, _u: Any, _mid: int, reasons: list[ReasonCode], _p: Properties | None
+    ) -> None:
+        refusals = [str(reason) for reason in reasons if reason.is_failure]
+        for refusal in refusals:
+            LOG.warning("the broker does not let us listen: %s", refusal)
+        self._say(Listening(refused=", ".join(refusals)))
+
+
+def _properties(packet_type: int) -> Properties:
+    return Properties(packet_type)  # type: ignore[no-untyped-call]
+
+
+def _without_delay(_client: mqtt.Client, _userdata: Any, sock: Any) -> None:
+    # Small packets must not wait for the acknowledgement of the one before (Nagle, RFC 896).
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,315 @@
+"""What is wrong, judged from the books: each finding says what was seen, since when, what to do.
+
+Pure: a glance in, findings out. A finding that is no more found closes its alarm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from runtime.messages.alarm import Severity
+from runtime.site.control_charts.chart_rules import RULES
+from runtime.site.control_charts.chart_state import Measure
+from runtime.site.control_charts.drift_verdict import Suspect
+from runtime.site.queries.fleet_summary import Standing
+from runtime.site.store.site_clock import DAY_MS, HOUR_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from runtime.site.control_charts.chart_state import ChartState
+    from runtime.site.control_charts.drift_verdict import DriftVerdict
+    from runtime.site.queries.fleet_summary import FleetGlance, UnitGlance
+
+TWIN_REMEMBERED_MS = HOUR_MS
+LOST_REMEMBERED_MS = DAY_MS
+
+
+class AlarmKind(StrEnum):
+    """Which alarm; the code that travels."""
+
+    UNIT_SILENT = "unit_silent"
+    NUMBERS_LOST = "numbers_lost"
+    CLOCK_OFF = "clock_off"
+    TWO_UNITS_ONE_NAME = "two_units_one_name"
+    RATE_RISEN = "rate_risen"
+    RATE_FALLEN = "rate_fallen"
+    RATE_JUMPED = "rate_jumped"
+    RATE_UNEXPECTED = "rate_unexpected"
+    DRIFT = "drift"
+    FOREIGN_MESSAGES = "foreign_messages"
+    SERVICE_SILENT = "service_silent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that is wrong now. `subject` tells apart findings of one kind about one unit."""
+
+    kind: AlarmKind
+    unit: str
+    severity: Severity
+    since_ms: int
+    saw: str
+    advice: str
+    subject: str = ""
+    data: dict[str, str | float | int | bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchLimits:
+    """When something counts as wrong."""
+
+    clock_offset_s: float = 60.0
+    foreign_per_hour: int = 10
+    service_silent_ms: int = 60_000
+
+
+def findings(
+    glance: FleetGlance,
+    *,
+    limits: WatchLimits,
+    drifts: Mapping[int, tuple[DriftVerdict, int]],
+    expected: Mapping[tuple[str, str, str], float],
+    foreign_last_hour: int,
+) -> list[Finding]:
+    """Everything that is wrong at the glance's moment.
+
+    `drifts`: by unit, its newest drift's verdict and since when one stands. `expected`: the
+    priority rate (0-1) by (model, version, operating point), as the packages were measured.
+    """
+    found: list[Finding] = []
+    for unit in glance.units:
+        found += _silence(unit, glance.at_ms)
+        found += _losses(unit, glance.at_ms)
+        found += _clock(unit, limits, glance.at_ms)
+        found += _twins(unit, glance.at_ms)
+        found += _rates(unit, expected)
+        found += _drift(unit, drifts.get(unit.unit_id))
+    found += _foreign(foreign_last_hour, limits, glance)
+    found += _services(glance, limits)
+    return found
+
+
+def _silence(unit: UnitGlance, now_ms: int) -> Iterable[Finding]:
+    if unit.standing is Standing.SILENT:
+        silent_s = (now_ms - unit.last_heard_ms) / 1000
+        yield Finding(
+            kind=AlarmKind.UNIT_SILENT,
+            unit=unit.unit,
+            severity=Severity.CRITICAL,
+            since_ms=unit.last_heard_ms,
+            saw=f"nothing heard for {silent_s:.0f} s, and no goodbye",
+            advice="Is the unit on and its network up? On the unit: mammoedge check; the broker's"
+            " log names its last connection. Its exams are kept there and come when it is back.",
+            data={"last_state": unit.reasons[0] if unit.reasons else "online"},
+        )
+
+
+def _losses(unit: UnitGlance, now_ms: int) -> Iterable[Finding]:
+    lost_ms = unit.gap.lost_ms
+    if unit.gap.lost and lost_ms is not None and now_ms - lost_ms < LOST_REMEMBERED_MS:
+        yield Finding(
+            kind=AlarmKind.NUMBERS_LOST,
+            unit=unit.unit,
+            severity=Severity.WARNING,
+            since_ms=lost_ms,
+            saw=f"{unit.gap.lost} messages never came, and replay did not bring them",
+            advice="The unit keeps messages for its replay_days; older ones are gone from the wire."
+            " Its console and ledger still have the exams. Look for a broker without persistence.",
+            data={"lost": unit.gap.lost},
+        )
+
+
+def _clock(unit: UnitGlance, limits: WatchLimits, now_ms: int) -> Iterable[Finding]:
+    offset_ms = unit.clock_offset_ms or 0
+    if abs(offset_ms) > limits.clock_offset_s * 1000:
+        direction = "behind" if offset_ms > 0 else "ahead of"
+        yield Finding(
+            kind=AlarmKind.CLOCK_OFF,
+            unit=unit.unit,
+            severity=Severity.WARNING,
+            since_ms=now_ms,
+            saw=f"the unit's clock is {abs(offset_ms) / 1000:.0f} s {direction} the site's",
+            advice="Set it by NTP (timedatectl). Until then its times are shown on the site's"
+            " clock; message expiry at the unit counts by its own.",
+            data={"offset_s": round(offset_ms / 1000, 1)},
+        )
+
+
+def _twins(unit: UnitGlance, now_ms: int) -> Iterable[Finding]:
+    if unit.twin_ms is not None and now_ms - unit.twin_ms < TWIN_REMEMBERED_MS:
+        yield Finding(
+            kind=AlarmKind.TWO_UNITS_ONE_NAME,
+            unit=unit.unit,
+            severity=Severity.CRITICAL,
+            since_ms=unit.twin_ms,
+            saw="two machines speak under this name in turns",
+            advice="Give one of them another name in unit.toml; with certificates for each unit the"
+            " broker refuses the second.",
+        )
+
+
+def _rates(unit: UnitGlance, expected: Mapping[tuple[str, str, str], float]) -> Iterable[Finding]:
+    for measure in Measure:
+        chart = unit.charts.get(measure.value)
+        if chart is None or chart.baseline_rate is None:
+            continue
+        yield from _changed(unit, measure, chart, rose=True)
+        yield from _changed(unit, measure, chart, rose=False)
+        yield from _jumped(unit, measure, chart)
+    chart = unit.charts.get(Measure.PRIORITY.value)
+    if chart is not None:
+        by_package = expected.get((chart.model, chart.model_version, chart.operating_point))
+        yield from _unexpected(unit, chart, by_package)
+
+
+_RATE_NAMES = {
+    Measure.PRIORITY: "exams flagged priority",
+    Measure.NOT_ASSESSED: "exams that could not be assessed",
+}
+_RATE_ADVICE = {
+    Measure.PRIORITY: "Compare with the day's drift: has the scanner, its software or the model"
+    " changed at that time? Have a reader look at some of the flagged exams before the flag is"
+    " trusted again.",
+    Measure.NOT_ASSESSED: "Look at the reasons on the unit's page: they name what the images lack"
+    " or carry that they did not before.",
+}
+
+
+def _changed(
+    unit: UnitGlance, measure: Measure, chart: ChartState, *, rose: bool
+) -> Iterable[Finding]:
+    stands = chart.up_alarm if rose else chart.down_alarm
+    since_ms = chart.up_since_ms if rose else chart.down_since_ms
+    count, exams = (
+        (chart.up_count, chart.up_exams) if rose else (chart.down_count, chart.down_exams)
+    )
+    if not stands or since_ms is None or chart.baseline_rate is None:
+        return
+    yield Finding(
+        kind=AlarmKind.RATE_RISEN if rose else AlarmKind.RATE_FALLEN,
+        unit=unit.unit,
+        subject=measure.value,
+        severity=Severity.CRITICAL if measure is Measure.PRIORITY else Severity.WARNING,
+        since_ms=since_ms,
+        saw=f"{_RATE_NAMES[measure]}: {count} of {exams} since then ({count / exams:.1%});"
+        f" normal here is {chart.baseline_rate:.1%} of {chart.baseline_exams}",
+        advice=_RATE_ADVICE[measure],
+        data={
+            "count": count,
+            "exams": exams,
+            "share": round(count / exams, 4),
+            "baseline": round(chart.baseline_rate, 4),
+        },
+    )
+
+
+def _jumped(unit: UnitGlance, measure: Measure, chart: ChartState) -> Iterable[Finding]:
+    block = RULES[measure].block
+    if chart.block_alarm and chart.last_block_ms is not None and chart.baseline_rate is not None:
+        yield Finding(
+            kind=AlarmKind.RATE_JUMPED,
+            unit=unit.unit,
+            subject=measure.value,
+            severity=Severity.WARNING,
+            since_ms=chart.last_block_ms,
+            saw=f"{_RATE_NAMES[measure]}: {chart.last_block_count} of the last complete {block},"
+            f" outside the 3-sigma limits around {chart.baseline_rate:.1%}",
+            advice=_RATE_ADVICE[measure],
+            data={
+                "count": chart.last_block_count,
+                "exams": block,
+                "baseline": round(chart.baseline_rate, 4),
+            },
+        )
+
+
+def _unexpected(unit: UnitGlance, chart: ChartState, by_package: float | None) -> Iterable[Finding]:
+    if by_package is None or chart.baseline_rate is None or chart.baseline_exams < 200:
+        return
+    own = chart.baseline_count / chart.baseline_exams
+    if by_package / 2 <= own <= by_package * 2:
+        return
+    yield Finding(
+        kind=AlarmKind.RATE_UNEXPECTED,
+        unit=unit.unit,
+        subject=Measure.PRIORITY.value,
+        severity=Severity.WARNING,
+        since_ms=chart.since_ms,
+        saw=f"the unit's normal priority rate is {own:.1%}; its package at {chart.operating_point}"
+        f" was measured to give {by_package:.1%}",
+        advice="Evaluate the package on this unit's images (mammoedge evaluate) and choose the"
+        " operating point by that; charts watch for changes from what is normal here.",
+        data={"own": round(own, 4), "package": round(by_package, 4)},
+    )
+
+
+_SUSPECT_WORDS = {
+    Suspect.SCANNER: "the images themselves have changed: the scanner or its software",
+    Suspect.POPULATION: "the breasts have changed and the scanner has not: other women come",
+    Suspect.MODEL: "the scores have changed and the images have not: package, precision or device",
+    Suspect.UNKNOWN: "the scores have changed; the unit does not tell what its images look like",
+}
+_SUSPECT_ADVICE = {
+    Suspect.SCANNER: "Ask the unit's maker what was changed since then; evaluate the package on new"
+    " images before its flags are trusted again.",
+    Suspect.POPULATION: "Compare with the invitations (age, region, assessment clinic). If it stays"
+    " so, choose the operating point anew.",
+    Suspect.MODEL: "Look at the unit's model version, precision and device in its story: a fallback"
+    " or an update at that time explains it; mammoedge verify proves the package there.",
+    Suspect.UNKNOWN: "Look at the unit's story for a change at that time: software, model, device.",
+}
+
+
+def _drift(unit: UnitGlance, known: tuple[DriftVerdict, int] | None) -> Iterable[Finding]:
+    if known is None or known[0].suspect is None:
+        return
+    verdict, since_ms = known
+    suspect = verdict.suspect
+    assert suspect is not None  # noqa: S101 - narrows the type
+    passed = ", ".join(f"{i.name} {i.psi:.2f} (limit {i.threshold:.2f})" for i in verdict.passed)
+    yield Finding(
+        kind=AlarmKind.DRIFT,
+        unit=unit.unit,
+        subject=suspect.value,
+        severity=Severity.WARNING,
+        since_ms=since_ms,
+        saw=f"{_SUSPECT_WORDS[suspect]}; stability index: {passed}"[:512],
+        advice=_SUSPECT_ADVICE[suspect],
+        data={index.name: round(index.psi, 4) for index in verdict.passed},
+    )
+
+
+def _foreign(last_hour: int, limits: WatchLimits, glance: FleetGlance) -> Iterable[Finding]:
+    if last_hour > limits.foreign_per_hour and glance.foreign:
+        newest = glance.foreign[0]
+        yield Finding(
+            kind=AlarmKind.FOREIGN_MESSAGES,
+            unit="",
+            severity=Severity.WARNING,
+            since_ms=min(item.first_ms for item in glance.foreign),
+            saw=f"{last_hour} messages within an hour that are none of ours, the last at"
+            f" {newest.place} ({newest.why})",
+            advice="Nothing of them enters a figure. The broker's log names the client; its access"
+            " rules should let units write only below their own name.",
+            data={"messages": last_hour, "why": newest.why},
+        )
+
+
+def _services(glance: FleetGlance, limits: WatchLimits) -> Iterable[Finding]:
+    for service in glance.services:
+        if glance.at_ms - service.seen_ms > limits.service_silent_ms:
+            seen = datetime.fromtimestamp(service.seen_ms / 1000, tz=UTC)
+            yield Finding(
+                kind=AlarmKind.SERVICE_SILENT,
+                unit="",
+                subject=service.service,
+                severity=Severity.WARNING,
+                since_ms=service.seen_ms,
+                saw=f"the service {service.service} was last seen at {seen:%Y-%m-%d %H:%M} UTC",
+                advice="Start it again. One that was taken away on purpose is forgotten with the"
+                " rest after keep_days.",
+            )

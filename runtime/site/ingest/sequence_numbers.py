@@ -1,0 +1,333 @@
+"""Which messages are new: units, their boots, and the numbers that each of their ledgers gave.
+
+A number is known by (unit, ledger, seq). A unit that lost its ledger begins again at 1; which
+ledger a boot writes to is what its `status` names (`ledger_id`). Of one that names none it is
+judged here: by a birth whose `last_seq` is below what we have, or by a number that we have from an
+earlier boot with other content. All rows of a unit are written under its locked row.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, insert, select, update
+
+from runtime.messages.payloads import (
+    EventKind,
+    EventMessage,
+    NumberedMessage,
+    StatusMessage,
+    UnitState,
+)
+from runtime.site.store.site_clock import happened_ms
+from runtime.site.store.stream import Stream, save_streams, streams_of
+from runtime.site.store.tables import BOOTS, NUMBERS, UNITS
+from runtime.site.store.upsert import upsert
+from runtime.timing.timestamps import utc_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Connection
+
+    from runtime.site.store.ingested_message import Posting
+
+UnitName = tuple[str, str]
+
+
+@dataclass(kw_only=True)
+class UnitBook:
+    """A unit's row while a batch is entered."""
+
+    unit_id: int
+    state: str | None
+    state_since_ms: int | None
+    boot_id: str | None
+    status: str | None
+    status_ms: int | None
+    health: str | None
+    health_ms: int | None
+    clock_offset_ms: int | None
+    last_heard_ms: int
+    duplicates: int
+    conflicts: int
+    twin_ms: int | None
+
+
+@dataclass(kw_only=True)
+class Boot:
+    """One start of a unit's service. `born_ms`: when we heard its birth, None if we did not."""
+
+    boot_no: int
+    unit_id: int
+    boot_id: str
+    ledger: int
+    ledger_id: str | None
+    born_ms: int | None
+    last_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewMessage:
+    """A numbered message that was not there before."""
+
+    message: NumberedMessage
+    unit_id: int
+    ledger: int
+    at_ms: int
+    happened_ms: int
+    received_ms: int
+    retained: bool
+
+
+class Roll:
+    """The locked units of one batch, with their boots and streams."""
+
+    def __init__(self, connection: Connection, postings: Sequence[Posting]) -> None:
+        self._connection = connection
+        self.duplicates = 0
+        self.conflicts = 0
+        self.implausible = 0
+        heard: dict[UnitName, int] = {}
+        for posting in postings:
+            heard[posting.message.site, posting.message.unit] = posting.received_ms
+        self.units = _locked_units(connection, heard)
+        ids = [book.unit_id for book in self.units.values()]
+        self._streams = streams_of(connection, ids)
+        self._ledgers = {
+            (unit_id, ledger_id): ledger
+            for unit_id, ledger_id, ledger in connection.execute(
+                select(BOOTS.c.unit_id, BOOTS.c.ledger_id, BOOTS.c.ledger)
+                .where(BOOTS.c.unit_id.in_(ids), BOOTS.c.ledger_id.is_not(None))
+                .distinct()
+            )
+        }
+        boot_ids = {posting.message.boot_id for posting in postings}
+        self._boots = {
+            (row["unit_id"], row["boot_id"]): Boot(**row)
+            for row in connection.execute(
+                select(BOOTS).where(BOOTS.c.unit_id.in_(ids), BOOTS.c.boot_id.in_(boot_ids))
+            ).mappings()
+        }
+
+    def unit(self, posting: Posting) -> UnitBook:
+        """The unit that said it."""
+        return self.units[posting.message.site, posting.message.unit]
+
+    def boot(self, posting: Posting) -> Boot:
+        """The boot that said it; put on record when it is new."""
+        unit, boot_id = self.unit(posting), posting.message.boot_id
+        known = self._boots.get((unit.unit_id, boot_id))
+        if known is not None:
+            known.last_ms = max(known.last_ms, posting.received_ms)
+            return known
+        streams = [s for (unit_id, _), s in self._streams.items() if unit_id == unit.unit_id]
+        newest = max(streams, key=lambda stream: stream.ledger, default=None)
+        ledger = newest.ledger if newest else 0
+        said = posting.message
+        if newest and isinstance(said, StatusMessage) and said.state is not UnitState.OFFLINE:
+            # A ledger never forgets a number that it gave: this one gave fewer, so it is another.
+            ledger += said.last_seq < newest.received_seq
+        boot_no = self._connection.execute(
+            insert(BOOTS)
+            .values(
+                unit_id=unit.unit_id, boot_id=boot_id, ledger=ledger, last_ms=posting.received_ms
+            )
+            .returning(BOOTS.c.boot_no)
+        ).scalar_one()
+        boot = Boot(
+            boot_no=boot_no,
+            unit_id=unit.unit_id,
+            boot_id=boot_id,
+            ledger=ledger,
+            ledger_id=None,
+            born_ms=None,
+            last_ms=posting.received_ms,
+        )
+        self._boots[unit.unit_id, boot_id] = boot
+        return boot
+
+    def ledger_named(self, boot: Boot, ledger_id: str | None) -> None:
+        """A birth names the ledger that its numbers count in: one that we know, or a new one."""
+        if ledger_id is None or boot.ledger_id == ledger_id:
+            return
+        others = {
+            number
+            for (unit_id, named), number in self._ledgers.items()
+            if unit_id == boot.unit_id and named != ledger_id
+        }
+        known = self._ledgers.get((boot.unit_id, ledger_id))
+        if known is not None:
+            boot.ledger = known
+        elif boot.ledger in others:
+            used = {stream.ledger for stream in self._streams_of(boot.unit_id)}
+            boot.ledger = 1 + max(used | others)
+        boot.ledger_id = ledger_id
+        self._ledgers[boot.unit_id, ledger_id] = boot.ledger
+
+    def claimed(self, boot: Boot, last_seq: int) -> None:
+        """The unit says which number it gave last."""
+        stream = self._streams.get((boot.unit_id, boot.ledger))
+        if stream is not None and self._plausible(boot, last_seq):
+            stream.claimed_seq = max(stream.claimed_seq, last_seq)
+
+    # --- numbers -----------------------------------------------------------------------------
+
+    def number(self, postings: Iterable[Posting]) -> list[NewMessage]:
+        """Puts the numbers of numbered messages on record; those messages that are new."""
+        numbered = [a for a in postings if isinstance(a.message, NumberedMessage)]
+        known = self._known(numbered)
+        new: list[NewMessage] = []
+        rows: list[dict[str, int]] = []
+        for posting in numbered:
+            message = posting.message
+            assert isinstance(message, NumberedMessage)  # noqa: S101 - narrows the type
+            unit, boot = self.unit(posting), self.boot(posting)
+            if not self._plausible(boot, message.seq):
+                self.implausible += 1
+                continue
+            at_ms = utc_ms(message.at)
+            standing = known.get((unit.unit_id, boot.ledger, message.seq))
+            if standing is not None and standing != (boot.boot_no, at_ms):
+                if self._is_new_ledger(boot, standing[0], message):
+                    boot.ledger = 1 + max(s.ledger for s in self._streams_of(unit.unit_id))
+                    standing = None
+                elif not _is_expired(message):
+                    unit.conflicts += 1
+                    self.conflicts += 1
+            if standing is not None:
+                unit.duplicates += 1
+                self.duplicates += 1
+                continue
+            known[unit.unit_id, boot.ledger, message.seq] = (boot.boot_no, at_ms)
+            self._stream(unit.unit_id, boot.ledger).arrived.append((message.seq, posting.retained))
+            rows.append(
+                {
+                    "unit_id": unit.unit_id,
+                    "ledger": boot.ledger,
+                    "seq": message.seq,
+                    "boot_no": boot.boot_no,
+                    "at_ms": at_ms,
+                    "received_ms": posting.received_ms,
+                }
+            )
+            new.append(
+                NewMessage(
+                    message=message,
+                    unit_id=unit.unit_id,
+                    ledger=boot.ledger,
+                    at_ms=at_ms,
+                    happened_ms=happened_ms(
+                        at_ms, received_ms=posting.received_ms, offset_ms=unit.clock_offset_ms
+                    ),
+                    received_ms=posting.received_ms,
+                    retained=posting.retained,
+                )
+            )
+        if rows:
+            self._connection.execute(insert(NUMBERS), rows)
+        return new
+
+    def _known(self, numbered: Sequence[Posting]) -> dict[tuple[int, int, int], tuple[int, int]]:
+        """(boot, at) of the numbers of this batch that are on record; only the old can be."""
+        asked: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        for posting in numbered:
+            assert isinstance(posting.message, NumberedMessage)  # noqa: S101 - narrows the type
+            boot = self.boot(posting)
+            stream = self._streams.get((boot.unit_id, boot.ledger))
+            if stream is not None and posting.message.seq <= stream.received_seq:
+                asked[boot.unit_id, boot.ledger].append(posting.message.seq)
+        found: dict[tuple[int, int, int], tuple[int, int]] = {}
+        for (unit_id, ledger), seqs in asked.items():
+            rows = self._connection.execute(
+                select(NUMBERS.c.seq, NUMBERS.c.boot_no, NUMBERS.c.at_ms).where(
+                    NUMBERS.c.unit_id == unit_id,
+                    NUMBERS.c.ledger == ledger,
+                    NUMBERS.c.seq.in_(seqs),
+                )
+            )
+            found |= {(unit_id, ledger, seq): (boot_no, at_ms) for seq, boot_no, at_ms in rows}
+        return found
+
+    def _is_new_ledger(self, boot: Boot, standing_boot_no: int, message: NumberedMessage) -> bool:
+        """Whether a younger boot gave a number anew that an older one had given."""
+        unnamed = boot.ledger_id is None
+        return unnamed and boot.boot_no > standing_boot_no and not _is_expired(message)
+
+    def _plausible(self, boot: Boot, seq: int) -> bool:
+        stream = self._streams.get((boot.unit_id, boot.ledger))
+        return stream is None or stream.plausible(seq)
+
+    def _streams_of(self, unit_id: int) -> list[Stream]:
+        return [stream for (owner, _), stream in self._streams.items() if owner == unit_id]
+
+    def _stream(self, unit_id: int, ledger: int) -> Stream:
+        found = self._streams.get((unit_id, ledger))
+        if found is None:
+            found = self._streams[unit_id, ledger] = Stream(unit_id=unit_id, ledger=ledger)
+        return found
+
+    # --- back into the database --------------------------------------------------------------
+
+    def save(self, now_ms: int) -> None:
+        """Writes units, boots and streams as they are now."""
+        units = [
+            {"b_unit_id": book.unit_id}
+            | {name: getattr(book, name) for name in UnitBook.__annotations__ if name != "unit_id"}
+            for book in self.units.values()
+        ]
+        self._connection.execute(
+            update(UNITS).where(UNITS.c.unit_id == bindparam("b_unit_id")), units
+        )
+        boots = [
+            {
+                "b_boot_no": boot.boot_no,
+                "ledger": boot.ledger,
+                "ledger_id": boot.ledger_id,
+                "born_ms": boot.born_ms,
+                "last_ms": boot.last_ms,
+            }
+            for boot in self._boots.values()
+        ]
+        if boots:
+            self._connection.execute(
+                update(BOOTS).where(BOOTS.c.boot_no == bindparam("b_boot_no")), boots
+            )
+        save_streams(self._connection, self._streams.values(), now_ms)
+
+
+def _is_expired(message: NumberedMessage) -> bool:
+    """Whether it is said in the place of a row that expired: same number, other words."""
+    return isinstance(message, EventMessage) and message.event is EventKind.EXPIRED
+
+
+def _locked_units(connection: Connection, heard: dict[UnitName, int]) -> dict[UnitName, UnitBook]:
+    """The units' rows, made where they are new; locked in one order: nobody waits in a ring."""
+    columns = [UNITS.c.site, UNITS.c.unit, *(UNITS.c[name] for name in UnitBook.__annotations__)]
+    names = {unit for _, unit in heard}
+    asked = select(*columns).where(UNITS.c.unit.in_(names)).order_by(UNITS.c.unit_id)
+    rows = connection.execute(asked.with_for_update()).mappings().all()
+    missing = set(heard) - {(row["site"], row["unit"]) for row in rows}
+    if missing:
+        new = [
+            {
+                "site": site,
+                "unit": unit,
+                "first_heard_ms": heard[site, unit],
+                "last_heard_ms": heard[site, unit],
+                "duplicates": 0,
+                "conflicts": 0,
+            }
+            for site, unit in sorted(missing)
+        ]
+        connection.execute(upsert(connection, UNITS, key=("site", "unit")), new)
+        rows = connection.execute(asked.with_for_update()).mappings().all()
+    found = {}
+    for row in rows:
+        name = (row["site"], row["unit"])
+        if name in heard:
+            facts = {column: row[column] for column in UnitBook.__annotations__}
+            found[name] = UnitBook(**facts)
+    return found

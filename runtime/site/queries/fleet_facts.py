@@ -1,0 +1,153 @@
+"""What a glance needs of all units, read at once."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+
+from runtime.image.outcome import Flag
+from runtime.site.control_charts.chart_state import ChartState, Measure
+from runtime.site.queries.alarm_entries import open_alarms
+from runtime.site.queries.fleet_summary import (
+    DriftGlance,
+    FlagCounts,
+    GapGlance,
+    Percentiles,
+    RateGlance,
+    ReasonRate,
+)
+from runtime.site.queries.summary_figures import (
+    drift_glance,
+    percentiles,
+    rate_glance,
+    reason_rates,
+)
+from runtime.site.store.aggregates import UNIT_STRETCH, WIRE_STRETCH
+from runtime.site.store.site_clock import HOUR_MS, day_of, hour_of
+from runtime.site.store.tables import CHARTS, DRIFTS, HOURS, LATENCIES, REASONS, STREAMS
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+HOURS_SHOWN = 24
+
+
+class FleetFacts:
+    """Everything about all units that takes one query each, not one for each unit."""
+
+    def __init__(self, connection: Connection, *, now_ms: int, day_ms: int) -> None:
+        self.now_ms = now_ms
+        self._first_hour_ms = hour_of(now_ms) - (HOURS_SHOWN - 1) * HOUR_MS
+        since_ms = min(day_ms, self._first_hour_ms)
+        self.today: defaultdict[int, FlagCounts] = defaultdict(FlagCounts)
+        self._hourly: defaultdict[int, Counter[int]] = defaultdict(Counter)
+        self._count_hours(connection, since_ms, day_ms)
+        today = day_of(now_ms)
+        self._images: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        for unit_id, reason, images in connection.execute(
+            select(REASONS.c.unit_id, REASONS.c.reason, REASONS.c.images).where(
+                REASONS.c.day_ms == today, REASONS.c.images > 0
+            )
+        ):
+            self._images[unit_id][reason] = images
+        self._latencies: defaultdict[tuple[int, str], Counter[int]] = defaultdict(Counter)
+        for unit_id, stretch, bucket, images in connection.execute(
+            select(
+                LATENCIES.c.unit_id, LATENCIES.c.stretch, LATENCIES.c.bucket, LATENCIES.c.images
+            ).where(LATENCIES.c.day_ms == today)
+        ):
+            self._latencies[unit_id, stretch][bucket] = images
+        self._charts = {
+            (row.unit_id, row.measure): ChartState.model_validate_json(row.state)
+            for row in connection.execute(
+                select(CHARTS.c.unit_id, CHARTS.c.measure, CHARTS.c.state)
+            )
+        }
+        self.drifts = _newest_drifts(connection)
+        self._gaps = _gaps(connection)
+        self.alarms = open_alarms(connection)
+
+    def _count_hours(self, connection: Connection, since_ms: int, day_ms: int) -> None:
+        columns = [func.sum(HOURS.c[flag.value]).label(flag.value) for flag in Flag]
+        rows = connection.execute(
+            select(HOURS.c.unit_id, HOURS.c.hour_ms, *columns)
+            .where(HOURS.c.hour_ms >= since_ms)
+            .group_by(HOURS.c.unit_id, HOURS.c.hour_ms)
+        )
+        for row in rows:
+            counts = FlagCounts(
+                priority=int(row.priority), none=int(row.none), not_assessed=int(row.not_assessed)
+            )
+            self._hourly[row.unit_id][row.hour_ms] = counts.exams
+            if row.hour_ms >= day_ms:
+                self.today[row.unit_id] = _added(self.today[row.unit_id], counts)
+
+    def hourly(self, unit_id: int) -> tuple[int, ...]:
+        """Exams of each of the last 24 hours."""
+        counts = self._hourly[unit_id]
+        return tuple(counts[self._first_hour_ms + i * HOUR_MS] for i in range(HOURS_SHOWN))
+
+    def rate(self, unit_id: int, measure: Measure, count: int, exams: int) -> RateGlance:
+        """Today's rate against the limits of the unit's chart."""
+        return rate_glance(self._charts.get((unit_id, measure.value)), count, exams)
+
+    def charts_of(self, unit_id: int) -> dict[str, ChartState]:
+        """The unit's charts by measure."""
+        found = ((m.value, self._charts.get((unit_id, m.value))) for m in Measure)
+        return {measure: chart for measure, chart in found if chart is not None}
+
+    def reasons(self, unit_id: int) -> tuple[ReasonRate, ...]:
+        """Why images of today were not assessed, the most frequent first."""
+        counts = self._images[unit_id]
+        return reason_rates(counts)
+
+    def latency(self, unit_id: int) -> tuple[Percentiles, ...]:
+        """Percentiles of the stretches that have any."""
+        return tuple(
+            percentiles(stretch, self._latencies[unit_id, stretch])
+            for stretch in (UNIT_STRETCH, WIRE_STRETCH)
+            if (unit_id, stretch) in self._latencies
+        )
+
+    def gap(self, unit_id: int) -> GapGlance:
+        """What is missing of the unit's numbers."""
+        return self._gaps.get(unit_id, GapGlance(missing=0, since_ms=None, replays_asked=0, lost=0))
+
+
+def _added(one: FlagCounts, other: FlagCounts) -> FlagCounts:
+    return FlagCounts(
+        priority=one.priority + other.priority,
+        none=one.none + other.none,
+        not_assessed=one.not_assessed + other.not_assessed,
+    )
+
+
+def _newest_drifts(connection: Connection) -> dict[int, DriftGlance]:
+    newest = (
+        select(DRIFTS.c.unit_id, func.max(DRIFTS.c.happened_ms).label("happened_ms"))
+        .group_by(DRIFTS.c.unit_id)
+        .subquery()
+    )
+    rows = connection.execute(
+        select(DRIFTS).join(
+            newest,
+            (DRIFTS.c.unit_id == newest.c.unit_id) & (DRIFTS.c.happened_ms == newest.c.happened_ms),
+        )
+    ).mappings()
+    return {row["unit_id"]: drift_glance(row) for row in rows}
+
+
+def _gaps(connection: Connection) -> dict[int, GapGlance]:
+    found: dict[int, GapGlance] = {}
+    for row in connection.execute(select(STREAMS).order_by(STREAMS.c.ledger)).mappings():
+        before = found.get(row["unit_id"])
+        found[row["unit_id"]] = GapGlance(
+            missing=row["missing"],
+            since_ms=row["gap_since_ms"],
+            replays_asked=row["replays_asked"],
+            lost=row["lost"] + (before.lost if before else 0),
+            lost_ms=row["lost_ms"] or (before.lost_ms if before else None),
+        )
+    return found

@@ -1,0 +1,202 @@
+"""What one glance at the fleet shows: frozen values for page, metrics, report and export.
+
+Rates are 0-1, times are milliseconds since the epoch, UTC, on the site's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runtime.site.control_charts.chart_state import ChartState
+
+
+class Standing(StrEnum):
+    """How a unit stands, as the site sees it."""
+
+    ONLINE = "online"
+    DEGRADED = "degraded"
+    OFFLINE = "offline"
+    SILENT = "silent"
+    """It should speak (its last word was not `offline`) and has not for too long."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlagCounts:
+    """Exams by their current flag."""
+
+    priority: int = 0
+    none: int = 0
+    not_assessed: int = 0
+
+    @property
+    def exams(self) -> int:
+        """All of them."""
+        return self.priority + self.none + self.not_assessed
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateGlance:
+    """A rate of today against its limits.
+
+    `low`, `high`: the p-chart's limits for as many exams as there were; None while the baseline
+    is still learnt. `baseline`: what the unit does in normal operation.
+    """
+
+    count: int
+    exams: int
+    rate: float | None
+    low: float | None
+    high: float | None
+    baseline: float | None
+    baseline_exams: int
+
+    @property
+    def beyond(self) -> bool:
+        """Whether today's rate is outside its limits."""
+        if self.rate is None or self.low is None or self.high is None:
+            return False
+        return not self.low <= self.rate <= self.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReasonRate:
+    """Images of today that were not assessed for a reason, of all images of today."""
+
+    reason: str
+    images: int
+    rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Percentiles:
+    """A stretch's latency today, in ms to within 9 %.
+
+    `stretch`: `unit` (durable to judged) or `wire` (judged to here).
+    """
+
+    stretch: str
+    images: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftGlance:
+    """The newest drift of a unit's model. `psi`: against the model's reference, by the unit."""
+
+    day: str
+    model: str
+    model_version: str
+    images: int
+    psi: float | None
+    message: str
+    """The whole `drift` payload."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GapGlance:
+    """Numbers that are missing. `lost`: given up, because no replay brought them."""
+
+    missing: int
+    since_ms: int | None
+    replays_asked: int
+    lost: int
+    lost_ms: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlarmEntry:
+    """An alarm, open while `closed_ms` is None. `unit`: "" where it is about the service."""
+
+    alarm_no: int
+    site: str
+    unit: str
+    kind: str
+    subject: str
+    severity: str
+    since_ms: int
+    opened_ms: int
+    changed_ms: int
+    closed_ms: int | None
+    saw: str
+    advice: str
+    data: dict[str, str | float | int | bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitGlance:
+    """One unit."""
+
+    site: str
+    unit: str
+    unit_id: int
+    standing: Standing
+    reasons: tuple[str, ...]
+    state_since_ms: int | None
+    last_heard_ms: int
+    clock_offset_ms: int | None
+    twin_ms: int | None
+    today: FlagCounts
+    hourly: tuple[int, ...]
+    """Exams of each of the last 24 hours, oldest first; the last is the running one."""
+    priority: RateGlance
+    not_assessed: RateGlance
+    not_assessed_reasons: tuple[ReasonRate, ...]
+    latency: tuple[Percentiles, ...]
+    drift: DriftGlance | None
+    model: str
+    model_version: str
+    operating_point: str
+    software: str
+    requested_device: str
+    actual_device: str
+    unsigned_package: bool
+    backlog: int | None
+    """Rows that wait in the unit's outbox; None before its first `health`."""
+    backlog_oldest_s: float | None
+    parked: int
+    queue_depth: int
+    gap: GapGlance
+    duplicates: int
+    conflicts: int
+    alarms: tuple[AlarmEntry, ...]
+    charts: dict[str, ChartState]
+    """By measure, where there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignGlance:
+    """Messages on our topics that are none of ours."""
+
+    place: str
+    why: str
+    messages: int
+    first_ms: int
+    last_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceGlance:
+    """A site service on this database, by its own word (JSON)."""
+
+    service: str
+    started_ms: int
+    seen_ms: int
+    said: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetGlance:
+    """The whole site at one moment. `day_ms`: where today begins."""
+
+    at_ms: int
+    day_ms: int
+    units: tuple[UnitGlance, ...]
+    alarms: tuple[AlarmEntry, ...]
+    """Open ones of all units and of the service."""
+    foreign: tuple[ForeignGlance, ...]
+    services: tuple[ServiceGlance, ...]

@@ -1,0 +1,75 @@
+"""The service's HTTP application: metrics, health, and whatever else is mounted.
+
+`routes` is the place for pages: they come first, and bring their own gate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from runtime.site.service.metrics import CONTENT_TYPE, exposition
+from runtime.site.store.store import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from starlette.requests import Request
+    from starlette.routing import BaseRoute
+
+    from runtime.site.queries.fleet import Fleet
+    from runtime.site.queries.fleet_summary import FleetGlance
+    from runtime.site.store.service_state import StateBoard
+
+FRESH_S = 1.0
+
+
+class GlanceKeeper:
+    """The newest glance, read at most once a second however many ask. Thread-safe."""
+
+    def __init__(
+        self, fleet: Fleet, *, clock_ms: Callable[[], int], monotonic: Callable[[], float]
+    ) -> None:
+        self._fleet = fleet
+        self._clock_ms = clock_ms
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._kept: FleetGlance | None = None
+        self._kept_s = 0.0
+
+    def glance(self) -> FleetGlance:
+        """At most a second old. Raises StoreError."""
+        with self._lock:
+            if self._kept is None or self._monotonic() - self._kept_s >= FRESH_S:
+                self._kept = self._fleet.glance(self._clock_ms())
+                self._kept_s = self._monotonic()
+            return self._kept
+
+
+def site_app(
+    *, board: StateBoard, keeper: GlanceKeeper, routes: Sequence[BaseRoute] = ()
+) -> Starlette:
+    """The application."""
+
+    async def metrics(_request: Request) -> Response:
+        try:
+            glance = await asyncio.to_thread(keeper.glance)
+        except StoreError:
+            glance = None  # the service's own figures say which fault it is
+        return Response(exposition(board.now(), glance), media_type=CONTENT_TYPE)
+
+    async def health(_request: Request) -> Response:
+        return JSONResponse(board.as_dict(), 200 if board.now().well else 503)
+
+    return Starlette(
+        routes=[
+            *routes,
+            Route("/metrics", metrics, methods=["GET"]),
+            Route("/health", health, methods=["GET"]),
+        ]
+    )

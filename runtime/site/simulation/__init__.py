@@ -1,0 +1,4 @@
+"""`mammoedge simulate-site`: a thousand units on one machine, measured.
+
+Nothing imports it.
+"""

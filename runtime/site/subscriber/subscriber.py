@@ -1,0 +1,298 @@
+"""A site's MQTT 5 session: hears every unit, acknowledges after the consumer, asks for replay.
+
+The consumer pulls: `receive` gives one message at a time and keeps the connection up in between.
+What was not acknowledged when a connection or the process ended is sent again by the broker.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from runtime.messages.commands import Rebirth, Replay
+from runtime.messages.topics import ROOT, SITE_SERVICE, Topics
+from runtime.mqtt.connect_options import SessionTerms
+from runtime.mqtt.connection import BrokerConnection, CannotConnectError
+from runtime.mqtt.connection_events import Acknowledged, Connected, Heard, Listening, Lost, Signal
+from runtime.mqtt.outbox_delivery import FAILURE
+from runtime.site.live_model.site_state import Arrival, LinkChange
+from runtime.timing.backoff import Backoff
+from runtime.timing.token_bucket import TokenBucket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from runtime.messages.alarm import AlarmMessage
+    from runtime.mqtt.settings import BrokerSettings
+
+LOG = logging.getLogger(__name__)
+
+HOUR_S = 3600
+COMMAND_EXPIRY_S = 60
+UNITS_REMEMBERED = 5000
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubscriberSettings:
+    """How to listen to a site.
+
+    `client_id`: stable where the session must outlive the process. `session_expiry_s`: how long
+    the broker keeps what comes while we are away; 0: not at all. `group`: share the load with other
+    subscribers of that name (`$share`); the broker then sends no retained messages.
+    `packet_limit_bytes`: larger packets the broker keeps from us. `unread`: messages of QoS 0 that
+    wait for the consumer at most; further ones are dropped, and counted.
+    """
+
+    site: str
+    client_id: str
+    session_expiry_s: int = HOUR_S
+    group: str | None = None
+    receive_maximum: int = 200
+    packet_limit_bytes: int = 256 * 1024
+    unread: int = 10_000
+    commands_at_once: int = 2
+    """Commands to one unit; it takes 5 at once itself, and one in ten seconds."""
+    commands_per_s: float = 0.05
+    commands_of_all_at_once: int = 50
+    commands_of_all_per_s: float = 5.0
+
+    @property
+    def topic(self) -> str:
+        """What we subscribe to."""
+        everything = f"{ROOT}/{self.site}/#"
+        return everything if self.group is None else f"$share/{self.group}/{everything}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """A message for the consumer, who acknowledges it once it is safe."""
+
+    arrival: Arrival
+    mid: int
+    connection: int
+    """The connection that it came by; only there can it be acknowledged."""
+
+
+class Subscriber:
+    """One subscription to one site. Used by one thread; `stop` may be called by any.
+
+    `clock_ms` is the wall clock (UTC), `monotonic` measures pauses in seconds.
+    """
+
+    def __init__(
+        self,
+        broker: BrokerSettings,
+        settings: SubscriberSettings,
+        *,
+        clock_ms: Callable[[], int],
+        monotonic: Callable[[], float],
+        randomness: Random,
+    ) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._clock_ms = clock_ms
+        self._monotonic = monotonic
+        self._backoff = Backoff(
+            first_s=broker.backoff_first_s,
+            longest_s=broker.backoff_longest_s,
+            randomness=randomness,
+        )
+        self._gates: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._gate = TokenBucket(
+            capacity=settings.commands_of_all_at_once,
+            per_s=settings.commands_of_all_per_s,
+            monotonic=monotonic,
+        )
+        self._stopped = threading.Event()
+        self._signals: SimpleQueue[Signal] = SimpleQueue()
+        self._owed: dict[int, Callable[[], None]] = {}
+        """By message id: whom to tell that the broker has it."""
+        self._connection: BrokerConnection | None = None
+        self._number = 0
+        self._next_attempt_s = monotonic()
+        self._answer_due_s = 0.0
+        self._session_present = False
+        self.up = False
+        """Whether the broker lets us listen now."""
+        self.unread_dropped = 0
+        """Messages of QoS 0 that came faster than they were read."""
+
+    # --- hearing ------------------------------------------------------------------------------
+
+    def receive(self, timeout_s: float) -> Delivery | LinkChange | None:
+        """The next message, or a change of the connection; None when the time is over.
+
+        Connects where there is no connection; an attempt may take `connect_timeout_s` longer.
+        """
+        deadline_s = self._monotonic() + timeout_s
+        while not self._stopped.is_set():
+            away = self._connection is None
+            heard = self._attempt(deadline_s) if away else self._next_signal(deadline_s)
+            if heard is not None or self._monotonic() >= deadline_s:
+                return heard
+        return None
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """The consumer has it safe. To be called in the order in which messages came.
+
+        Once the connection that it came by is gone this does nothing: the broker sends it again.
+        """
+        if delivery.mid and delivery.connection == self._number and self._connection is not None:
+            self._connection.acknowledge(delivery.mid)
+
+    def stop(self) -> None:
+        """Ends `receive` soon. Any thread."""
+        self._stopped.set()
+
+    def close(self, *, forget: bool = False) -> None:
+        """Leaves. `forget`: the broker drops our session, and what would come for it."""
+        self._stopped.set()
+        connection, self._connection = self._connection, None
+        self.up = False
+        if connection is not None:
+            connection.close(
+                with_will=False, timeout_s=self._broker.stop_timeout_s, forget=forget
+            )  # fmt: skip
+
+    # --- saying -------------------------------------------------------------------------------
+
+    def ask_replay(self, unit: str, from_seq: int) -> bool:
+        """Asks a unit to publish again from a number; False if that may not be said now."""
+        command = Replay(from_seq=from_seq).model_dump_json().encode()
+        return self._command(unit, Topics(site=self._settings.site, unit=unit).replay, command)
+
+    def ask_rebirth(self, unit: str) -> bool:
+        """Asks a unit to say `status` again; False if that may not be said now."""
+        command = Rebirth().model_dump_json().encode()
+        return self._command(unit, Topics(site=self._settings.site, unit=unit).rebirth, command)
+
+    def publish_alarm(self, alarm: AlarmMessage, taken: Callable[[], None]) -> bool:
+        """Says an alarm of the site's service (QoS 1); False while there is no connection.
+
+        `taken` is called by `receive` once the broker has it; never, if this connection ends first.
+        """
+        if self._connection is None or not self.up:
+            return False
+        topics = Topics(site=self._settings.site, unit=SITE_SERVICE)
+        mid = self._connection.publish(f"{topics.root}/alarm", alarm.encode())
+        self._owed[mid] = taken
+        return True
+
+    def _command(self, unit: str, topic: str, payload: bytes) -> bool:
+        if self._connection is None or not self.up:
+            return False
+        gate = self._gates.setdefault(
+            unit,
+            TokenBucket(
+                capacity=self._settings.commands_at_once,
+                per_s=self._settings.commands_per_s,
+                monotonic=self._monotonic,
+            ),
+        )
+        self._gates.move_to_end(unit)
+        while len(self._gates) > UNITS_REMEMBERED:
+            self._gates.popitem(last=False)
+        if not gate.take() or not self._gate.take():
+            return False
+        self._connection.publish(topic, payload, expiry_s=COMMAND_EXPIRY_S)
+        return True
+
+    # --- the connection -----------------------------------------------------------------------
+
+    def _attempt(self, deadline_s: float) -> LinkChange | None:
+        pause_s = min(self._next_attempt_s, deadline_s) - self._monotonic()
+        if pause_s > 0 and self._stopped.wait(pause_s):
+            return None
+        if self._monotonic() < self._next_attempt_s:
+            return None
+        self._number += 1
+        self._signals = SimpleQueue()
+        self._owed.clear()
+        connection = BrokerConnection(
+            self._broker,
+            client_id=self._settings.client_id,
+            will=None,
+            signals=self._signals,
+            wake=lambda: None,
+            accept=self._has_room,
+            terms=SessionTerms(
+                expiry_s=self._settings.session_expiry_s,
+                receive_maximum=self._settings.receive_maximum,
+                packet_limit_bytes=self._settings.packet_limit_bytes,
+                manual_acknowledgement=True,
+                hear_retained=True,
+            ),
+        )
+        try:
+            connection.open()
+        except CannotConnectError as error:
+            return self._lost(str(error))
+        self._connection = connection
+        self._answer_due_s = self._monotonic() + self._broker.connect_timeout_s
+        return None
+
+    def _has_room(self, _size_bytes: int) -> bool:
+        room = self._signals.qsize() < self._settings.unread
+        self.unread_dropped += not room
+        return room
+
+    def _next_signal(self, deadline_s: float) -> Delivery | LinkChange | None:
+        until_s = deadline_s if self.up else min(deadline_s, self._answer_due_s)
+        try:
+            # In slices, so that `stop` of another thread is seen.
+            signal = self._signals.get(timeout=min(0.2, max(0.0, until_s - self._monotonic())))
+        except Empty:
+            if not self.up and self._monotonic() >= self._answer_due_s:
+                return self._lost("the broker says nothing")
+            return None
+        if isinstance(signal, Heard):
+            return self._delivery(signal)
+        if isinstance(signal, Connected):
+            self._session_present = signal.session_present
+            if self._connection is not None:
+                self._connection.listen([self._settings.topic])
+        elif isinstance(signal, Listening):
+            return self._listening(signal)
+        elif isinstance(signal, Lost):
+            return self._lost(signal.reason)
+        elif isinstance(signal, Acknowledged):
+            self._answered(signal)
+        return None
+
+    def _answered(self, answer: Acknowledged) -> None:
+        taken = self._owed.pop(answer.mid, None)
+        if answer.reason_code >= FAILURE:
+            LOG.warning("the broker refuses what we say: 0x%02x", answer.reason_code)
+        elif taken is not None:
+            taken()
+
+    def _delivery(self, heard: Heard) -> Delivery:
+        arrival = Arrival(
+            topic=heard.topic,
+            payload=heard.payload,
+            retained=heard.retained,
+            at_ms=self._clock_ms(),
+        )
+        return Delivery(arrival=arrival, mid=heard.mid, connection=self._number)
+
+    def _listening(self, answer: Listening) -> LinkChange:
+        if answer.refused:
+            return self._lost(f"the broker does not let us listen: {answer.refused}")
+        self._backoff.reset()
+        self.up = True
+        return LinkChange(
+            up=True, at_ms=self._clock_ms(), session_present=self._session_present
+        )  # fmt: skip
+
+    def _lost(self, reason: str) -> LinkChange:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abandon()
+        self.up = False
+        self._next_attempt_s = self._monotonic() + self._backoff.next_s()
+        return LinkChange(up=False, at_ms=self._clock_ms(), reason=reason)

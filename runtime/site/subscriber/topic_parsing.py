@@ -1,0 +1,86 @@
+"""A topic of contract 2 taken apart: `Topics` backwards."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from runtime.messages.topics import NAME_PATTERN, ROOT, SITE_SERVICE, Topics
+
+LONGEST_TOPIC = 256
+"""Above what our own names can make: root 13, names 64 each, keys and words 60."""
+EXAM_PART = re.compile(r"exam/([0-9a-f]{32})(?:/view/([rlx][a-z]{1,8}))?")
+
+
+class What(StrEnum):
+    """What is said at a place."""
+
+    STATUS = "status"
+    EXAM = "exam"
+    VIEW = "view"
+    EVENT = "event"
+    DRIFT = "drift"
+    HEALTH = "health"
+    REPLAY = "command/replay"
+    REBIRTH = "command/rebirth"
+    ALARM = "alarm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where something was said. `exam_key`, `view`: "" where the topic has none."""
+
+    site: str
+    unit: str
+    """`_site` for what the site's own service says."""
+    what: What
+    exam_key: str = ""
+    view: str = ""
+
+    @property
+    def topic(self) -> str:
+        """The topic that this place was read from."""
+        topics = Topics(site=self.site, unit=self.unit)
+        if self.what is What.EXAM:
+            return topics.exam(self.exam_key)
+        if self.what is What.VIEW:
+            return topics.view(self.exam_key, self.view)
+        return f"{topics.root}/{self.what.value}"
+
+
+FIXED = {
+    what.value: what
+    for what in (
+        What.STATUS, What.EVENT, What.DRIFT, What.HEALTH, What.REPLAY, What.REBIRTH,
+    )
+}  # fmt: skip
+
+
+def place_of(topic: str) -> Place | None:
+    """The place that a topic names, or None if it is none of ours."""
+    if len(topic) > LONGEST_TOPIC or not topic.startswith(f"{ROOT}/"):
+        return None
+    site, _, below = topic.removeprefix(f"{ROOT}/").partition("/")
+    unit, _, rest = below.partition("/")
+    if not _is_name(site):
+        return None
+    if unit == SITE_SERVICE:
+        alarm = rest == What.ALARM.value
+        return Place(site=site, unit=unit, what=What.ALARM) if alarm else None
+    return _place_of_unit(site, unit, rest) if _is_name(unit) else None
+
+
+def _place_of_unit(site: str, unit: str, rest: str) -> Place | None:
+    if rest in FIXED:
+        return Place(site=site, unit=unit, what=FIXED[rest])
+    exam = EXAM_PART.fullmatch(rest)
+    if exam is None:
+        return None
+    what = What.EXAM if exam[2] is None else What.VIEW
+    return Place(site=site, unit=unit, what=what, exam_key=exam[1], view=exam[2] or "")
+
+
+def _is_name(text: str) -> bool:
+    # fullmatch: `$` alone would also match before a line feed at the end.
+    return re.fullmatch(NAME_PATTERN, text) is not None

@@ -1,0 +1,4 @@
+"""Times as they are said, waits between attempts, limits per second.
+
+Knows nothing of ours.
+"""

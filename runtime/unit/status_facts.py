@@ -1,0 +1,76 @@
+"""What a unit says of itself: to the site as `status` and `health`, to the console as its box."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from runtime.messages.payloads import HealthFacts, ModelPart, OperatingPointPart, StatusFacts
+from runtime.system.process_memory import peak_resident_mb
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runtime.ledger.outbox import Backlog
+    from runtime.unit.latency import LatencyBook
+    from runtime.unit.unit_components import Machinery
+
+MEGABYTE = 1 << 20
+
+
+def degraded_reasons(
+    parts: Machinery, backlog: Backlog, *, disk_low: bool, certificate_ends_soon: bool = False
+) -> tuple[str, ...]:
+    """Why the unit cannot be wholly relied on; () if it can."""
+    state = parts.supervisor.state
+    reasons = (
+        ("worker_not_ready", state.ready is None and bool(state.faults)),
+        ("starting", state.ready is None and not state.faults),
+        ("disk_low", disk_low),
+        ("backlog_full", parts.reception.backlog_is_full),
+        ("rows_parked", bool(backlog.parked)),
+        ("clock_jumped", parts.clock_desk.unsettled),
+        ("certificate_ends_soon", certificate_ends_soon),
+    )
+    return tuple(reason for reason, holds in reasons if holds) + parts.publisher.faults
+
+
+def status_facts(
+    parts: Machinery, reasons: tuple[str, ...], requested_devices: Sequence[str]
+) -> StatusFacts:
+    """Versions, model, devices and intakes, as of now."""
+    ready = parts.supervisor.state.ready
+    execution = ready.execution if ready else None
+    return StatusFacts(
+        reasons=reasons,
+        versions={"mammoedge": version("mammoedge"), **(ready.versions if ready else {})},
+        model=ModelPart(name=parts.model.name, version=parts.model.version),
+        operating_point=OperatingPointPart(
+            name=parts.model.operating_point, threshold=parts.model.threshold
+        ),
+        precision=parts.model.precision,
+        executed_precision=execution.executed_precision if execution else None,
+        requested_device=",".join(requested_devices),
+        actual_device=execution.actual_device if execution else None,
+        unsigned_package=not parts.package.signed,
+        fallback_reason=execution.fallback_reason[:512] if execution else "",
+        intakes=tuple(intake.address for intake in parts.intakes),
+    )
+
+
+def health_facts(parts: Machinery, latency: LatencyBook, uptime_s: float) -> HealthFacts:
+    """Latencies, queue, memory and disk, as of now."""
+    worker = parts.supervisor.state
+    return HealthFacts(
+        stages=latency.summary(),
+        queue_depth=parts.ledger.transact(lambda tx: tx.jobs_open()),
+        memory_mb={"control": peak_resident_mb(), "worker": worker.memory_mb},
+        disk_free_mb=free_mb(parts),
+        worker_restarts=max(0, worker.starts - 1),
+        uptime_s=uptime_s,
+    )
+
+
+def free_mb(parts: Machinery) -> float:
+    """What the disk has left above its reserve, MB."""
+    return max(0.0, parts.reception.free_bytes() / MEGABYTE)

@@ -1,0 +1,371 @@
+"""Starts, feeds, times out and replaces the pixel worker."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runtime.image.outcome import ViewResult
+from runtime.image.reasons import Reason
+from runtime.ledger.ledger import LedgerError
+from runtime.messages.payloads import EventKind
+from runtime.worker.protocol import (
+    Anticipate,
+    CannotStart,
+    Done,
+    Faulted,
+    JudgeJob,
+    Link,
+    LinkLostError,
+    Ready,
+    Start,
+)
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from runtime.exams.exam_service import ExamDesk
+    from runtime.image.outcome import Job, JobOutcome
+    from runtime.ledger.job_table import OpenJob
+    from runtime.ledger.ledger import Ledger
+
+LOG = logging.getLogger(__name__)
+
+WORKER_COMMAND = (sys.executable, "-m", "runtime.worker")
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerLimits:
+    """How long a worker may take, and how long a job may wait while no worker can be started."""
+
+    start_timeout_s: float
+    job_timeout_s: float
+    longest_wait_s: float = 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerState:
+    """What the supervisor knows of its worker."""
+
+    ready: Ready | None = None
+    starts: int = 0
+    faults: tuple[str, ...] = ()
+    pid: int | None = None
+    memory_mb: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Worker:
+    process: subprocess.Popen[bytes]
+    link: Link
+
+    def end(self) -> None:
+        """Kills the child and waits for it; harmless if it is gone."""
+        self.link.socket.close()
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait()
+
+
+class Supervisor:
+    """One worker, one thread that feeds it. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        start: Start,
+        limits: WorkerLimits,
+        ledger: Ledger,
+        desk: ExamDesk,
+        report: Callable[[EventKind, str], None],
+        judged: Callable[[JobOutcome], None],
+        changed: Callable[[], None],
+        randomness: random.Random,
+        reached: Callable[[str], None],
+        clock_ms: Callable[[], int],
+        worker_command: tuple[str, ...] = WORKER_COMMAND,
+    ) -> None:
+        self._start = start
+        self._limits = limits
+        self._ledger = ledger
+        self._desk = desk
+        self._report = report
+        self._judged = judged
+        self._changed = changed
+        self._random = randomness
+        self._reached = reached
+        self._clock_ms = clock_ms
+        self._command = worker_command
+        self._news = threading.Condition()
+        self._stopping = False
+        self._has_work = True
+        self._anticipated: str | None = None
+        self._died_over: str | None = None
+        self._state = WorkerState()
+        self._worker: _Worker | None = None
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    @property
+    def state(self) -> WorkerState:
+        """The worker as of now."""
+        return self._state
+
+    def start(self) -> None:
+        """Starts the thread, which starts the worker."""
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def wake(self) -> None:
+        """A job was committed."""
+        with self._news:
+            self._has_work = True
+            self._news.notify_all()
+
+    def anticipate(self, path: str) -> None:
+        """A view is on its way to the ledger: an idle worker may begin with it.
+
+        A hint and nothing else; the newest one wins. No outcome is written without a job.
+        """
+        with self._news:
+            self._anticipated = path
+            self._news.notify_all()
+
+    def wait_until_ready(self, timeout_s: float) -> bool:
+        """True as soon as the worker's engine is open."""
+        with self._news:
+            return self._news.wait_for(lambda: self._state.ready is not None, timeout_s)
+
+    def stop(self, drain_s: float) -> None:
+        """Lets the running job finish for at most `drain_s`, then ends the worker."""
+        with self._news:
+            self._stopping = True
+            self._news.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(drain_s)
+        worker = self._worker
+        if worker is not None:
+            with contextlib.suppress(ProcessLookupError):
+                worker.process.kill()  # the thread sees the end of the link, and clears up
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    # --- the thread ------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while not self._stopping:
+            try:
+                well = self._one_life()
+            except LedgerError as error:
+                # A full disk, say. The job stays open; the next life takes it up again.
+                LOG.error("no job can be recorded: %s", error)  # noqa: TRY400 - no defect of ours
+                well = False
+            if well:
+                pause_s = FIRST_PAUSE_S
+                continue
+            with self._news:
+                jittered_s = pause_s * self._random.uniform(0.5, 1.0)
+                self._news.wait_for(lambda: self._stopping, jittered_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _one_life(self) -> bool:
+        """One worker from start to end; False if it could not be started."""
+        worker = self._launch()
+        if worker is None:
+            self._fail_jobs_that_waited_too_long()
+            return False
+        try:
+            self._feed(worker)
+        finally:
+            with self._news:
+                self._worker = None
+                self._state = WorkerState(starts=self._state.starts)
+                self._has_work = True
+            worker.end()
+            if not self._stopping:
+                self._changed()
+        return True
+
+    def _launch(self) -> _Worker | None:
+        """A worker whose engine is open, or None; the state says why."""
+        try:
+            return self._greet(*self._spawn())
+        except OSError as error:
+            # No more processes or descriptors: a start that failed like any other.
+            self._say_cannot_start((str(error),), self._state.starts + 1)
+            return None
+
+    def _spawn(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(
+                [*self._command, str(theirs.fileno()), str(os.getpid())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                # Whatever a decoder or a driver prints must not reach our own standard output.
+                stdout=sys.stderr.fileno() if _has_fileno() else subprocess.DEVNULL,
+            )
+        return process, ours
+
+    def _greet(self, process: subprocess.Popen[bytes], ours: socket.socket) -> _Worker | None:
+        ours.settimeout(self._limits.start_timeout_s)
+        worker = _Worker(process=process, link=Link(socket=ours))
+        with self._news:
+            self._worker = worker
+        starts = self._state.starts + 1
+        try:
+            answer = worker.link.ask(self._start)
+            faults = answer.faults if isinstance(answer, CannotStart) else ()
+        except LinkLostError as error:
+            answer, faults = None, (str(error),)
+        if not isinstance(answer, Ready):
+            worker.end()
+            with self._news:
+                self._worker = None
+            faults = faults or ("the worker did not say that it is ready",)
+            self._say_cannot_start(tuple(faults), starts)
+            return None
+        ours.settimeout(self._limits.job_timeout_s)
+        with self._news:
+            self._state = WorkerState(ready=answer, starts=starts, pid=process.pid)
+            self._news.notify_all()
+        self._changed()
+        LOG.info(
+            "worker ready: pid=%d device=%s precision=%s",
+            process.pid,
+            answer.execution.actual_device,
+            answer.execution.executed_precision,
+        )
+        return worker
+
+    def _say_cannot_start(self, faults: tuple[str, ...], starts: int) -> None:
+        """Once for each new reason."""
+        news = faults != self._state.faults
+        with self._news:
+            self._state = WorkerState(starts=starts, faults=faults)
+        if news and not self._stopping:
+            self._changed()
+            LOG.error("the pixel worker cannot start: %s", "; ".join(faults))
+            self._report(EventKind.FAULT, "pixel worker cannot start: " + "; ".join(faults))
+
+    def _feed(self, worker: _Worker) -> None:
+        """Gives the worker jobs until it is lost or we stop."""
+        while True:
+            job, hint = self._next_work()
+            if self._stopping:
+                return
+            if hint is not None:
+                if not self._follow(worker, hint):
+                    return
+            elif job is not None and not self._do(worker, job):
+                return
+
+    def _next_work(self) -> tuple[OpenJob | None, str | None]:
+        """The next job, or else a hint; blocks while there is neither."""
+        while True:
+            with self._news:
+                self._news.wait_for(
+                    lambda: self._stopping or self._has_work or self._anticipated is not None
+                )
+                if self._stopping:
+                    return None, None
+                look, self._has_work = self._has_work, False
+                hint, self._anticipated = self._anticipated, None
+            job = self._ledger.transact(lambda tx: tx.next_job()) if look else None
+            if job is not None:
+                with self._news:
+                    self._has_work = True  # there may be more behind it
+                return job, None
+            if hint is not None:
+                return None, hint
+
+    def _follow(self, worker: _Worker, hint: str) -> bool:
+        """Lets the worker begin with a view; False if it was lost over it."""
+        try:
+            worker.link.ask(Anticipate(path=hint))
+        except LinkLostError as error:
+            self._died_over = hint
+            self._lost(worker, str(error))
+            return False
+        return True
+
+    def _do(self, worker: _Worker, open_job: OpenJob) -> bool:
+        """One job; False if the worker was lost over it."""
+        job_id = open_job.job.job_id
+        died_over, self._died_over = self._died_over, None
+        if died_over is not None and died_over in (image.path for image in open_job.job.images):
+            # The worker before this one was lost over the hint: that was this job's first.
+            self._desk.worker_died_of(job_id, Reason.PROCESSING_FAILED)
+        self._reached("claimed")
+        try:
+            answer = worker.link.ask(JudgeJob(job=open_job.job))
+        except LinkLostError as error:
+            self._lost(worker, str(error))
+            if not self._stopping:
+                self._desk.worker_died_of(job_id, Reason.PROCESSING_FAILED)
+            return False
+        if isinstance(answer, Done) and _answers(answer.outcome, open_job.job):
+            self._reached("judged")
+            self._desk.record(answer.outcome)
+            self._reached("recorded")
+            self._state = WorkerState(
+                ready=self._state.ready,
+                starts=self._state.starts,
+                pid=self._state.pid,
+                memory_mb=answer.memory_mb,
+            )
+            self._judged(answer.outcome)
+            return True
+        detail = answer.detail if isinstance(answer, Faulted) else "answered out of order"
+        self._lost(worker, detail)
+        self._desk.worker_died_of(job_id, Reason.ENGINE_FAULT)
+        return False
+
+    def _lost(self, worker: _Worker, detail: str) -> None:
+        """Says that a worker was lost; the caller's loop makes the next one."""
+        worker.end()
+        if self._stopping:
+            return
+        code = worker.process.returncode
+        how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        LOG.error("worker pid=%d lost (%s): %s", worker.process.pid, how, detail)
+        self._report(EventKind.WORKER_RESTARTED, f"{detail} ({how})")
+
+    def _fail_jobs_that_waited_too_long(self) -> None:
+        """Silence never means normal: without a worker, images end not assessed."""
+        latest_ms = self._clock_ms() - int(self._limits.longest_wait_s * 1000)
+        for job_id in self._ledger.transact(lambda tx: tx.jobs_waiting_since(latest_ms)):
+            self._desk.fail_job(job_id, Reason.ENGINE_FAULT, "no pixel worker could be started")
+
+
+def _answers(outcome: JobOutcome, job: Job) -> bool:
+    """Whether the outcome is that of the job: one for each of its images, scores from 0 to 1."""
+    images = sorted(image.image_id for image in outcome.images)
+    scores = [i.outcome.score for i in outcome.images if isinstance(i.outcome, ViewResult)]
+    return (
+        outcome.job_id == job.job_id
+        and images == sorted(image.image_id for image in job.images)
+        and all(0.0 <= score <= 1.0 for score in scores)
+    )
+
+
+def _has_fileno() -> bool:
+    try:
+        sys.stderr.fileno()
+    except (OSError, ValueError, AttributeError):
+        return False
+    return True

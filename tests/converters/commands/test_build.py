@@ -1,0 +1,188 @@
+"""`mammoedge build`: resumed where it stopped, a verdict on one screen, nothing half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from converters.commands.stage_cache import Workbench
+from converters.evaluation.score_cache import Answer, CaseMemory
+from models.package import load_package
+from runtime.cli.main import main
+from tests.conftest import ROOT, skip_or_fail
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.converters.conftest import Bench
+
+
+def build(bench: Bench, out: Path, *more: object) -> list[str]:
+    """The command line; nothing is measured, which takes the time that measuring takes."""
+    words = ["build", bench.onnx, "--recipe", bench.recipe, "--calibration", bench.images]
+    return [str(word) for word in [*words, "-o", out, "--without-benchmark", *more]]
+
+
+def test_one_command_makes_a_package_and_ends_in_a_verdict(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All seven steps: precisions, map, latencies and what was not proved, on one screen."""
+    words = [word for word in build(bench, tmp_path / "out") if word != "--without-benchmark"]
+    assert main([*words, "--runs", "2", "--target-ms", "100000"]) == 0
+    printed = capsys.readouterr()
+    screen = printed.out.splitlines()
+    assert len(screen) <= 24
+    assert screen[-1] == "verdict: pass (parity only)"
+    for head in ("fp16", "int8", "evidence", "latency     fp16", "latency     int8", "target"):
+        assert any(line.startswith(head) for line in screen), head
+    steps = [line for line in printed.err.splitlines() if line.startswith("[")]
+    assert [step.split("] ")[1] for step in steps] == [
+        "convert",
+        "calibrate",
+        "quantize",
+        "verify",
+        "explain",
+        "benchmark",
+        "package",
+    ]
+    package = load_package(tmp_path / "out", allow_unsigned=True)
+    assert "report.html" in {file.path for file in package.manifest.files}
+    assert "<h2>Latency</h2>" in (package.folder / "report.html").read_text()
+    assert package.manifest.advice["target_ms"] == 100000
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_interrupted_build_goes_on_where_it_stopped(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The signing key was missing; with it, neither calibration nor INT8 is done again."""
+    assert main(build(bench, tmp_path / "out", "--sign", tmp_path / "key.pem")) == 2
+    assert main(["keygen", str(tmp_path / "key.pem")]) == 0
+    capsys.readouterr()
+    assert main(build(bench, tmp_path / "out", "--sign", tmp_path / "key.pem")) == 0
+    said = capsys.readouterr().err
+    assert "calibration images were prepared before" in said
+    assert "the INT8 graph was made before" in said
+    assert "the package was made and proved before" in said
+    assert "the evidence map was tried before" in said
+
+
+def test_a_folder_that_is_no_package_is_refused_before_any_work(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not after half an hour of calibration; what lies in it stays."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    assert main(build(bench, tmp_path / "out")) == 2
+    said = capsys.readouterr().err
+    assert "out: is there already and is no package" in said
+    assert "[1]" not in said
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["thesis.txt"]
+
+
+def test_images_without_labels_are_told_what_they_need(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Folders become labels only where that is asked for."""
+    assert main(build(bench, tmp_path / "out", "--images", bench.images)) == 2
+    assert "--images: needs --labels CSV or --labels-from-folders" in capsys.readouterr().err
+
+
+def test_another_recipe_is_not_resumed(bench: Bench, tmp_path: Path) -> None:
+    """A stage that was made from something else is made again."""
+    work = Workbench(tmp_path / "work")
+    made = []
+
+    def make(folder: Path) -> dict[str, object]:
+        made.append(folder)
+        return {"n": len(made)}
+
+    assert work.once("a", "key", make).record == {"n": 1}
+    assert work.once("a", "key", make).resumed
+    assert work.once("a", "other", make).record == {"n": 2}
+    (tmp_path / "work" / "a" / "done.json").write_text('{"key": "other", "rec')
+    assert work.once("a", "other", make).record == {"n": 3}
+
+
+def test_scores_of_an_interrupted_verification_are_kept(tmp_path: Path) -> None:
+    """Line by line; one that was cut off is asked again, and swallows none after it."""
+    file = tmp_path / "cases.jsonl"
+    CaseMemory(file).remember("one", Answer(scores={"source": 0.5}))
+    with file.open("a") as opened:
+        opened.write('\n["two", {"sour')
+    CaseMemory(file).remember("three", Answer(scores={}, reason="no_breast"))
+    again = CaseMemory(file)
+    assert len(again) == 2
+    assert again.recall("two") is None
+    assert again.recall("three") == Answer(scores={}, reason="no_breast")
+
+
+def test_ten_corrupt_of_300_are_listed_and_290_used(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The build goes on without them."""
+    images = tmp_path / "images"
+    images.mkdir()
+    rows = ["file,laterality,view,pixel_spacing_mm"]
+    for number in range(300):
+        name = f"{number:03d}.png"
+        content = (bench.images / f"{number % 12:02d}.png").read_bytes()
+        (images / name).write_bytes(content[:200] if number % 30 == 7 else content)
+        rows.append(f"{name},L,CC,0.25")
+    (images / "labels.csv").write_text("\n".join(rows) + "\n")
+    words = ["build", bench.onnx, "--recipe", bench.recipe, "--calibration", images]
+    words += ["-o", tmp_path / "out", "--json", "--without-benchmark", "--without-explain"]
+    assert main([str(word) for word in words]) == 0
+    printed = capsys.readouterr()
+    summary = json.loads(printed.out.splitlines()[-1])
+    assert (summary["used"], summary["not_used"]) == (290, 10)
+    assert printed.err.count("not used: ") == 10
+    assert "not used: 007.png (undecodable)" in printed.err
+
+
+def test_two_suspicion_outputs_are_refused_before_anything_is_read(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which one would the flag rest on?"""
+    recipe = tmp_path / "two.toml"
+    one = '{ tensor = "logit", score = "suspicion", activation = "sigmoid", suspicion = true }'
+    assert one in bench.recipe.read_text()
+    other = one.replace('score = "suspicion"', 'score = "second"')
+    recipe.write_text(bench.recipe.read_text().replace(one, f"{one}, {other}"))
+    words = build(bench, tmp_path / "out")
+    words[words.index("--recipe") + 1] = str(recipe)
+    assert main(words) == 2
+    told = "two.toml: outputs: exactly one (or one for each laterality) is the suspicion"
+    said = capsys.readouterr().err
+    assert told in said
+    assert "suspicion, second" in said
+
+
+def test_a_full_disk_leaves_no_half_package(bench: Bench, tmp_path: Path) -> None:
+    """A file system of 512 KiB: a message that names the file, exit code 2, nothing in place."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        skip_or_fail("a small file system needs root and mount")
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", small],
+        check=False,
+        capture_output=True,
+    )
+    if mounted.returncode:
+        skip_or_fail(f"mount: {mounted.stderr.decode()[:100]}")
+    try:
+        words = [sys.executable, "-m", "runtime.cli.main", *build(bench, small / "out")]
+        ended = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
+        assert ended.returncode == 2, ended.stderr
+        assert "No space left on device" in ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert not (small / "out").exists()
+    finally:
+        subprocess.run(["umount", small], check=True)

@@ -1,0 +1,281 @@
+"""Peers that are broken, slow or hostile: the door holds, and nothing of theirs stays."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import struct
+
+import pytest
+
+from firmware_bridge.dicom_intake.incoming_object import IncomingObject
+from firmware_bridge.dicom_network.association_limits import AssociationLimits, LimitExceededError
+from firmware_bridge.dicom_network.upper_layer import fragments
+from firmware_bridge.sender.storage_scu import Destination, Outcome, Sender, outgoing
+from tests.firmware_bridge.fakes import RawPeer, wait_until
+
+LIMITS = AssociationLimits(
+    max_pdu_bytes=1024, max_object_bytes=100, object_timeout_s=10, pdu_timeout_s=1
+)
+
+
+def endless(_size_bytes):
+    """There is always room."""
+
+
+def half_an_object(door):
+    """A peer that has announced an object and sent some of it."""
+    peer = RawPeer(door.port)
+    peer.send(peer.command() + peer.pdu(0b00, bytes(10_000)))
+    assert wait_until(lambda: door.half_received)
+    return peer
+
+
+def test_a_connection_lost_in_the_middle_leaves_nothing(door):
+    """The file of half an object is removed at once; an operator hears of it."""
+    half_an_object(door).hang_up()
+    assert wait_until(lambda: not door.half_received)
+    assert door.receiver.stored == []
+    assert wait_until(lambda: len(door.receiver.reports) == 1)
+    assert door.receiver.reports[0][0] == "association_refused"
+
+
+def test_an_abort_in_the_middle_leaves_nothing(door):
+    """A-ABORT between two fragments: the file is removed."""
+    peer = half_an_object(door)
+    peer.assoc.abort()
+    assert wait_until(lambda: not door.half_received)
+    assert door.receiver.stored == []
+
+
+def test_a_connection_lost_inside_a_pdu_leaves_nothing(door):
+    """A PDU that is cut off is no part of any object."""
+    peer = half_an_object(door)
+    peer.send(peer.pdu(0b10, bytes(5000))[:3000])
+    peer.hang_up()
+    assert wait_until(lambda: not door.half_received)
+    assert door.receiver.stored == []
+
+
+def test_an_object_above_the_limit_is_aborted(open_door):
+    """The transfer ends when the limit is passed, not when the disk is full."""
+    door = open_door(max_object_mib=1)
+    peer = RawPeer(door.port)
+    peer.send(peer.command() + peer.pdu(0b00, bytes(100_000)) * 11)
+    assert peer.wait_until_aborted()
+    assert wait_until(lambda: not door.half_received)
+    assert any("too large" in detail for _, detail, _ in door.receiver.reports)
+
+
+def test_a_file_above_the_limit_fails_and_the_next_is_taken(open_door, tmp_path, view_file):
+    """A sender hears of it by an abort; others are not affected."""
+    from tests.support.synthetic import mammogram_dataset, write
+
+    door = open_door(max_object_mib=1)
+    large = write(mammogram_dataset(rows=1024, columns=832), tmp_path / "large.dcm")
+    for path, outcome in ((large, Outcome.FAILED), (view_file, Outcome.STORED)):
+        file = outgoing(path)
+        with Sender(
+            Destination(ae_title="ANY", host="127.0.0.1", port=door.port), [file]
+        ) as sender:
+            assert sender.send(file).outcome is outcome
+
+
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 300 * 1024])
+def test_a_pdu_above_what_was_agreed_is_aborted(door, length):
+    """A length of 4 GiB is not waited for, and takes no memory."""
+    peer = half_an_object(door)
+    peer.send(struct.pack(">BBL", 4, 0, length))
+    assert peer.wait_until_aborted()
+    assert wait_until(lambda: not door.half_received)
+
+
+def test_an_endless_negotiation_is_not_read(door):
+    """An A-ASSOCIATE-RQ that claims 4 GiB is cut off."""
+    with socket.create_connection(("127.0.0.1", door.port), timeout=5) as connection:
+        connection.sendall(struct.pack(">BBL", 1, 0, 0xFFFFFFFF) + bytes(1000))
+        answer = connection.recv(100)
+    assert answer[:1] in (b"\x07", b"")  # A-ABORT, or closed
+
+
+@pytest.mark.parametrize(
+    "junk", [b"GET / HTTP/1.1\r\nHost: unit\r\n\r\n", b"\x16\x03\x01\x02\x00", b"\x00" * 64]
+)
+def test_what_is_not_dicom_is_cut_off(door, junk):
+    """Browsers, TLS and zeros get no association."""
+    with socket.create_connection(("127.0.0.1", door.port), timeout=5) as connection:
+        connection.sendall(junk)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(1024):
+            pass
+
+
+def test_a_peer_that_stalls_inside_a_pdu_is_cut_off(open_door):
+    """The time limit of a PDU holds while it is being read."""
+    door = open_door(network_timeout_s=0.5)
+    peer = half_an_object(door)
+    peer.send(peer.pdu(0b10, bytes(5000))[:3000])
+    assert wait_until(lambda: not door.half_received, 5.0)
+
+
+def test_a_peer_that_stalls_between_pdus_is_cut_off(open_door):
+    """The time limit holds between the PDUs of an object as well."""
+    door = open_door(network_timeout_s=0.5)
+    half_an_object(door)
+    assert wait_until(lambda: not door.half_received, 5.0)
+
+
+def test_a_peer_that_trickles_is_cut_off(open_door):
+    """An object that never stalls but takes too long is given up."""
+    door = open_door(object_timeout_s=0.5)
+    peer = half_an_object(door)
+
+    def gone():
+        with contextlib.suppress(OSError):
+            peer.send(peer.pdu(0b00, b"x" * 10))
+        return not door.half_received
+
+    assert wait_until(gone)
+    assert any("too slow" in detail for _, detail, _ in door.receiver.reports)
+
+
+def test_silent_connections_do_not_lock_the_unit_out(open_door, dcmtk):
+    """Connections that ask for nothing are closed after their time, and the unit gets in."""
+    door = open_door(max_associations=2, acse_timeout_s=0.5)
+    silent = [socket.create_connection(("127.0.0.1", door.port)) for _ in range(12)]
+    assert wait_until(
+        lambda: "(Success)" in dcmtk("echoscu", "-v", "127.0.0.1", door.port, check=False), 10.0
+    )
+    for connection in silent:
+        connection.close()
+
+
+def test_more_associations_than_allowed_are_rejected(open_door):
+    """One more than the limit hears "local limit exceeded", and gets in later."""
+    from pynetdicom import AE
+    from pynetdicom.sop_class import Verification
+
+    door = open_door(max_associations=2)
+    peers = [RawPeer(door.port) for _ in range(2)]
+    entity = AE()
+    entity.add_requested_context(Verification)
+    assert entity.associate("127.0.0.1", door.port).is_rejected
+    peers[0].assoc.release()
+
+    def gets_in():
+        assoc = entity.associate("127.0.0.1", door.port)
+        established = assoc.is_established
+        if established:
+            assoc.release()
+        return established
+
+    assert wait_until(gets_in)
+    peers[1].assoc.release()
+
+
+def test_a_command_for_another_class_than_agreed_is_refused(door):
+    """CT inside the context of a mammogram: SOP class not supported."""
+    peer = RawPeer(door.port)
+    peer.assoc._reactor_checkpoint.clear()
+    wait_until(lambda: peer.assoc._is_paused)
+    ct = "1.2.840.10008.5.1.4.1.1.2"
+    peer.send(peer.command(sop_class=ct) + peer.pdu(0b10, bytes(100)))
+    _, response = peer.assoc.dimse.get_msg(block=True)
+    assert response.Status == 0x0122
+    assert door.half_received == []
+    peer.assoc._reactor_checkpoint.set()
+    peer.assoc.release()
+
+
+def test_a_request_without_a_data_set_is_refused(door):
+    """A C-STORE that announces no data set gets an answer, not silence."""
+    peer = RawPeer(door.port)
+    peer.assoc._reactor_checkpoint.clear()
+    wait_until(lambda: peer.assoc._is_paused)
+    peer.send(peer.command(data_set=False))
+    _, response = peer.assoc.dimse.get_msg(block=True)
+    assert response.Status == 0xC000
+    peer.assoc._reactor_checkpoint.set()
+    peer.assoc.release()
+
+
+@pytest.mark.parametrize(
+    "misdeed",
+    [
+        lambda peer: peer.pdu(0b11, b"\xff" * 50),
+        lambda peer: peer.pdu(0b01, bytes(200_000)) * 6,
+        lambda peer: peer.pdu(0b00, bytes(200_000)) * 6,
+        lambda peer: peer.command() + peer.command(),
+        lambda peer: peer.command(CommandField=0x0777),
+        lambda peer: peer.command(AffectedSOPInstanceUID=None) + peer.pdu(0b10, bytes(10)),
+        lambda peer: peer.command(Priority=None) + peer.pdu(0b10, bytes(10)),
+        lambda peer: struct.pack(">BBLLBB", 4, 0, 6, 99, 1, 0),
+        lambda peer: peer.pdu(0b11, b"", context_id=77),
+    ],
+    ids=[
+        "garbage as a command",
+        "endless command",
+        "endless data set without a command",
+        "command inside a data set",
+        "unknown command",
+        "no instance UID",
+        "no priority",
+        "fragment longer than its PDU",
+        "empty command in an unknown context",
+    ],
+)
+def test_a_peer_that_breaks_the_protocol_is_aborted(door, misdeed):
+    """Whatever it is: A-ABORT, and no file is left."""
+    peer = RawPeer(door.port)
+    with contextlib.suppress(OSError):  # we may be cut off while we are still sending
+        peer.send(misdeed(peer))
+    assert peer.wait_until_aborted()
+    assert wait_until(lambda: not door.half_received)
+    assert door.receiver.stored == []
+
+
+def test_leftovers_of_a_crash_are_removed_at_start(open_door, receiver):
+    """Files that a killed process left half received go when the next one starts."""
+    for name in ("dicom-0123.part", "folder-4567.part"):
+        (receiver.incoming / name).write_bytes(b"half")
+    open_door()
+    assert [path.name for path in receiver.incoming.iterdir()] == ["folder-4567.part"]
+
+
+def test_a_full_disk_refuses_the_object_and_drops_the_rest(tmp_path):
+    """ENOSPC in the middle: the file goes, the rest is read and dropped, the answer is A700."""
+    incoming = IncomingObject(tmp_path, limits=LIMITS, started_s=0.0, room=endless)
+    incoming.begin(b"meta")
+
+    def full(_fragment):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    incoming._write = full
+    incoming.append(b"x" * 10, now_s=1.0)
+    assert incoming.refusal.status == 0xA700
+    incoming.append(b"x" * 10, now_s=1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_limits_of_an_object(tmp_path):
+    """One byte and one moment too many."""
+    incoming = IncomingObject(tmp_path, limits=LIMITS, started_s=0.0, room=endless)
+    incoming.append(b"x" * 100, now_s=10.0)
+    with pytest.raises(LimitExceededError, match="large"):
+        incoming.append(b"x", now_s=10.0)
+    slow = IncomingObject(tmp_path, limits=LIMITS, started_s=0.0, room=endless)
+    with pytest.raises(LimitExceededError, match="slow"):
+        slow.append(b"x", now_s=10.1)
+
+
+def test_fragments_of_a_pdu_are_split_as_ps3_8_says():
+    """Two values in one PDU come out in order; lengths that lie are refused."""
+    pdu = struct.pack(">LBB", 4, 1, 3) + b"ab" + struct.pack(">LBB", 3, 5, 2) + b"c"
+    found = [
+        (context, control, bytes(data)) for context, control, data in fragments(memoryview(pdu))
+    ]
+    assert found == [(1, 3, b"ab"), (5, 2, b"c")]
+    for broken in (pdu[:-1], pdu[:3], struct.pack(">LBB", 1, 1, 3)):
+        with pytest.raises(LimitExceededError):
+            list(fragments(memoryview(broken)))

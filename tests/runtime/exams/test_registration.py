@@ -1,0 +1,201 @@
+"""Images that come twice or too often: which of them stands, and what the exam says of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from runtime.exam_rules.exam_flag import Completion
+from runtime.exams.intake_ports import Receipt
+from runtime.image.outcome import Flag, NotAssessed
+from runtime.image.reasons import Reason
+from tests.runtime.exams.test_exam_service import ALL, Bench
+from tests.support.builders import result, unassessed
+
+STUDY = "1.2.3"
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path, max_images=8)
+    yield bench
+    bench.ledger.close()
+
+
+def images(bench):
+    return bench.ledger.transact(lambda tx: tx.exam_images(STUDY))
+
+
+def path_of_next(bench):
+    return bench.next_job().job.images[0].path
+
+
+# --- other bytes under one UID -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", [Reason.UNDECODABLE, Reason.UNREADABLE])
+def test_other_bytes_replace_an_image_that_could_not_be_decoded(bench, reason):
+    """Sent again because it was unreadable: the second is judged, and the exam is revised."""
+    for view in ALL[1:]:
+        bench.receive(view)
+        bench.judge_next(result(0.1))
+    bench.receive("RCC", sha="1")
+    before = bench.judge_next(unassessed(reason))
+    assert (before.flag, before.reasons) == (Flag.NOT_ASSESSED, (reason,))
+    again = bench.receive("RCC", sha="2")
+    assert again.receipt is Receipt.STORED
+    assert path_of_next(bench) == "/spool/RCC2.dcm"
+    after = bench.judge_next(result(0.1))
+    assert (after.flag, after.final, after.revision) == (Flag.NONE, True, before.revision + 1)
+    assert len(after.images) == 4
+    (event,) = bench.said("event")
+    assert event["event"] == "image_conflict"
+    assert "this one stands" in event["detail"]
+
+
+def test_both_files_are_kept(bench):
+    """What could not be decoded stays on record and in the spool."""
+    bench.receive("RCC", sha="1")
+    bench.judge_next(unassessed())
+    bench.receive("RCC", sha="2")
+    kept = bench.ledger.transact(lambda tx: tx.spooled_paths())
+    assert kept == {"/spool/RCC1.dcm", "/spool/RCC2.dcm"}
+    assert bench.receive("RCC", sha="1").receipt is Receipt.KNOWN
+
+
+def test_a_copy_that_waited_is_tried_when_the_first_cannot_be_decoded(bench):
+    """The second came before the worker had looked at the first."""
+    bench.receive("RCC", sha="1")
+    assert bench.receive("RCC", sha="2").receipt is Receipt.CONFLICT
+    flag = bench.judge_next(unassessed())
+    assert flag.final is False
+    assert path_of_next(bench) == "/spool/RCC2.dcm"
+    bench.judge_next(result(0.9))
+    assert [image.outcome.score for image in images(bench)] == [0.9]
+
+
+def test_two_files_that_cannot_be_decoded_do_not_replace_each_other_for_ever(bench):
+    """Each is tried once."""
+    bench.receive("RCC", sha="1")
+    bench.receive("RCC", sha="2")
+    bench.judge_next(unassessed())
+    bench.judge_next(unassessed())
+    assert bench.next_job() is None
+    assert len(images(bench)) == 1
+
+
+def test_the_third_replaces_the_second_that_stands(bench):
+    """Again and again unreadable: the newest bytes get their chance, the exam has one image."""
+    for sha in "123":
+        assert bench.receive("RCC", sha=sha).receipt is Receipt.STORED
+        outcome = unassessed() if sha < "3" else result(0.2)
+        bench.judge_next(outcome)
+    assert [image.outcome.score for image in images(bench)] == [0.2]
+    assert bench.receive("RCC", sha="4").receipt is Receipt.CONFLICT
+
+
+@pytest.mark.parametrize("reason", [Reason.IMPLANT, Reason.PROCESSING_FAILED, Reason.NO_BREAST])
+def test_an_image_that_was_decoded_is_not_replaced(bench, reason):
+    """Not assessed for another reason: a conflict, and the first stands."""
+    bench.receive("RCC", sha="1")
+    bench.judge_next(unassessed(reason))
+    assert bench.receive("RCC", sha="2").receipt is Receipt.CONFLICT
+    assert bench.next_job() is None
+
+
+def test_a_file_of_another_exam_replaces_nothing(bench):
+    """One UID in two exams is a conflict, whatever became of the first."""
+    bench.receive("RCC", sha="1")
+    bench.judge_next(unassessed())
+    assert bench.receive("RCC", sha="2", study="9.9").receipt is Receipt.CONFLICT
+    assert len(images(bench)) == 1
+
+
+def test_a_frame_stands_for_its_object_that_could_not_be_decoded(bench):
+    """Twins, of which one is broken: the whole one is judged, and it is said."""
+    bench.receive("RCC", sha="1", source="dicom")
+    bench.judge_next(unassessed())
+    assert bench.receive("RCC", sha="2", source="frames").receipt is Receipt.STORED
+    assert bench.judge_next(result(0.2)).images[0].outcome.score == 0.2
+
+
+def test_a_four_view_job_is_made_again_for_the_image_that_replaces(tmp_path):
+    """Scope `exam`: the copy goes with the three others into a new job."""
+    bench = Bench(tmp_path, "exam", "direct")
+    for view in ALL:
+        bench.receive(view)
+    bench.judge_next(unassessed())
+    bench.receive("RCC", sha="2")
+    assert {image.slot for image in bench.next_job().job.images} == set(ALL)
+    flag = bench.judge_next(result(0.7))
+    assert (flag.flag, len(flag.images)) == (Flag.PRIORITY, 4)
+    bench.ledger.close()
+
+
+# --- too many images -----------------------------------------------------------------------------
+
+
+def fill(bench, count, outcome):
+    """So many images of the four views in turn, each judged."""
+    for number in range(count):
+        bench.receive(ALL[number % 4], sop=f"1.2.3.{number + 10}")
+        if bench.next_job() is not None:
+            bench.judge_next(outcome)
+
+
+def test_beyond_the_limit_images_are_kept_and_not_judged(bench):
+    """Eight are judged; the ninth and tenth are on record, in the spool, and said once."""
+    fill(bench, 10, result(0.1))
+    assert len(images(bench)) == 8
+    assert bench.ledger.transact(lambda tx: tx.arrivals.surplus(STUDY)) == 2
+    assert bench.ledger.transact(lambda tx: tx.jobs_open()) == 0
+    (event,) = bench.said("event")
+    assert event["event"] == "too_many_images"
+    assert "8" in event["detail"]
+
+
+def test_an_exam_with_images_that_nobody_looked_at_is_not_none(bench):
+    """All expected views are low: `not_assessed`, with the reason and how many it omits."""
+    fill(bench, 8, result(0.1))
+    assert bench.said("exam")[-1]["flag"] == "none"
+    fill(bench, 9, result(0.1))
+    last = bench.said("exam")[-1]
+    assert (last["flag"], last["reasons"]) == ("not_assessed", ["too_many_images"])
+    assert (last["final"], last["views_omitted"]) == (True, 1)
+
+
+def test_a_priority_stays_one_beyond_the_limit(bench):
+    """More images take no flag back."""
+    fill(bench, 9, result(0.9))
+    last = bench.said("exam")[-1]
+    assert (last["flag"], last["views_omitted"]) == ("priority", 1)
+
+
+def test_what_comes_beyond_the_limit_costs_no_revision(bench):
+    """One revision says it; however many follow are a row each."""
+    fill(bench, 9, result(0.1))
+    revisions = len(bench.said("exam"))
+    fill(bench, 24, result(0.1))
+    assert len(bench.said("exam")) == revisions
+
+
+def test_an_exam_beyond_its_limit_is_closed_and_forgotten_as_any_other(bench):
+    """The unit's word ends it; retention takes rows and files."""
+    fill(bench, 10, result(0.1))
+    bench.desk.close_exam(STUDY, Completion.EXAM_CLOSED)
+    assert json.loads(bench.ledger.waiting(1000)[-1].payload)["final"] is True
+    bench.now_ms += 1
+    assert len(bench.ledger.transact(lambda tx: tx.spooled_before(bench.now_ms))) == 10
+    assert bench.ledger.transact(lambda tx: tx.forget_exams_before(bench.now_ms)) == 1
+    assert bench.ledger.transact(lambda tx: tx.arrivals.surplus(STUDY)) == 0
+
+
+def test_conflicting_copies_do_not_count_towards_the_limit(bench):
+    """The same image with ever other bytes fills no exam."""
+    bench.receive("RCC", sha="0")
+    bench.judge_next(result(0.1))
+    for sha in "123456789abc":
+        assert bench.receive("RCC", sha=sha).receipt is Receipt.CONFLICT
+    assert bench.receive("LCC").receipt is Receipt.STORED
+    assert isinstance(bench.judge_next(unassessed()).images[1].outcome, NotAssessed)

@@ -1,0 +1,101 @@
+"""The ledger's promises: no gap, no double, no half of a transaction."""
+
+from __future__ import annotations
+
+import pytest
+
+from runtime.ledger.ledger import Ledger, LedgerError
+from runtime.messages.payloads import EventKind
+from runtime.publishing.message_factory import Voice
+
+VOICE = Voice(site="s", unit="u", boot_id="b", site_key=b"k" * 32)
+
+
+def event(at_ms=1000):
+    return VOICE.event(EventKind.FAULT, at_ms=at_ms, detail="x")
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        yield ledger
+
+
+def test_a_transaction_that_fails_leaves_no_gap_in_seq(ledger):
+    """A number that was given in an undone transaction is given again."""
+    ledger.add_event(event(), 1000)
+
+    def half(tx):
+        tx.enqueue(event(), 1000)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        ledger.transact(half)
+    assert ledger.add_event(event(), 1000) == 2
+    assert [row.seq for row in ledger.waiting(10)] == [1, 2]
+
+
+def test_numbers_are_not_given_again_after_old_rows_are_forgotten(ledger):
+    """Retention deletes rows, never the count."""
+    seq = ledger.add_event(event(), 1000)
+    ledger.delivered([seq], 2000)
+    assert ledger.transact(lambda tx: tx.outbox.forget_before(3000)) == 1
+    assert ledger.add_event(event(), 1000) == seq + 1
+
+
+def test_a_second_service_on_one_ledger_is_refused(ledger, tmp_path):
+    """Two services cannot interleave their numbers."""
+    with pytest.raises(LedgerError, match="locked"):
+        Ledger(tmp_path / "ledger.db")
+
+
+def test_a_file_that_is_no_ledger_is_refused(tmp_path):
+    """Garbage is named, not overwritten."""
+    path = tmp_path / "ledger.db"
+    path.write_bytes(b"not a database, for sure" * 100)
+    with pytest.raises(LedgerError, match="not a database"):
+        Ledger(path)
+
+
+def test_waiting_rows_come_in_order_without_those_in_flight(ledger):
+    """The publisher gets the oldest rows that it does not already have under way."""
+    for _ in range(5):
+        ledger.add_event(event(), 1000)
+    ledger.delivered([2], 2000)
+    assert [row.seq for row in ledger.waiting(2, skip={1})] == [3, 4]
+
+
+def test_replay_makes_rows_wait_again_and_parked_ones_too(ledger):
+    """The site that saw a gap gets everything from there on; what is new goes first."""
+    for _ in range(4):
+        ledger.add_event(event(), 1000)
+    ledger.delivered([1, 2, 3], 2000)
+    ledger.park(4, event(), 2000)
+    assert ledger.backlog().parked == 1
+    assert ledger.replay_from(2) == 3
+    rows = ledger.waiting(10)
+    assert [(row.seq, row.replayed) for row in rows] == [
+        (5, False),
+        (2, True),
+        (3, True),
+        (4, True),
+    ]
+
+
+def test_wait_for_rows_sees_a_commit(ledger):
+    """The publisher need not poll: a commit that added rows ends its wait."""
+    version = ledger.wait_for_rows(-1, 0)
+    ledger.add_event(event(), 1000)
+    assert ledger.wait_for_rows(version, 5) > version
+
+
+def test_a_ledger_that_was_lost_begins_another_life(tmp_path):
+    """The same file keeps its id over restarts; a new file under the same unit has another."""
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        first = ledger.ledger_id
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        assert ledger.ledger_id == first
+    (tmp_path / "ledger.db").unlink()
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        assert first != ledger.ledger_id
+        assert len(ledger.ledger_id) == 16
