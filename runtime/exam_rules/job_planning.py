@@ -10,7 +10,7 @@ from runtime.exam_rules.exam_flag import Role
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from runtime.ledger.object_table import StoredObject
+    from runtime.exam_rules.stored_object import StoredObject
 
 CHECK_ONLY = ""
 """Slot of an image that no input port can take: the worker only says why it is not assessed."""

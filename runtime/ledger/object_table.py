@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from runtime.exam_rules.exam_flag import Role
 from runtime.exam_rules.state_machine import Phase
+from runtime.exam_rules.stored_object import StoredObject
 from runtime.image.header import ImageHeader
 
 if TYPE_CHECKING:
@@ -32,19 +33,6 @@ class NewObject:
     source: str
     peer: str
     received_at_ms: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredObject:
-    """A durable object."""
-
-    image_id: int
-    study_uid: str
-    header: ImageHeader
-    path: str
-    role: Role
-    received_at_ms: int
-    conflicts_with: int | None
 
 
 class ObjectRows:
