@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.exam_rules.exam_flag import Role
@@ -10,7 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from runtime.exam_rules.exam_flag import ExamImage
-    from runtime.ledger.modality_notice_table import Rejection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejection:
+    """An image that the unit rejected, and the retake that it named, if it named one."""
+
+    sop_uid: str
+    retake_uid: str | None
 
 
 def retakes(

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from runtime.exam_rules.exam_flag import Completion
 from runtime.exam_rules.procedure_step import StepAnswer, StepState
-from runtime.exam_rules.retakes import retakes
+from runtime.exam_rules.retakes import Rejection, retakes
 from runtime.exam_rules.state_machine import image_rejected
-from runtime.ledger.modality_notice_table import Rejection
 from runtime.messages.payloads import EventKind
 
 if TYPE_CHECKING:

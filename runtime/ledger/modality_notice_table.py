@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.exam_rules.procedure_step import StepState
+from runtime.exam_rules.retakes import Rejection
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,14 +35,6 @@ FORGET = tuple(
     f"DELETE FROM {table} WHERE at_ms < ? AND study_uid NOT IN (SELECT study_uid FROM exams)"  # noqa: S608 - names of ours
     for table in ("narrowed_views", "rejections", "awaited_images", "procedure_steps")
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rejection:
-    """An image that the unit rejected, and the retake that it named, if it named one."""
-
-    sop_uid: str
-    retake_uid: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
