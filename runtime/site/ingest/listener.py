@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from runtime.messages.payloads import Message
 from runtime.site.ingest.batch_writer import enter
-from runtime.site.live_model.site_state import LinkChange
 from runtime.site.store.ingested_message import ForeignPosting, Posting
 from runtime.site.store.store import StoreError
+from runtime.site.subscriber.arrival import LinkChange
 from runtime.site.subscriber.parsing import Foreign, read
 from runtime.site.subscriber.subscriber import Delivery
 

@@ -5,7 +5,6 @@ Pure and deterministic: no clock, no network, no thread. The same arrivals make 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runtime.messages.alarm import AlarmMessage
@@ -13,6 +12,7 @@ from runtime.messages.payloads import HealthMessage, Message, NumberedMessage, S
 from runtime.site.live_model.change import Change, ChangeKind
 from runtime.site.live_model.memory_limits import PictureLimits
 from runtime.site.live_model.unit_state import UnitPicture
+from runtime.site.subscriber.arrival import Arrival, LinkChange
 from runtime.site.subscriber.parsing import (
     Cleared,
     CommandHeard,
@@ -27,29 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ALARMS_KEPT = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arrival:
-    """A message as it came. `at_ms`: when, by our clock, UTC.
-
-    `retained`: the broker had kept it; it was not said just now.
-    """
-
-    topic: str
-    payload: bytes
-    retained: bool
-    at_ms: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinkChange:
-    """The connection to the broker came or went. `session_present`: the broker remembered us."""
-
-    up: bool
-    at_ms: int
-    reason: str = ""
-    session_present: bool = False
 
 
 class Picture:

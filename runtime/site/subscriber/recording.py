@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from runtime.site.live_model.site_state import Arrival, LinkChange
+from runtime.site.subscriber.arrival import Arrival, LinkChange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

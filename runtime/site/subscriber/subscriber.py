@@ -19,7 +19,7 @@ from runtime.mqtt.connect_options import SessionTerms
 from runtime.mqtt.connection import BrokerConnection, CannotConnectError
 from runtime.mqtt.connection_events import Acknowledged, Connected, Heard, Listening, Lost, Signal
 from runtime.mqtt.outbox_delivery import FAILURE
-from runtime.site.live_model.site_state import Arrival, LinkChange
+from runtime.site.subscriber.arrival import Arrival, LinkChange
 from runtime.timing.backoff import Backoff
 from runtime.timing.token_bucket import TokenBucket
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from runtime.site.live_model.site_state import Arrival, LinkChange, Picture
+from runtime.site.live_model.site_state import Picture
+from runtime.site.subscriber.arrival import Arrival, LinkChange
 from runtime.site.subscriber.subscriber import Delivery
 
 if TYPE_CHECKING:

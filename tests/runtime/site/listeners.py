@@ -7,7 +7,8 @@ import time
 
 from runtime.mqtt.settings import BrokerSettings
 from runtime.site.live_model.replay_policy import ReplayDesk
-from runtime.site.live_model.site_state import LinkChange, Picture
+from runtime.site.live_model.site_state import Picture
+from runtime.site.subscriber.arrival import LinkChange
 from runtime.site.subscriber.subscriber import Delivery, Subscriber, SubscriberSettings
 from tests.support.unit_under_test import now_ms
 

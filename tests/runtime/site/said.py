@@ -8,7 +8,7 @@ from runtime.exam_rules.exam_flag import Completion
 from runtime.image.outcome import Flag
 from runtime.messages.payloads import EventKind, HealthFacts, OutboxFacts, StatusFacts
 from runtime.publishing.message_factory import Voice
-from runtime.site.live_model.site_state import Arrival
+from runtime.site.subscriber.arrival import Arrival
 from tests.support.builders import exam_flag, image, result
 
 SITE = "st-anna"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime.image.outcome import Flag
-from runtime.site.live_model.site_state import Arrival, LinkChange
+from runtime.site.subscriber.arrival import Arrival, LinkChange
 from runtime.site.subscriber.recording import Recorder
 from tests.runtime.site import said
 from tests.runtime.site.said import AT_MS, voice

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from runtime.site.live_model.replay_policy import ReplayDesk
-from runtime.site.live_model.site_state import LinkChange, Picture
+from runtime.site.live_model.site_state import Picture
+from runtime.site.subscriber.arrival import LinkChange
 from tests.runtime.site import said
 
 PATIENCE = {"patience_ms": 100, "tail_patience_ms": 500, "pause_ms": 1000, "attempts": 3}

@@ -13,7 +13,8 @@ from runtime.image.outcome import Flag
 from runtime.messages.payloads import EventKind, UnitState
 from runtime.site.live_model.change import ChangeKind
 from runtime.site.live_model.memory_limits import PictureLimits
-from runtime.site.live_model.site_state import Arrival, LinkChange, Picture
+from runtime.site.live_model.site_state import Picture
+from runtime.site.subscriber.arrival import Arrival, LinkChange
 from tests.runtime.site import said
 from tests.runtime.site.said import AT_MS, voice
 

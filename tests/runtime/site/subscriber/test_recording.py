@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.site.live_model.site_state import Arrival, LinkChange, Picture
+from runtime.site.live_model.site_state import Picture
+from runtime.site.subscriber.arrival import Arrival, LinkChange
 from runtime.site.subscriber.recording import RecordingError, read_recording, recorded_site
 from tests.runtime.site import said
 from tests.runtime.site.stories import record, troubled_site

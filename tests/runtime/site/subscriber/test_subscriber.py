@@ -8,7 +8,7 @@ import paho.mqtt.client as mqtt
 import pytest
 
 from runtime.site.live_model.change import ChangeKind
-from runtime.site.live_model.site_state import LinkChange
+from runtime.site.subscriber.arrival import LinkChange
 from runtime.site.subscriber.subscriber import Delivery
 from tests.runtime.site.listeners import Listener, outbox_rows, subscriber
 from tests.support.brokers import free_port, wait_until

@@ -15,7 +15,8 @@ import sys
 import pytest
 
 from runtime.cli.main import main
-from runtime.site.live_model.site_state import LinkChange, Picture
+from runtime.site.live_model.site_state import Picture
+from runtime.site.subscriber.arrival import LinkChange
 from runtime.site.terminal.feed import Listening, RecordingSource
 from runtime.site.terminal.unit_row import COLUMNS, unit_lines
 from tests.conftest import ROOT, module_or_skip
