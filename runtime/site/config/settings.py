@@ -19,7 +19,7 @@ from pydantic import (
 from runtime.messages.topics import NAME_PATTERN, SiteName
 from runtime.mqtt.settings import LOOPBACK, BrokerSettings
 from runtime.site.config.page_settings import PageSettings
-from runtime.site.store.store import database_url
+from runtime.site.store.store import Store, database_url
 from runtime.unit.settings import Section, SettingsError, settings_faults
 
 if TYPE_CHECKING:
@@ -45,6 +45,13 @@ class StoreSection(Section):
     password_file: Path | None = Field(default=None, description="of the URL's user")
     keep_days: int = Field(default=90, ge=1, le=3660)
     patience_s: float = Field(default=5.0, gt=0, le=60, description="to wait for a lock")
+
+    def make_store(self) -> Store:
+        """The store that it names, not opened yet. Raises OSError: the password cannot be read."""
+        url = database_url(self.database)
+        if self.password_file is not None:
+            url = url.set(password=self.password_file.read_text(encoding="utf-8").strip())
+        return Store(url, patience_s=self.patience_s)
 
 
 class ListenSection(Section):

@@ -16,7 +16,6 @@ from typing import IO, TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, Boolean, Float, Integer, select, tuple_
 
 from runtime.site.config.settings import load_site_settings
-from runtime.site.service.composition import open_store
 from runtime.site.store.store import StoreError
 from runtime.site.store.tables import ALARMS, EVENTS, EXAMS, HOURS, IMAGES, UNITS
 from runtime.timing.timestamps import utc_text
@@ -126,7 +125,7 @@ def export_command(arguments: Namespace) -> int:
     if faults:
         raise SettingsError(Path("export"), faults)
     try:
-        with open_store(settings) as store:
+        with settings.store.make_store() as store:
             parts = pieces(
                 store,
                 arguments.table,

@@ -30,7 +30,6 @@ from runtime.site.report.unit_section import (
     table,
 )
 from runtime.site.report.wording import Wording
-from runtime.site.service.composition import open_store
 from runtime.site.store.site_clock import day_of
 from runtime.web.markup import Markup, el
 
@@ -227,7 +226,7 @@ def report_command(arguments: Namespace) -> int:
     wording = Wording(site_catalogues()[arguments.language])
     report, told = Report(month, wording, now_ms=now_ms), _Progress(time.monotonic)
     found = 0
-    with open_store(load_site_settings(arguments.config)) as store:
+    with load_site_settings(arguments.config).store.make_store() as store:
         for history in month_of_units(store, month, most=MOST_ALARMS_OF_A_UNIT):
             told.one_more()
             if arguments.unit in (None, f"{history.site}/{history.unit}"):

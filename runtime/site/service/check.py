@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from runtime.site.control_charts.expected_rates import PackagesError, expected_rates
-from runtime.site.service.composition import clock_ms, open_store
+from runtime.site.service.composition import clock_ms
 from runtime.site.store.store import StoreError
 from runtime.site.subscriber.subscriber import Subscriber, SubscriberSettings
 
@@ -58,7 +58,7 @@ def _verdicts(settings: SiteSettings) -> Iterator[tuple[str, str]]:
 
 def _database_problem(settings: SiteSettings) -> str:
     try:
-        with open_store(settings):
+        with settings.store.make_store():
             return ""
     except (StoreError, OSError) as error:
         return str(error)

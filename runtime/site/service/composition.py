@@ -20,7 +20,7 @@ from runtime.site.queries.fleet import Fleet
 from runtime.site.service.http_app import GlanceKeeper, site_app
 from runtime.site.service.metrics_server import MetricsServer
 from runtime.site.store.service_state import ServiceState, StateBoard
-from runtime.site.store.store import Store, StoreError, StoreFault, database_url
+from runtime.site.store.store import Store, StoreError, StoreFault
 from runtime.site.subscriber.subscriber import Subscriber, SubscriberSettings
 from runtime.timing.backoff import Backoff
 
@@ -58,15 +58,6 @@ def clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def open_store(settings: SiteSettings) -> Store:
-    """The store of the settings, not opened yet. Raises OSError: the password cannot be read."""
-    section = settings.store
-    url = database_url(section.database)
-    if section.password_file is not None:
-        url = url.set(password=section.password_file.read_text(encoding="utf-8").strip())
-    return Store(url, patience_s=section.patience_s)
-
-
 class SiteService:
     """The service of one site.
 
@@ -91,7 +82,7 @@ class SiteService:
         self._stop = threading.Event()
         started_ms = clock_ms()
         self.board = StateBoard(ServiceState(service=settings.site.service, started_ms=started_ms))
-        self._store = open_store(settings)
+        self._store = settings.store.make_store()
         self._fleet = Fleet(self._store, silent_after_s=settings.watch.silent_after_s)
         self._keeper = GlanceKeeper(self._fleet, clock_ms=clock_ms, monotonic=time.monotonic)
         self.metrics = MetricsServer(
