@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from runtime.site.config.credentials import CredentialsError
 from runtime.site.page.reader import FleetReader
 from runtime.site.page.routes import FleetApp, FleetParts
+from runtime.site.report.wording import PACKAGE, site_catalogues
 from runtime.site.sign_in.attempts import Attempts
 from runtime.site.sign_in.passwords import read_passwords
 from runtime.site.sign_in.sessions import SessionBook
 from runtime.site.sign_in.sign_in import SignIn
-from runtime.web.catalogue import load_catalogues
 from runtime.web.live import LiveBoard
 from runtime.web.pages import load_pages
 from runtime.web.server import PageServer, Place
@@ -26,16 +26,9 @@ if TYPE_CHECKING:
     from runtime.site.queries.fleet import Fleet
     from runtime.site.sign_in.single_sign_on import SingleSignOn
     from runtime.site.store.store import Store
-    from runtime.web.catalogue import Catalogue
 
-PACKAGE = "runtime.site.page"
 PAUSE_S = 0.5
 """Between two frames: a fleet says something all the time, and nobody reads faster."""
-
-
-def site_catalogues() -> dict[str, Catalogue]:
-    """The site's words, on top of the console's: reasons and flags are called the same."""
-    return load_catalogues("runtime.console", PACKAGE)
 
 
 class FleetPage(PageServer):

@@ -215,7 +215,7 @@ def month_of(text: str | None, now_ms: int) -> Month:
 
 def report_command(arguments: Namespace) -> int:
     """Writes the report; 0, 1 if there is no such unit, 2 with why not. StoreError is a fault."""
-    from runtime.site.page.fleet_page import site_catalogues
+    from runtime.site.report.wording import site_catalogues
 
     now_ms = time.time_ns() // 1_000_000
     try:

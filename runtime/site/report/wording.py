@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from runtime.web.catalogue import load_catalogues
 from runtime.web.markup import Markup, el
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     from runtime.web.catalogue import Catalogue
 
+PACKAGE = "runtime.site.page"
+"""Where the site's message files and pages lie."""
 PLACE = re.compile(r"\{(\w+)\}")
 NOTHING = "\u2013"
 """An en dash."""
@@ -72,3 +75,8 @@ class Wording:
     def month(self, year: int, month: int) -> str:
         """A month's name and year."""
         return self.t("month.of_year", month=self.t(f"month.{month}"), year=year)
+
+
+def site_catalogues() -> dict[str, Catalogue]:
+    """The site's words, on top of the console's: reasons and flags are called the same."""
+    return load_catalogues("runtime.console", PACKAGE)

@@ -10,7 +10,7 @@ from tests.support.browser import violations
 
 module_or_skip("sqlalchemy", "extra [site] is not installed")
 
-from runtime.site.page.fleet_page import site_catalogues  # noqa: E402
+from runtime.site.report.wording import site_catalogues  # noqa: E402
 from runtime.site.store.store import StoreError, StoreFault  # noqa: E402
 from tests.runtime.site.page.bench import SILENT_AFTER_S  # noqa: E402
 

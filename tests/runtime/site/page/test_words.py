@@ -22,8 +22,8 @@ from runtime.site.alarms.alarm_rules import AlarmKind  # noqa: E402
 from runtime.site.control_charts.chart_state import Measure  # noqa: E402
 from runtime.site.control_charts.drift_verdict import Suspect  # noqa: E402
 from runtime.site.page.board import Level, Trouble  # noqa: E402
-from runtime.site.page.fleet_page import PACKAGE, site_catalogues  # noqa: E402
 from runtime.site.queries.fleet_summary import Standing  # noqa: E402
+from runtime.site.report.wording import PACKAGE, site_catalogues  # noqa: E402
 from runtime.web.catalogue import load_catalogues  # noqa: E402
 from runtime.web.languages import LANGUAGES  # noqa: E402
 from runtime.web.pages import load_pages  # noqa: E402

@@ -8,10 +8,9 @@ pytest.importorskip("sqlalchemy", reason="extra [site] is not installed")
 pytest.importorskip("starlette", reason="extra [site] is not installed")
 
 from runtime.site.alarms.alarm_rules import AlarmKind
-from runtime.site.page.fleet_page import site_catalogues
 from runtime.site.queries.fleet_summary import AlarmEntry
 from runtime.site.report.alarm_words import saw_of
-from runtime.site.report.wording import Wording
+from runtime.site.report.wording import Wording, site_catalogues
 from runtime.web.languages import LANGUAGES
 from tests.support.site_units import NOON_MS
 

@@ -14,9 +14,9 @@ from tests.support.browser import violations
 
 module_or_skip("sqlalchemy", "extra [site] is not installed")
 
-from runtime.site.page.fleet_page import site_catalogues  # noqa: E402
 from runtime.site.queries.month import Month  # noqa: E402
 from runtime.site.report.monthly_report import month_of, report_command  # noqa: E402
+from runtime.site.report.wording import site_catalogues  # noqa: E402
 from tests.runtime.site.page.bench import FleetBench  # noqa: E402
 
 TEXTS = {language: catalogue.texts for language, catalogue in site_catalogues().items()}
