@@ -22,7 +22,8 @@ from pydicom.uid import UID
 
 from benches.floor import Floor
 from benches.views import write_exams
-from firmware_bridge.sender.storage_scu import Destination, Sender, outgoing
+from firmware_bridge.dicom_network.destination import Destination
+from firmware_bridge.sender.storage_scu import Sender, outgoing
 from models.package import load_package
 from runtime.cli.init import reference_package
 from tests.support.brokers import Mosquitto, mosquitto_missing

@@ -14,7 +14,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benches.__main__ import percentiles
-from firmware_bridge.sender.storage_scu import Destination, Sender, outgoing
+from firmware_bridge.dicom_network.destination import Destination
+from firmware_bridge.sender.storage_scu import Sender, outgoing
 from runtime.cli.init import reference_package
 from tests.support.brokers import Mosquitto, wait_until
 from tests.support.browser import chromium

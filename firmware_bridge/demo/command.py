@@ -18,10 +18,10 @@ from pydicom.uid import generate_uid
 from firmware_bridge.demo.embedded_broker import EmbeddedBroker, EmbeddedBrokerError
 from firmware_bridge.demo.table import HEADER, DemoRecord
 from firmware_bridge.demo.unit import DemoUnit, UnitService, dicom_destination
+from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.doctor.flag_listener import FlagListener, NoBrokerError
 from firmware_bridge.sender.storage_scu import (
     CannotConnectError,
-    Destination,
     Outcome,
     OutgoingFile,
     Sender,

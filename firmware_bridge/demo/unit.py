@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from firmware_bridge.sender.storage_scu import Destination
+from firmware_bridge.dicom_network.destination import Destination
 from runtime.messages.topics import Topics
 from runtime.publishing.site_key import write_site_key
 

@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from firmware_bridge.dicom_network.association_limits import MEBIBYTE, AssociationLimits
+from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.transport_security import TlsSettings
-from firmware_bridge.sender.storage_scu import Destination
 
 # PS3.5 6.2, AE: 16 characters without backslash and control characters, not only spaces; spaces
 # around it say nothing, so that none are taken.

@@ -18,12 +18,12 @@ from firmware_bridge.dicom_intake.association_server import AssociationHandler, 
 from firmware_bridge.dicom_intake.incoming_object import IncomingObject, remove_leftovers
 from firmware_bridge.dicom_intake.object_identity import matches_command
 from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
+from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.store_status import Refusal, StoreStatus
 from firmware_bridge.dicom_network.transfer_syntaxes import KEY_OBJECT_SELECTION, accepted_contexts
 from firmware_bridge.dicom_services.mpps import ProcedureStepService, StepReader
 from firmware_bridge.dicom_services.rejection_note import NO_REJECTION_NOTE, tell_rejections
 from firmware_bridge.dicom_services.storage_commitment import StorageCommitment
-from firmware_bridge.sender.storage_scu import Destination
 from runtime.exams.intake_ports import OutOfRoomError, Receiver, ReceptionRefusedError
 from runtime.image.header import HeaderRefusedError
 from runtime.ledger.ledger import LedgerError

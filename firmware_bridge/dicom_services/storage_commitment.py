@@ -31,7 +31,7 @@ from runtime.image.header import HeaderRefusedError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from firmware_bridge.sender.storage_scu import Destination
+    from firmware_bridge.dicom_network.destination import Destination
 
 LOGGER = logging.getLogger(__name__)
 PUSH_MODEL_INSTANCE = "1.2.840.10008.1.20.1.1"

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 from pydicom.uid import generate_uid
 
 from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
+from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.transport_security import TlsSettings
 from firmware_bridge.doctor.door_examination import DoorExamination
 from firmware_bridge.doctor.flag_listener import FlagListener, NoBrokerError
 from firmware_bridge.sender.mpps_scu import StepClient
 from firmware_bridge.sender.storage_scu import (
     CannotConnectError,
-    Destination,
     Outcome,
     OutgoingFile,
     Sender,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
 
-    from firmware_bridge.sender.storage_scu import Destination
+    from firmware_bridge.dicom_network.destination import Destination
 
 CONNECT_TIMEOUT_S = 5.0
 

@@ -9,15 +9,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from firmware_bridge.dicom_network.destination import Destination, check_ae_title
 from firmware_bridge.dicom_network.store_status import StoreStatus
 from firmware_bridge.sender.storage_scu import (
     CannotConnectError,
-    Destination,
     Outcome,
     OutgoingFile,
     Sender,
     SentFile,
-    check_ae_title,
     files_below,
     outgoing,
 )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence as Items
     from pathlib import Path
 
-    from firmware_bridge.sender.storage_scu import Destination
+    from firmware_bridge.dicom_network.destination import Destination
     from firmware_bridge.simulated_exams.exam_source import Taken
     from firmware_bridge.simulated_exams.reissue import ExamIdentity
 

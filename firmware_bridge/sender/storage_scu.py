@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import socket
 import ssl
 import time
@@ -15,6 +14,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pynetdicom import AE, _config, build_context, evt
 
+from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.store_status import StoreStatus
 from firmware_bridge.dicom_network.upper_layer import P_DATA_TF, PDU_HEADER
 
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 MAX_CONTEXTS = 128
 PDU_BYTES = 10_000
 HALF_A_PDU = bytes(PDU_BYTES // 2)
-_DESTINATION = re.compile(
-    r"^(?P<title>[^@\\]{1,16})@(?P<host>\[[0-9a-fA-F:]+\]|[^:@\s]+):(?P<port>\d{1,5})$"
-)
 
 
 class CannotConnectError(Exception):
@@ -38,32 +35,6 @@ class CannotConnectError(Exception):
     def __init__(self, what: str) -> None:
         self.what = what
         super().__init__(what)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Destination:
-    """Who receives: AE title, host, port."""
-
-    ae_title: str
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Reads `AE@HOST:PORT`, an IPv6 address in brackets. Raises ValueError."""
-        found = _DESTINATION.match(text)
-        if found is None or not 0 < int(found["port"]) < 65536:
-            raise ValueError(f"not of the form AE@HOST:PORT: {text}")
-        check_ae_title(found["title"])
-        host = found["host"].strip("[]")
-        return cls(ae_title=found["title"].strip(), host=host, port=int(found["port"]))
-
-
-def check_ae_title(text: str) -> None:
-    """PS3.5 6.2: 1 to 16 printable ASCII characters without backslash. Raises ValueError."""
-    printable = text.isascii() and text.isprintable() and "\\" not in text
-    if not (printable and text.strip() and len(text) <= 16):
-        raise ValueError(f"not an AE title: {text!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

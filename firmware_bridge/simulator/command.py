@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from pydicom.uid import generate_uid
 
+from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.transport_security import TlsSettings
-from firmware_bridge.sender.storage_scu import Destination, files_below
+from firmware_bridge.sender.storage_scu import files_below
 from firmware_bridge.simulated_exams.exam_source import (
     NoExamsError,
     folder_templates,

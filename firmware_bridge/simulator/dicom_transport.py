@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from firmware_bridge.sender.storage_scu import Destination, OutgoingFile
+    from firmware_bridge.dicom_network.destination import Destination
+    from firmware_bridge.sender.storage_scu import OutgoingFile
     from firmware_bridge.simulated_exams.exam_source import Taken
     from firmware_bridge.simulated_exams.reissue import ExamIdentity
     from firmware_bridge.simulated_exams.unit_plan import Mishap

@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from firmware_bridge.sender.storage_scu import Destination, Outcome, Sender, outgoing
+from firmware_bridge.dicom_network.destination import Destination
+from firmware_bridge.sender.storage_scu import Outcome, Sender, outgoing
 from tests.end_to_end.conftest import STORESCU, dcmtk_send, wait_for_final
 from tests.end_to_end.poisoned_worker import CRASH_ROWS, HANG_ROWS
 from tests.support.brokers import wait_until

@@ -12,7 +12,8 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage
 
-from firmware_bridge.sender.storage_scu import Destination, Outcome, Sender, outgoing
+from firmware_bridge.dicom_network.destination import Destination
+from firmware_bridge.sender.storage_scu import Outcome, Sender, outgoing
 from firmware_bridge.simulated_exams.phantom_breast import PhantomBreast
 from firmware_bridge.simulated_exams.phantom_image import phantom_image
 from firmware_bridge.simulated_exams.reissue import ExamIdentity

@@ -14,13 +14,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from firmware_bridge.sender.storage_scu import (
-    CannotConnectError,
-    Destination,
-    Outcome,
-    Sender,
-    outgoing,
-)
+from firmware_bridge.dicom_network.destination import Destination
+from firmware_bridge.sender.storage_scu import CannotConnectError, Outcome, Sender, outgoing
 from tests.conftest import skip_or_fail
 from tests.support.brokers import Mosquitto, mosquitto_missing
 from tests.support.exams import write_exam

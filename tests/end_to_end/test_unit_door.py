@@ -9,8 +9,8 @@ from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from benches.soak import AT_REST_S, GOAL_GROWTH, soak
+from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.sender.mpps_scu import StepClient, write_rejection_note
-from firmware_bridge.sender.storage_scu import Destination
 from firmware_bridge.simulated_exams.exam_source import Taken
 from firmware_bridge.simulated_exams.reissue import ExamIdentity
 from tests.end_to_end.conftest import (

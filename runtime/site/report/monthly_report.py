@@ -29,7 +29,7 @@ from runtime.site.report.unit_section import (
     exams_chart,
     table,
 )
-from runtime.site.report.wording import Wording
+from runtime.site.report.wording import Wording, site_catalogues
 from runtime.site.store.site_clock import day_of
 from runtime.web.markup import Markup, el
 
@@ -215,8 +215,6 @@ def month_of(text: str | None, now_ms: int) -> Month:
 
 def report_command(arguments: Namespace) -> int:
     """Writes the report; 0, 1 if there is no such unit, 2 with why not. StoreError is a fault."""
-    from runtime.site.report.wording import site_catalogues
-
     now_ms = time.time_ns() // 1_000_000
     try:
         month = month_of(arguments.month, now_ms)

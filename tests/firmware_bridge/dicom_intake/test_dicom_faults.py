@@ -10,8 +10,9 @@ import pytest
 
 from firmware_bridge.dicom_intake.incoming_object import WRITE_BACK_BYTES, IncomingObject
 from firmware_bridge.dicom_network.association_limits import MEBIBYTE, AssociationLimits
+from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.store_status import Refusal, StoreStatus
-from firmware_bridge.sender.storage_scu import Destination, Outcome, Sender, outgoing
+from firmware_bridge.sender.storage_scu import Outcome, Sender, outgoing
 from runtime.exams.intake_ports import OutOfRoomError
 from runtime.ledger.ledger import LedgerError
 from tests.firmware_bridge.fakes import wait_until

@@ -20,8 +20,9 @@ from pydicom.uid import (
 )
 from pynetdicom import AE, build_context
 
+from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.transfer_syntaxes import STORAGE_CLASSES, TRANSFER_SYNTAXES
-from firmware_bridge.sender.storage_scu import Destination, Outcome, Sender, outgoing
+from firmware_bridge.sender.storage_scu import Outcome, Sender, outgoing
 from runtime.image.reasons import Reason
 from tests.support.synthetic import NATIVE_SYNTAXES, mammogram_dataset, write
 

@@ -11,8 +11,9 @@ import pytest
 
 from firmware_bridge.dicom_intake.incoming_object import IncomingObject
 from firmware_bridge.dicom_network.association_limits import AssociationLimits, LimitExceededError
+from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.upper_layer import fragments
-from firmware_bridge.sender.storage_scu import Destination, Outcome, Sender, outgoing
+from firmware_bridge.sender.storage_scu import Outcome, Sender, outgoing
 from tests.firmware_bridge.fakes import RawPeer, wait_until
 
 LIMITS = AssociationLimits(

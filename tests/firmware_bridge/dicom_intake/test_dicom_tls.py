@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
+from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.transport_security import TlsSettings
-from firmware_bridge.sender.storage_scu import Destination, Outcome, Sender, outgoing
+from firmware_bridge.sender.storage_scu import Outcome, Sender, outgoing
 from tests.firmware_bridge.fakes import wait_until
 from tests.support.certificates import Authority
 

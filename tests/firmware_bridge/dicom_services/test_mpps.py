@@ -12,12 +12,13 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE
 
+from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.transfer_syntaxes import (
     DIGITAL_MAMMOGRAPHY_FOR_PRESENTATION,
     DIGITAL_MAMMOGRAPHY_FOR_PROCESSING,
     PROCEDURE_STEP,
 )
-from firmware_bridge.sender.storage_scu import Destination, Outcome, Sender, outgoing
+from firmware_bridge.sender.storage_scu import Outcome, Sender, outgoing
 from runtime.exam_rules.procedure_step import StepAnswer, StepBegun, StepEnded, StepState
 from runtime.exams.modality_notices import UnitWord
 from runtime.ledger.ledger import LedgerError

@@ -10,9 +10,9 @@ import pydicom
 import pytest
 
 from firmware_bridge.commands import SEND
+from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.sender.storage_scu import (
     CannotConnectError,
-    Destination,
     Outcome,
     Sender,
     files_below,

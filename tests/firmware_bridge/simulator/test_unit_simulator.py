@@ -10,7 +10,8 @@ from random import Random
 
 import pytest
 
-from firmware_bridge.sender.storage_scu import Destination, files_below
+from firmware_bridge.dicom_network.destination import Destination
+from firmware_bridge.sender.storage_scu import files_below
 from firmware_bridge.simulated_exams.exam_source import (
     VIEWS,
     NoExamsError,
