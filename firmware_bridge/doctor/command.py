@@ -41,7 +41,8 @@ from runtime.mqtt.tls import broker_password, tls_context
 from runtime.publishing.pseudonyms import Pseudonyms
 from runtime.publishing.site_key import SiteKeyError, read_site_key
 from runtime.unit.service import intake_types
-from runtime.unit.settings import SettingsError, load_settings
+from runtime.unit.settings import load_settings
+from runtime.user_input.settings_section import SettingsError
 
 if TYPE_CHECKING:
     from argparse import Namespace

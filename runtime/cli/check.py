@@ -27,7 +27,8 @@ from runtime.publishing.publication import Announcement
 from runtime.publishing.site_key import SiteKeyError, read_site_key
 from runtime.unit.active_model import model_ref, open_package
 from runtime.unit.service import intake_types
-from runtime.unit.settings import SettingsError, load_settings
+from runtime.unit.settings import load_settings
+from runtime.user_input.settings_section import SettingsError
 from runtime.web.catalogue import CatalogueError, load_catalogues
 
 if TYPE_CHECKING:

@@ -149,7 +149,7 @@ def expected_fault(error: Exception) -> list[str] | None:
     from runtime.console.access_middleware import TokenRefusedError
     from runtime.ledger.ledger import LedgerError
     from runtime.publishing.site_key import SiteKeyError
-    from runtime.unit.settings import SettingsError
+    from runtime.user_input.settings_section import SettingsError
 
     if isinstance(error, SettingsError | PackageRefusedError):
         source = error.file if isinstance(error, SettingsError) else error.package

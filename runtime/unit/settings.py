@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -27,6 +26,7 @@ from runtime.drift.settings import DriftSettings
 from runtime.messages.topics import SiteName, UnitName
 from runtime.mqtt.settings import BrokerSettings
 from runtime.sparkplug.settings import SparkplugSettings
+from runtime.user_input.settings_section import Section, SettingsError, settings_faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,12 +43,6 @@ def _known_device(name: str) -> str:
 
 
 Device = Annotated[str, AfterValidator(_known_device)]
-
-
-class Section(BaseModel):
-    """A table of unit.toml: immutable, closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class UnitSettings(Section):
@@ -180,35 +174,6 @@ class Settings:
     sparkplug: SparkplugSettings
     drift: DriftSettings
     intakes: tuple[IntakePlan, ...]
-
-
-class SettingsError(Exception):
-    """unit.toml has faults; `faults` names key and expectation of each."""
-
-    def __init__(self, file: Path, faults: list[str]) -> None:
-        self.file = file
-        self.faults = tuple(faults)
-        super().__init__(f"{file}: " + "; ".join(faults))
-
-
-def settings_faults(error: ValidationError, prefix: tuple[str, ...] = ()) -> list[str]:
-    """A line for each fault: the key, and what was expected."""
-    lines = []
-    found = error.errors(include_url=False, include_context=False)
-    for fault in found:
-        inner = [other["loc"][: len(fault["loc"])] for other in found if other is not fault]
-        if fault["type"] == "too_short" and fault["loc"] in inner:
-            continue  # a list is short of the items whose own faults are told
-        key = ".".join([*prefix, *(str(part) for part in fault["loc"])])
-        if fault["type"] == "extra_forbidden":
-            lines.append(f"{key}: unknown key")
-        elif fault["type"] == "missing":
-            lines.append(f"{key}: is missing")
-        else:
-            given = fault["input"]
-            shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
-            lines.append(f"{key}: {fault['msg']}{shown}")
-    return lines
 
 
 def _resolved(value: Any, folder: Path) -> Any:

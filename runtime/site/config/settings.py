@@ -20,7 +20,7 @@ from runtime.messages.topics import NAME_PATTERN, SiteName
 from runtime.mqtt.settings import LOOPBACK, BrokerSettings
 from runtime.site.config.page_settings import PageSettings
 from runtime.site.store.store import Store, database_url
-from runtime.unit.settings import Section, SettingsError, settings_faults
+from runtime.user_input.settings_section import Section, SettingsError, settings_faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

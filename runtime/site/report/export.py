@@ -19,7 +19,7 @@ from runtime.site.config.settings import load_site_settings
 from runtime.site.store.store import StoreError
 from runtime.site.store.tables import ALARMS, EVENTS, EXAMS, HOURS, IMAGES, UNITS
 from runtime.timing.timestamps import utc_text
-from runtime.unit.settings import SettingsError
+from runtime.user_input.settings_section import SettingsError
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -14,7 +14,7 @@ from runtime.site.control_charts.expected_rates import PackagesError
 from runtime.site.service.check import check
 from runtime.site.service.composition import SiteService, clock_ms
 from runtime.site.store.store import StoreError
-from runtime.unit.settings import SettingsError
+from runtime.user_input.settings_section import SettingsError
 
 if TYPE_CHECKING:
     from argparse import Namespace

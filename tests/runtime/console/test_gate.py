@@ -12,7 +12,8 @@ import pytest
 
 from runtime.console.access_middleware import TokenRefusedError, read_token
 from runtime.console.settings import ConsoleSettings
-from runtime.unit.settings import SettingsError, load_settings
+from runtime.unit.settings import load_settings
+from runtime.user_input.settings_section import SettingsError
 from tests.conftest import skip_or_fail
 from tests.runtime.console.bench import picture
 from tests.support.brokers import wait_until

@@ -8,7 +8,8 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from runtime.cli.init import unit_toml
-from runtime.unit.settings import SettingsError, load_settings, parse_settings
+from runtime.unit.settings import load_settings, parse_settings
+from runtime.user_input.settings_section import SettingsError
 
 
 class FakeIntake:

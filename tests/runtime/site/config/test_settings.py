@@ -12,7 +12,7 @@ pytest.importorskip("sqlalchemy", reason="extra [site] is not installed")
 
 from runtime.cli.main import main
 from runtime.site.config.settings import load_site_settings
-from runtime.unit.settings import SettingsError
+from runtime.user_input.settings_section import SettingsError
 from tests.support.brokers import free_port
 
 GOOD = """

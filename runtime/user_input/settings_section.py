@@ -1,0 +1,47 @@
+"""A section of a settings file, and the error that names every fault of a file in one go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic import ValidationError
+
+
+class Section(BaseModel):
+    """A table of a settings file: immutable, closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SettingsError(Exception):
+    """A settings file has faults; `faults` names key and expectation of each."""
+
+    def __init__(self, file: Path, faults: list[str]) -> None:
+        self.file = file
+        self.faults = tuple(faults)
+        super().__init__(f"{file}: " + "; ".join(faults))
+
+
+def settings_faults(error: ValidationError, prefix: tuple[str, ...] = ()) -> list[str]:
+    """A line for each fault: the key, and what was expected."""
+    lines = []
+    found = error.errors(include_url=False, include_context=False)
+    for fault in found:
+        inner = [other["loc"][: len(fault["loc"])] for other in found if other is not fault]
+        if fault["type"] == "too_short" and fault["loc"] in inner:
+            continue  # a list is short of the items whose own faults are told
+        key = ".".join([*prefix, *(str(part) for part in fault["loc"])])
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"{key}: unknown key")
+        elif fault["type"] == "missing":
+            lines.append(f"{key}: is missing")
+        else:
+            given = fault["input"]
+            shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+            lines.append(f"{key}: {fault['msg']}{shown}")
+    return lines
