@@ -25,6 +25,7 @@ from runtime.mqtt.connection import BrokerConnection, CannotConnectError
 from runtime.mqtt.connection_events import Connected, Lost
 from runtime.publishing.publication import Announcement
 from runtime.publishing.site_key import SiteKeyError, read_site_key
+from runtime.system.process_memory import MEGABYTE
 from runtime.unit.active_model import model_ref, open_package
 from runtime.unit.service import intake_types
 from runtime.unit.settings import load_settings
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 SLOW_FSYNC_MS = 100.0
 FSYNC_PROBES = 5
-MEGABYTE = 1 << 20
 
 
 class Grade(StrEnum):

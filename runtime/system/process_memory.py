@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 KIB_PER_MB = 1024.0
+MEGABYTE = 1 << 20
 
 
 def peak_resident_mb() -> float:

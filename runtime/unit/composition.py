@@ -24,8 +24,8 @@ from runtime.publishing.message_factory import IdentityPolicy, Voice
 from runtime.publishing.site_key import read_site_key
 from runtime.sparkplug.edge_node import EdgeNode
 from runtime.sparkplug.node import NodeTopics
+from runtime.system.process_memory import MEGABYTE
 from runtime.unit.active_model import model_ref, open_package
-from runtime.unit.status_facts import MEGABYTE
 from runtime.unit.unit_components import Machinery
 from runtime.user_input.settings_section import SettingsError
 from runtime.worker.protocol import Start

@@ -18,6 +18,7 @@ from runtime.exams.unit_clock import UnitClock
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import EventKind, HealthFacts, StatusFacts
 from runtime.mqtt.certificate_expiry import ends_soon
+from runtime.system.process_memory import MEGABYTE
 from runtime.unit.composition import Callbacks, Wiring
 from runtime.unit.housekeeping import keep_house
 from runtime.unit.latency import LatencyBook
@@ -29,13 +30,7 @@ from runtime.unit.malloc_tuning import (
 )
 from runtime.unit.rest_watch import RestWatch
 from runtime.unit.settings import Settings, load_settings
-from runtime.unit.status_facts import (
-    MEGABYTE,
-    degraded_reasons,
-    free_mb,
-    health_facts,
-    status_facts,
-)
+from runtime.unit.status_facts import degraded_reasons, free_mb, health_facts, status_facts
 from runtime.worker.supervisor import WORKER_COMMAND
 
 if TYPE_CHECKING:

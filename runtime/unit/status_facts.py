@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from runtime.messages.payloads import HealthFacts, ModelPart, OperatingPointPart, StatusFacts
-from runtime.system.process_memory import peak_resident_mb
+from runtime.system.process_memory import MEGABYTE, peak_resident_mb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from runtime.ledger.outbox import Backlog
     from runtime.unit.latency import LatencyBook
     from runtime.unit.unit_components import Machinery
-
-MEGABYTE = 1 << 20
 
 
 def degraded_reasons(

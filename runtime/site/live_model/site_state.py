@@ -11,6 +11,7 @@ from runtime.messages.alarm import AlarmMessage
 from runtime.messages.payloads import HealthMessage, Message, NumberedMessage, StatusMessage
 from runtime.site.live_model.change import Change, ChangeKind
 from runtime.site.live_model.memory_limits import PictureLimits
+from runtime.site.live_model.unit_json import unit_json
 from runtime.site.live_model.unit_state import UnitPicture
 from runtime.site.subscriber.arrival import Arrival, LinkChange
 from runtime.site.subscriber.parsing import (
@@ -75,7 +76,7 @@ class Picture:
             "alarms": [
                 alarm.model_dump(mode="json", by_alias=True) for alarm in self.alarms.values()
             ],
-            "units": [unit.as_json() for unit in self],
+            "units": [unit_json(unit) for unit in self],
         }
 
     # --- folding ------------------------------------------------------------------------------

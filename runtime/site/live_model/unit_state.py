@@ -23,7 +23,6 @@ from runtime.site.live_model.generation import Generation
 from runtime.site.live_model.outbox_row import row_of
 from runtime.site.live_model.recent_messages import RowMemory
 from runtime.site.live_model.sequence_tracker import Seen, SeqBook
-from runtime.site.live_model.unit_json import unit_json
 from runtime.site.subscriber.parsing import Foreign, ForeignReason
 from runtime.timing.timestamps import utc_ms
 
@@ -138,10 +137,6 @@ class UnitPicture:
     def rows(self) -> list[Row]:
         """The kept rows in the order of their numbers, as the unit's outbox has them."""
         return [row_of(self.kept[seq]) for seq in sorted(self.kept)]
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything but the rows, for machines."""
-        return unit_json(self)
 
     # --- what comes ---------------------------------------------------------------------------
 

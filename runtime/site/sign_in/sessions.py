@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+BACK = "/sign-in/openid/back"
 MOST_SESSIONS = 2000
 ANONYMOUS_S = 900.0
 """How long somebody may take to sign in."""

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from runtime.site.sign_in.access_middleware import COOKIE, SESSION
-from runtime.site.sign_in.sessions import is_token_of
+from runtime.site.sign_in.sessions import BACK, is_token_of
 from runtime.site.sign_in.sign_on_error import SignOnError
 from runtime.web.languages import LANGUAGE_COOKIE, chosen_language
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-BACK = "/sign-in/openid/back"
 FORM_LIMIT_BYTES = 4096
 AT_A_TIME = 2
 """Each password that is tried takes 32 MB and a tenth of a second of a processor."""

@@ -17,7 +17,7 @@ from joserfc.errors import JoseError
 
 from runtime.site.config.credentials import CredentialsError
 from runtime.site.config.page_settings import EVERYBODY
-from runtime.site.sign_in.sign_in import BACK
+from runtime.site.sign_in.sessions import BACK
 from runtime.site.sign_in.sign_on_error import SignOnError
 
 if TYPE_CHECKING:
