@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
@@ -14,13 +14,35 @@ from firmware_bridge.dicom_network.upper_layer import SpoolingUpperLayer
 if TYPE_CHECKING:
     import ssl
 
-    from firmware_bridge.dicom_intake.storage_scp import DicomIntake
+    from firmware_bridge.dicom_intake.incoming_object import IncomingObject
+    from firmware_bridge.dicom_network.association_limits import AssociationLimits
+
+
+class AssociationOwner(Protocol):
+    """Whom an association works for."""
+
+    @property
+    def limits(self) -> AssociationLimits:
+        """What one association may take."""
+        ...
+
+    def open_object(self, assoc: Any) -> IncomingObject:
+        """The file of an object whose first bytes are about to come."""
+        ...
+
+    def transfer_broken(self, assoc: Any, what: str) -> None:
+        """A transfer was given up half-way, and its file removed."""
+        ...
+
+    def handshake_failed(self, fault: OSError) -> None:
+        """A connection was no TLS of ours."""
+        ...
 
 
 class AssociationServer(ThreadedAssociationServer):  # type: ignore[misc] # pynetdicom is untyped here
-    """Knows its intake, and takes no more connections than the associations can need."""
+    """Takes no more connections than the associations can need."""
 
-    intake: DicomIntake
+    owner: AssociationOwner
     tls: ssl.SSLContext | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -52,7 +74,7 @@ class AssociationServer(ThreadedAssociationServer):  # type: ignore[misc] # pyne
             request.settimeout(self.ae.acse_timeout)
             secured = self.tls.wrap_socket(request, server_side=True)
         except OSError as fault:
-            self.intake.handshake_failed(fault)
+            self.owner.handshake_failed(fault)
             self.shutdown_request(request)
             return
         finally:
@@ -66,10 +88,10 @@ class AssociationHandler(RequestHandler):  # type: ignore[misc] # pynetdicom is 
 
     def _create_association(self) -> Any:
         assoc = super()._create_association()
-        intake: DicomIntake = self.server.intake
-        limits = intake.settings.limits
-        assoc.dimse = SpoolingDimse(assoc, open_object=intake.open_object)
-        assoc.dul = SpoolingUpperLayer(assoc, limits=limits, broken=intake.transfer_broken)
+        owner: AssociationOwner = self.server.owner
+        limits = owner.limits
+        assoc.dimse = SpoolingDimse(assoc, open_object=owner.open_object)
+        assoc.dul = SpoolingUpperLayer(assoc, limits=limits, broken=owner.transfer_broken)
         assoc.acse_timeout, assoc.network_timeout = self.ae.acse_timeout, self.ae.network_timeout
         assoc.set_socket(
             SpoolingSocket(assoc, client_socket=self.request, pdu_timeout_s=limits.pdu_timeout_s)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydicom.dataset import Dataset
 
+    from firmware_bridge.dicom_network.association_limits import AssociationLimits
+
 LOGGER = logging.getLogger(__name__)
 SOURCE = "dicom"
 REPORTS_AT_ONCE = 10
@@ -120,7 +122,7 @@ class DicomIntake:
         except OSError as fault:
             # The system's own words name no port: which of the unit's doors is taken?
             raise OSError(fault.errno, fault.strerror, self.address) from fault
-        server.intake, server.tls = self, tls
+        server.owner, server.tls = self, tls
         self._server = server
         self._port = server.server_address[1]
         self._listening = threading.Thread(
@@ -147,6 +149,11 @@ class DicomIntake:
             assoc.dul.socket._shutdown_socket()  # noqa: SLF001
         for assoc in server.active_associations:
             assoc.join(timeout=5.0)
+
+    @property
+    def limits(self) -> AssociationLimits:
+        """What one association may take."""
+        return self.settings.limits
 
     def open_object(self, assoc: Any) -> IncomingObject:
         """The file of an object whose first bytes are about to come."""

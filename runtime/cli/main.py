@@ -1,4 +1,4 @@
-"""The `mammoedge` command. Subcommands of other folders arrive by entry point."""
+"""The `mammoedge` command. Those of the site and of other folders arrive by entry point."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.mqtt_contract.commands import ASYNCAPI
-from runtime.site.commands import TAIL, WATCH
-from runtime.site.service_commands import SIMULATE_SITE, SITE
 from runtime.site_trust.arguments import add_site_arguments
 from runtime.user_input.command import Command
 
@@ -89,10 +87,6 @@ OWN_COMMANDS = (
         run="runtime.cli.judge:judge_command",
     ),
     ASYNCAPI,
-    WATCH,
-    TAIL,
-    SITE,
-    SIMULATE_SITE,
 )
 
 
