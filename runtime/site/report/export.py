@@ -1,8 +1,4 @@
-"""`mammoedge site export`: the books as CSV or Parquet, read in pieces.
-
-Each piece is a short transaction of its own, by the key where the last one ended: a service that
-writes meanwhile never waits for an export, and memory does not grow with the years.
-"""
+"""`mammoedge site export`: the store's rows as CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -13,11 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Boolean, Float, Integer, select, tuple_
-
 from runtime.site.config.settings import load_site_settings
+from runtime.site.queries.exported_rows import ExportedColumn, columns_of, pieces
 from runtime.site.store.store import StoreError
-from runtime.site.store.tables import ALARMS, EVENTS, EXAMS, HOURS, IMAGES, UNITS
 from runtime.timing.timestamps import utc_text
 from runtime.user_input.settings_section import SettingsError
 
@@ -25,73 +19,24 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator
 
-    from sqlalchemy import Column, Table
 
-    from runtime.site.store.store import Store
-
-PIECE = 5_000
-# Each table, the moment that it is asked by, and the columns that only we need.
-EXPORTED: dict[str, tuple[Table, Column[int]]] = {
-    "exams": (EXAMS, EXAMS.c.happened_ms),
-    "images": (IMAGES, IMAGES.c.happened_ms),
-    "events": (EVENTS, EVENTS.c.happened_ms),
-    "hours": (HOURS, HOURS.c.hour_ms),
-    "alarms": (ALARMS, ALARMS.c.opened_ms),
-}
-INTERNAL = frozenset({"unit_id", "charted_ms", "open_key", "published_version", "posted_version"})
-
-
-def columns_of(table: Table) -> list[Column[Any]]:
-    """What is exported of a table besides site and unit."""
-    own = {"site", "unit"}
-    return [c for c in table.columns if c.name not in INTERNAL and c.name not in own]
-
-
-def pieces(
-    store: Store, name: str, *, since_ms: int, until_ms: int
-) -> Iterator[list[dict[str, Any]]]:
-    """The rows of an exported table between two moments (the second exclusive), in pieces.
-
-    Raises:
-        StoreError: the database failed.
-    """
-    table, moment = EXPORTED[name]
-    key = list(table.primary_key.columns)
-    chosen = columns_of(table)
-    if "unit_id" in table.c:
-        asked = select(UNITS.c.site, UNITS.c.unit, *chosen, *(c.label(f"k_{c.name}") for c in key))
-        asked = asked.join(UNITS, UNITS.c.unit_id == table.c.unit_id)
-    else:
-        names = (table.c.site, table.c.unit)
-        asked = select(*names, *chosen, *(c.label(f"k_{c.name}") for c in key))
-    asked = asked.where(moment >= since_ms, moment < until_ms).order_by(*key).limit(PIECE)
-    after: tuple[Any, ...] | None = None
-    while True:
-        page = asked if after is None else asked.where(tuple_(*key) > after)
-        with store.reading() as connection:
-            rows = [dict(row) for row in connection.execute(page).mappings()]
-        if not rows:
-            return
-        after = tuple(rows[-1][f"k_{column.name}"] for column in key)
-        yield [{n: v for n, v in row.items() if not n.startswith("k_")} for row in rows]
-        if len(rows) < PIECE:
-            return
-
-
-def write_csv(stream: IO[str], table: Table, parts: Iterator[list[dict[str, Any]]]) -> int:
+def write_csv(stream: IO[str], name: str, parts: Iterator[list[dict[str, Any]]]) -> int:
     """RFC 4180 with a header line; times as ISO 8601, UTC. How many rows."""
-    names = ["site", "unit", *(column.name for column in columns_of(table))]
+    columns = columns_of(name)
     writer = csv.writer(stream)
-    writer.writerow([name.removesuffix("_ms") if _is_moment(name) else name for name in names])
+    writer.writerow(["site", "unit", *(column.title for column in columns)])
     count = 0
     for rows in parts:
-        writer.writerows([_text(name, row[name]) for name in names] for row in rows)
+        writer.writerows(
+            [row["site"], row["unit"], *(_text(column, row[column.name]) for column in columns)]
+            for row in rows
+        )
         count += len(rows)
         _progress(count)
     return count
 
 
-def write_parquet(path: Path, table: Table, parts: Iterator[list[dict[str, Any]]]) -> int:
+def write_parquet(path: Path, name: str, parts: Iterator[list[dict[str, Any]]]) -> int:
     """A row group for each piece; times as timestamps in ms, UTC. How many rows.
 
     Raises:
@@ -101,12 +46,14 @@ def write_parquet(path: Path, table: Table, parts: Iterator[list[dict[str, Any]]
     import pyarrow.parquet as pq
 
     fields = [pa.field("site", pa.string()), pa.field("unit", pa.string())]
-    fields += [_field(pa, column) for column in columns_of(table)]
+    columns = columns_of(name)
+    fields += [_field(pa, column) for column in columns]
+    titles = {column.name: column.title for column in columns}
     schema = pa.schema(fields)
     count = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for rows in parts:
-            renamed = [{_renamed(n): v for n, v in row.items()} for row in rows]
+            renamed = [{titles.get(n, n): v for n, v in row.items()} for row in rows]
             writer.write_table(pa.Table.from_pylist(renamed, schema=schema))
             count += len(rows)
             _progress(count)
@@ -116,7 +63,6 @@ def write_parquet(path: Path, table: Table, parts: Iterator[list[dict[str, Any]]
 def export_command(arguments: Namespace) -> int:
     """`mammoedge site export`; 0, or 2 with what is wrong."""
     settings = load_site_settings(arguments.config)
-    table, _ = EXPORTED[arguments.table]
     faults: list[str] = []
     since_ms = _day(arguments.since, faults, "--since")
     until_ms = _day(arguments.until, faults, "--until", days_later=1)
@@ -132,23 +78,21 @@ def export_command(arguments: Namespace) -> int:
                 since_ms=since_ms if since_ms is not None else -(2**62),
                 until_ms=until_ms if until_ms is not None else 2**62,
             )
-            count = _write(arguments.format, arguments.output, table, parts)
+            count = _write(arguments.format, arguments.output, arguments.table, parts)
     except StoreError as error:
         raise SettingsError(arguments.config, [f"store.database: {error}"]) from error
     print(f"{count} {arguments.table}", file=sys.stderr)
     return 0
 
 
-def _write(
-    form: str, output: Path | None, table: Table, parts: Iterator[list[dict[str, Any]]]
-) -> int:
+def _write(form: str, output: Path | None, name: str, parts: Iterator[list[dict[str, Any]]]) -> int:
     if output is None:
-        return write_csv(sys.stdout, table, parts)
+        return write_csv(sys.stdout, name, parts)
     with _whole_or_nothing(output) as growing:
         if form == "parquet":
-            return write_parquet(growing, table, parts)
+            return write_parquet(growing, name, parts)
         with growing.open("w", encoding="utf-8", newline="") as stream:
-            return write_csv(stream, table, parts)
+            return write_csv(stream, name, parts)
 
 
 @contextmanager
@@ -178,27 +122,12 @@ def _day(text: str | None, faults: list[str], option: str, *, days_later: int = 
     return int((day + timedelta(days=days_later)).timestamp() * 1000)
 
 
-def _is_moment(name: str) -> bool:
-    """Whether a column is a point in time, not a span."""
-    return name.endswith("_ms") and "_after_" not in name
+def _text(column: ExportedColumn, value: Any) -> Any:
+    return utc_text(value) if column.is_moment and value is not None else value
 
 
-def _renamed(name: str) -> str:
-    return name.removesuffix("_ms") if _is_moment(name) else name
-
-
-def _text(name: str, value: Any) -> Any:
-    return utc_text(value) if _is_moment(name) and value is not None else value
-
-
-def _field(pa: Any, column: Column[Any]) -> Any:
-    if _is_moment(column.name):
-        return pa.field(_renamed(column.name), pa.timestamp("ms", tz="UTC"))
-    kinds = (
-        (Boolean, pa.bool_()),
-        (BigInteger, pa.int64()),
-        (Integer, pa.int64()),
-        (Float, pa.float64()),
-    )
-    found = [arrow for kind, arrow in kinds if isinstance(column.type, kind)]
-    return pa.field(column.name, found[0] if found else pa.string())
+def _field(pa: Any, column: ExportedColumn) -> Any:
+    if column.is_moment:
+        return pa.field(column.title, pa.timestamp("ms", tz="UTC"))
+    arrow = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+    return pa.field(column.name, arrow.get(column.kind, pa.string()))

@@ -16,11 +16,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
-
-from runtime.site.queries.summary_figures import percentiles
+from runtime.site.queries.intake_figures import rows_received, streams_replayed, wire_latency
 from runtime.site.simulation.processes import (
     SITE,
     SimulationError,
@@ -31,7 +29,6 @@ from runtime.site.simulation.processes import (
     started_service,
 )
 from runtime.site.store.store import Store, StoreError
-from runtime.site.store.tables import LATENCIES, NUMBERS, STREAMS, UNITS
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -107,7 +104,8 @@ def _measured(arguments: Namespace, stack: ExitStack) -> SiteFigures:
     last = _say_exams(players, paced, pace / len(players))
     _wait_for(store, last, services)
     paced_s = time.monotonic() - began_s
-    wire = _wire(store)
+    with store.reading() as connection:
+        wire = wire_latency(connection)
     commit_ms = max(service.state()["commit_p95_ms"] for service in services)
     memory.append(_memory_mb(services))
     _say(f"paced: {wire.images} images, p95 {wire.p95_ms:.0f} ms")
@@ -121,7 +119,7 @@ def _measured(arguments: Namespace, stack: ExitStack) -> SiteFigures:
     burst_s = time.monotonic() - began_s
     expected = sum(last.values())
     with store.reading() as connection:
-        replays = connection.scalar(select(func.count()).where(STREAMS.c.replays_asked > 0))
+        replays = streams_replayed(connection)
     return SiteFigures(
         units=arguments.units,
         services=arguments.services,
@@ -133,7 +131,7 @@ def _measured(arguments: Namespace, stack: ExitStack) -> SiteFigures:
         commit_p95_ms=commit_ms,
         burst_flags_per_s=round(burst * arguments.units * FLAGS_AN_EXAM / burst_s, 1),
         memory_mb=tuple(memory),
-        replays=int(replays or 0),
+        replays=replays,
         load_average=round(os.getloadavg()[0], 1),
     )
 
@@ -170,29 +168,11 @@ def _wait_for(store: Store, last: dict[str, int], services: list[StartedService]
         for service in services:
             service.require_alive()
         with suppress(StoreError), store.reading() as connection:
-            stored = int(
-                connection.scalar(
-                    select(func.count())
-                    .select_from(NUMBERS)
-                    .join(UNITS, NUMBERS.c.unit_id == UNITS.c.unit_id)
-                    .where(UNITS.c.site == SITE)
-                )
-                or 0
-            )
+            stored = rows_received(connection, SITE)
         if stored >= expected:
             break
         time.sleep(0.2)
     return stored
-
-
-def _wire(store: Store) -> Any:
-    with store.reading() as connection:
-        rows = connection.execute(
-            select(LATENCIES.c.bucket, func.sum(LATENCIES.c.images))
-            .where(LATENCIES.c.stretch == "wire")
-            .group_by(LATENCIES.c.bucket)
-        )
-        return percentiles("wire", {bucket: int(images) for bucket, images in rows})
 
 
 def _say(text: str) -> None:

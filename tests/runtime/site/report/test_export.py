@@ -14,9 +14,10 @@ from sqlalchemy import func, select
 from runtime.image.outcome import Flag
 from runtime.image.reasons import Reason
 from runtime.site.ingest.batch_writer import enter
+from runtime.site.queries import exported_rows
+from runtime.site.queries.exported_rows import EXPORTED, pieces
 from runtime.site.queries.fleet import Fleet
-from runtime.site.report import export
-from runtime.site.report.export import EXPORTED, pieces, write_csv, write_parquet
+from runtime.site.report.export import write_csv, write_parquet
 from runtime.site.store.retention import AGES, forget_before
 from runtime.site.store.site_clock import DAY_MS
 from tests.conftest import module_or_skip
@@ -51,14 +52,14 @@ def exported(store, name, **span) -> list[dict]:
     """A table as a CSV reader sees it."""
     text = io.StringIO()
     span = {"since_ms": 0, "until_ms": NOON_MS * 2} | span
-    write_csv(text, EXPORTED[name][0], pieces(store, name, **span))
+    write_csv(text, name, pieces(store, name, **span))
     text.seek(0)
     return list(csv.DictReader(text))
 
 
 def test_csv_holds_every_row_in_pieces_of_any_size(filled, monkeypatch):
     """No row twice, none left out, whatever the size of a piece; times are UTC."""
-    monkeypatch.setattr(export, "PIECE", 3)
+    monkeypatch.setattr(exported_rows, "PIECE", 3)
     rows = exported(filled, "exams")
     assert len({(row["unit"], row["exam_key"]) for row in rows}) == len(rows) == 8
     assert {row["unit"] for row in rows} == {"mammo-1", "mammo-2"}
@@ -85,7 +86,7 @@ def test_parquet_reads_back_as_it_was(filled, tmp_path):
 
     span = {"since_ms": 0, "until_ms": NOON_MS * 2}
     path = tmp_path / "images.parquet"
-    assert write_parquet(path, EXPORTED["images"][0], pieces(filled, "images", **span)) == 2
+    assert write_parquet(path, "images", pieces(filled, "images", **span)) == 2
     rows = pq.read_table(path).to_pylist()
     (implant,) = [row for row in rows if row["outcome"] == "not_assessed"]
     assert implant["reasons"] == "implant no_breast"
