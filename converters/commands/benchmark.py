@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from pathlib import Path
 
-    from converters.evaluation.latency import Latency
+    from converters.evaluation.benchmark import Latency
     from models.package import Package
 
 

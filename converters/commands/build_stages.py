@@ -13,12 +13,12 @@ from converters.commands.stage_cache import Workbench, key_of
 from converters.errors import BenchFaultError
 from converters.evaluation.benchmark import (
     HINTS,
+    Latency,
     Setting,
     has_benchmark_app,
     measure,
     ratio_to_benchmark_app,
 )
-from converters.evaluation.latency import Latency
 from converters.evaluation.proof import Margin, Proof
 from converters.evaluation.score_cache import CaseMemory
 from converters.explanation.explained_package import explain, why_not

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from converters.errors import BenchFaultError
-from converters.evaluation.latency import Latency
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,6 +58,27 @@ class Setting:
         if self.threads is not None:
             asked["INFERENCE_NUM_THREADS"] = self.threads
         return asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """What a measurement gave."""
+
+    precision: str
+    device: str
+    hint: str
+    """`LATENCY`, `THROUGHPUT`, or `NONE` where the number of streams was given."""
+    streams: int
+    threads: int
+    median_ms: float
+    p95_ms: float
+    per_second: float
+    """Inferences in all streams together."""
+    compile_ms: float
+    cached_ms: float
+    """To be ready for the first inference, from a warm cache of compiled graphs."""
+    memory_mb: float
+    """Growth of resident memory of a process that does nothing else."""
 
 
 def sweep(precision: str, device: str, cores: int | None = None) -> list[Setting]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from converters.evaluation.latency import Latency
+    from converters.evaluation.benchmark import Latency
     from converters.evaluation.proof import Proof
     from converters.importing.imported_model import ImportedModel
     from converters.importing.recipe import PackageRecipe

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from converters.evaluation.agreement import Agreement
-    from converters.evaluation.latency import Latency
+    from converters.evaluation.benchmark import Latency
     from converters.evaluation.proof import Margin
     from converters.evaluation.verification import Verification
     from models.manifest import Manifest

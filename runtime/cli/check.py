@@ -20,9 +20,9 @@ from runtime.console.console import PACKAGE
 from runtime.exams.unit_clock import wall_ms
 from runtime.inference.devices import NoUsableDeviceError
 from runtime.messages.topics import Topics
-from runtime.mqtt.certificate_expiry import SOON_DAYS, days_left
 from runtime.mqtt.connection import BrokerConnection, CannotConnectError
 from runtime.mqtt.connection_events import Connected, Lost
+from runtime.mqtt.tls import SOON_DAYS, days_left
 from runtime.publishing.publication import Announcement
 from runtime.publishing.site_key import SiteKeyError, read_site_key
 from runtime.system.process_memory import MEGABYTE

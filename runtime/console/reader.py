@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from runtime.console.board import Board, ExamCard, card_of
 from runtime.console.exam_timeline import Story, story_of
-from runtime.image.artefact_files import EVIDENCE_SUFFIX, PREVIEW_SUFFIX
+from runtime.image.outcome import EVIDENCE_SUFFIX, PREVIEW_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,6 +9,10 @@ from runtime.image.descriptors import ImageDescriptors
 from runtime.image.header import ImageHeader
 from runtime.image.reasons import Reason, Remark
 
+PREVIEW_SUFFIX = ".preview.jpg"
+EVIDENCE_SUFFIX = ".evidence.npy"
+"""Files that the worker leaves beside a spooled object; the control process serves them."""
+
 
 class Flag(StrEnum):
     """Three flags, never two."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from runtime.exam_rules.exam_flag import ExamFlag
 
-CHRONICLE_SCHEMA = """
+EXAM_HISTORY_SCHEMA = """
 CREATE TABLE IF NOT EXISTS exam_identities (
     study_uid TEXT PRIMARY KEY, exam_key TEXT NOT NULL UNIQUE, first_received_ms INTEGER NOT NULL,
     accession_number TEXT NOT NULL, initials TEXT NOT NULL, study_time TEXT NOT NULL) STRICT;

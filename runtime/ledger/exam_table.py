@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from runtime.ledger.modality_notice_table import UnitWordRows
-    from runtime.ledger.other_arrivals_table import ArrivalRows
+    from runtime.ledger.object_table import ArrivalRows
 
 FLAG = TypeAdapter(ExamFlag)
 

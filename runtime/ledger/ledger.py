@@ -13,10 +13,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from runtime.ledger.descriptor_table import DESCRIPTOR_SCHEMA
-from runtime.ledger.exam_history import CHRONICLE_SCHEMA
-from runtime.ledger.modality_notice_table import SCHEMA as UNIT_WORD_SCHEMA
-from runtime.ledger.other_arrivals_table import SCHEMA as ARRIVAL_SCHEMA
+from runtime.ledger.exam_history import EXAM_HISTORY_SCHEMA
+from runtime.ledger.job_table import DESCRIPTOR_SCHEMA
+from runtime.ledger.modality_notice_table import MODALITY_NOTICE_SCHEMA
+from runtime.ledger.object_table import SURPLUS_SCHEMA
 from runtime.ledger.outbox import Backlog, OutboxRow
 from runtime.ledger.transaction import LedgerTransaction
 
@@ -117,7 +117,11 @@ class Ledger:
                 )
             # One transaction: else each statement is a commit, with an fsync of its own.
             tables = (
-                SCHEMA + UNIT_WORD_SCHEMA + CHRONICLE_SCHEMA + ARRIVAL_SCHEMA + DESCRIPTOR_SCHEMA
+                SCHEMA
+                + MODALITY_NOTICE_SCHEMA
+                + EXAM_HISTORY_SCHEMA
+                + SURPLUS_SCHEMA
+                + DESCRIPTOR_SCHEMA
             )
             name = "INSERT OR IGNORE INTO meta VALUES ('ledger_id', lower(hex(randomblob(8))));"
             connection.executescript(f"BEGIN; {tables} {name} COMMIT")

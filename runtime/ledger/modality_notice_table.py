@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from runtime.exam_rules.procedure_step import StepBegun
 
-SCHEMA = """
+MODALITY_NOTICE_SCHEMA = """
 CREATE TABLE IF NOT EXISTS narrowed_views (
     study_uid TEXT PRIMARY KEY, views TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS rejections (

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.exam_rules.state_machine import Phase
-from runtime.ledger.descriptor_table import DescriptorRows
 from runtime.ledger.exam_history import CHRONICLE_TABLES, Chronicle
 from runtime.ledger.exam_index import ExamIndex
 from runtime.ledger.exam_table import ExamRows
-from runtime.ledger.job_table import JobRows
+from runtime.ledger.job_table import DescriptorRows, JobRows
 from runtime.ledger.modality_notice_table import UnitWordRows
-from runtime.ledger.object_table import ObjectRows
-from runtime.ledger.other_arrivals_table import ARRIVAL_TABLES, ArrivalRows
+from runtime.ledger.object_table import ARRIVAL_TABLES, ArrivalRows, ObjectRows
 from runtime.ledger.outbox import Outbox
 
 if TYPE_CHECKING:

@@ -24,8 +24,15 @@ from paho.mqtt.properties import MQTTException, Properties  # type: ignore[attr-
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from runtime.mqtt.connect_options import UNIT_SESSION, SessionTerms
-from runtime.mqtt.connection_events import Acknowledged, Connected, Heard, Listening, Lost
+from runtime.mqtt.connection_events import (
+    UNIT_SESSION,
+    Acknowledged,
+    Connected,
+    Heard,
+    Listening,
+    Lost,
+    SessionTerms,
+)
 from runtime.mqtt.tls import broker_password, tls_context
 from runtime.mqtt.wakeup_pipe import PollBell
 

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 
 from models.manifest import WindowStep
-from runtime.image.artefact_files import PREVIEW_SUFFIX
-from runtime.image.outcome import Artefact
+from runtime.image.outcome import PREVIEW_SUFFIX, Artefact
 from runtime.pixels.voi_lut_table import window_table
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import Kind
-from runtime.mqtt.connect_options import SessionTerms
 from runtime.mqtt.connection import BrokerConnection, CannotConnectError
-from runtime.mqtt.connection_events import Connected, Heard, Lost, Signal
+from runtime.mqtt.connection_events import Connected, Heard, Lost, SessionTerms, Signal
 from runtime.publishing.publication import Announcement
 from runtime.sparkplug.node import NodeBooks, NodeFacts, NodeTopics
 from runtime.sparkplug.payload import asks_for_rebirth

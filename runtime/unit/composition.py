@@ -26,7 +26,6 @@ from runtime.sparkplug.edge_node import EdgeNode
 from runtime.sparkplug.node import NodeTopics
 from runtime.system.process_memory import MEGABYTE
 from runtime.unit.active_model import model_ref, open_package
-from runtime.unit.unit_components import Machinery
 from runtime.user_input.settings_section import SettingsError
 from runtime.worker.protocol import Start
 from runtime.worker.supervisor import Supervisor, WorkerLimits
@@ -35,8 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
 
+    from models.histogram import ScoreHistogram
     from models.package import Package
     from runtime.console.system_status import Box
+    from runtime.exams.intake_ports import Intake
     from runtime.exams.unit_clock import UnitClock
     from runtime.image.outcome import JobOutcome, ModelRef
     from runtime.ledger.outbox import Backlog
@@ -59,6 +60,25 @@ class Callbacks:
     status: Callable[[], StatusFacts]
     health: Callable[[], HealthFacts]
     box: Callable[[Backlog], Box]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machinery:
+    """What the wiring made, in the order in which it is started."""
+
+    ledger: Ledger
+    desk: ExamDesk
+    supervisor: Supervisor
+    reception: Reception
+    publisher: Publisher
+    intakes: tuple[Intake, ...]
+    package: Package
+    model: ModelRef
+    reference: ScoreHistogram
+    acknowledgement: AcknowledgementDesk
+    console: Console | None
+    clock_desk: ClockDesk
+    edge_node: EdgeNode | None
 
 
 def kept_identity(settings: Settings) -> frozenset[IdentityField]:

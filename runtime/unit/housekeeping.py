@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from runtime.ledger.transaction import LedgerTransaction
+    from runtime.unit.composition import Machinery
     from runtime.unit.settings import Settings
-    from runtime.unit.unit_components import Machinery
 
 DAY_MS = 24 * 60 * 60 * 1000
 

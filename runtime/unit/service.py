@@ -17,7 +17,7 @@ from runtime.console.system_status import Box, Link, box_of
 from runtime.exams.unit_clock import UnitClock
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import EventKind, HealthFacts, StatusFacts
-from runtime.mqtt.certificate_expiry import ends_soon
+from runtime.mqtt.tls import ends_soon
 from runtime.system.process_memory import MEGABYTE
 from runtime.unit.composition import Callbacks, Wiring
 from runtime.unit.housekeeping import keep_house

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runtime.ledger.outbox import Backlog
+    from runtime.unit.composition import Machinery
     from runtime.unit.latency import LatencyBook
-    from runtime.unit.unit_components import Machinery
 
 
 def degraded_reasons(

@@ -21,9 +21,15 @@ from runtime.breast_gate.suitability import assess_header, assess_pixels
 from runtime.dicom.stored_image import open_image
 from runtime.exam_rules.job_planning import CHECK_ONLY
 from runtime.exam_rules.triage_rules import judge
-from runtime.image.artefact_files import EVIDENCE_SUFFIX
 from runtime.image.header import HeaderRefusedError
-from runtime.image.outcome import Artefact, ImageOutcome, JobOutcome, NotAssessed, ViewResult
+from runtime.image.outcome import (
+    EVIDENCE_SUFFIX,
+    Artefact,
+    ImageOutcome,
+    JobOutcome,
+    NotAssessed,
+    ViewResult,
+)
 from runtime.image.reasons import Reason
 from runtime.pixels.decoding import register_decoders
 from runtime.pixels.mammogram import load_mammogram

@@ -82,3 +82,7 @@ class PageSettings(BaseModel):
 
 def _host_of(url: str) -> str:
     return urlsplit(url).hostname or ""
+
+
+class CredentialsError(Exception):
+    """A file of passwords or a secret cannot be read or written, or is refused; says why."""

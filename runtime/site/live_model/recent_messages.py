@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runtime.messages.payloads import DriftMessage, EventMessage, ExamMessage, ViewMessage
+from runtime.messages.payloads import DriftMessage, EventMessage, ExamMessage, Kind, ViewMessage
+from runtime.messages.topics import Topics
 
 if TYPE_CHECKING:
     from runtime.messages.payloads import NumberedMessage
     from runtime.site.live_model.memory_limits import PictureLimits
+
+
+class Row(NamedTuple):
+    """A row as the unit's outbox has it."""
+
+    seq: int
+    kind: Kind
+    topic: str
+    payload: bytes
+
+
+KIND_OF: dict[type[NumberedMessage], Kind] = {
+    ExamMessage: Kind.EXAM,
+    ViewMessage: Kind.VIEW,
+    EventMessage: Kind.EVENT,
+    DriftMessage: Kind.DRIFT,
+}
 
 
 class RowMemory:
@@ -71,3 +89,15 @@ def _put(where: OrderedDict[Any, Any], key: object, value: object, limit: int) -
     where.move_to_end(key)
     while len(where) > limit:
         where.popitem(last=False)
+
+
+def row_of(message: NumberedMessage) -> Row:
+    """The row: equal to the ledger's, where both sides have the same version of the contract."""
+    topics = Topics(site=message.site, unit=message.unit)
+    kind = KIND_OF[type(message)]
+    topic = topics.event if kind is Kind.EVENT else topics.drift
+    if isinstance(message, ExamMessage):
+        topic = topics.exam(message.exam_key)
+    elif isinstance(message, ViewMessage):
+        topic = topics.view(message.exam_key, message.view)
+    return Row(message.seq, kind, topic, message.encode())

@@ -1,10 +1,16 @@
-"""Which of a unit's numbers have come: spans of them, gaps between them, in bounded memory."""
+"""Which of a unit's numbers have come, one ledger of it after the other; in bounded memory."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import dataclass, field
 from enum import Enum, auto
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runtime.messages.payloads import NumberedMessage
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -152,3 +158,46 @@ class SeqBook:
     def seen_count(self) -> int:
         """How many different numbers came, of those that the book still knows."""
         return sum(span.count for span in self._spans)
+
+
+@dataclass(kw_only=True)
+class Generation:
+    """`number` counts a unit's ledgers, from 1. Numbers of rows are unique within one only.
+
+    `ledger_id`: as the unit names it, None where it does not. `former_boots`: starts whose rows
+    above `begins_after` belong to a ledger of before. `kept`: whole rows by number, `digests`
+    hashes of more of them.
+    """
+
+    number: int
+    book: SeqBook
+    most_rows: int
+    most_digests: int
+    ledger_id: str | None = None
+    former_boots: frozenset[str] = frozenset()
+    begins_after: int = 0
+    kept: OrderedDict[int, NumberedMessage] = field(default_factory=OrderedDict)
+    digests: OrderedDict[int, bytes] = field(default_factory=OrderedDict)
+
+    def keep(self, row: NumberedMessage, payload: bytes) -> None:
+        """A new row; the oldest go where there are too many."""
+        self.digests[row.seq] = _digest(payload)
+        while len(self.digests) > self.most_digests:
+            self.digests.popitem(last=False)
+        if self.most_rows:
+            self.kept[row.seq] = row
+            while len(self.kept) > self.most_rows:
+                self.kept.popitem(last=False)
+
+    def contradicts(self, row: NumberedMessage, payload: bytes) -> bool:
+        """Whether another row was heard under its number, as far as that is remembered."""
+        digest = _digest(payload)
+        return self.digests.get(row.seq, digest) != digest
+
+    def is_of_before(self, row: NumberedMessage) -> bool:
+        """Whether a ledger of before wrote it."""
+        return row.boot_id in self.former_boots and row.seq > self.begins_after
+
+
+def _digest(payload: bytes) -> bytes:
+    return blake2b(payload, digest_size=8).digest()

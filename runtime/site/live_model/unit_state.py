@@ -19,16 +19,14 @@ from runtime.messages.payloads import (
 from runtime.site.live_model.boots import Speaker, UnitLives, Word
 from runtime.site.live_model.change import Change, ChangeKind
 from runtime.site.live_model.clock_and_latency import UnitTimes
-from runtime.site.live_model.generation import Generation
-from runtime.site.live_model.outbox_row import row_of
-from runtime.site.live_model.recent_messages import RowMemory
-from runtime.site.live_model.sequence_tracker import Seen, SeqBook
+from runtime.site.live_model.recent_messages import RowMemory, row_of
+from runtime.site.live_model.sequence_tracker import Generation, Seen, SeqBook
 from runtime.site.subscriber.parsing import Foreign, ForeignReason
 from runtime.timing.timestamps import utc_ms
 
 if TYPE_CHECKING:
     from runtime.site.live_model.memory_limits import PictureLimits
-    from runtime.site.live_model.outbox_row import Row
+    from runtime.site.live_model.recent_messages import Row
     from runtime.site.live_model.sequence_tracker import Span
 
 LEDGERS_KEPT = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from runtime.site.config.credentials import CredentialsError
+from runtime.site.config.page_settings import CredentialsError
 from runtime.site.page.reader import FleetReader
 from runtime.site.page.routes import FleetApp, FleetParts
 from runtime.site.report.wording import PACKAGE, site_catalogues

@@ -57,7 +57,7 @@ def _page(settings: SiteSettings, file: Path, store: Store, fleet: Fleet) -> Seq
     """The fleet page, where the settings have one."""
     if settings.page is None or not settings.page.enabled:
         return ()
-    from runtime.site.config.credentials import CredentialsError
+    from runtime.site.config.page_settings import CredentialsError
     from runtime.site.page.fleet_page import FleetPage
 
     try:

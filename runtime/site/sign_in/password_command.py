@@ -7,7 +7,7 @@ import sys
 from getpass import getpass
 from typing import TYPE_CHECKING
 
-from runtime.site.config.credentials import CredentialsError
+from runtime.site.config.page_settings import CredentialsError
 from runtime.site.sign_in.passwords import remove_password, set_password
 
 if TYPE_CHECKING:

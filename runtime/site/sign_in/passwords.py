@@ -14,7 +14,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from runtime.site.config.credentials import CredentialsError
+from runtime.site.config.page_settings import CredentialsError
 
 if TYPE_CHECKING:
     from pathlib import Path

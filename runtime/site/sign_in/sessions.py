@@ -83,3 +83,11 @@ def is_token_of(session: Session, word: str) -> bool:
 
 def _key(cookie: str) -> bytes:
     return hashlib.sha256(cookie.encode()).digest()
+
+
+class SignOnError(Exception):
+    """It did not work. `why` is a word of ours: `provider` or `not_allowed`."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(why)

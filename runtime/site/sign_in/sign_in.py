@@ -11,8 +11,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from runtime.site.sign_in.access_middleware import COOKIE, SESSION
-from runtime.site.sign_in.sessions import BACK, is_token_of
-from runtime.site.sign_in.sign_on_error import SignOnError
+from runtime.site.sign_in.sessions import BACK, SignOnError, is_token_of
 from runtime.web.languages import LANGUAGE_COOKIE, chosen_language
 
 if TYPE_CHECKING:

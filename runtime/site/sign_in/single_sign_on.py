@@ -15,10 +15,8 @@ from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.starlette_client import OAuth
 from joserfc.errors import JoseError
 
-from runtime.site.config.credentials import CredentialsError
-from runtime.site.config.page_settings import EVERYBODY
-from runtime.site.sign_in.sessions import BACK
-from runtime.site.sign_in.sign_on_error import SignOnError
+from runtime.site.config.page_settings import EVERYBODY, CredentialsError
+from runtime.site.sign_in.sessions import BACK, SignOnError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,9 +15,16 @@ from typing import TYPE_CHECKING
 
 from runtime.messages.commands import Rebirth, Replay
 from runtime.messages.topics import ROOT, SITE_SERVICE, Topics
-from runtime.mqtt.connect_options import SessionTerms
 from runtime.mqtt.connection import BrokerConnection, CannotConnectError
-from runtime.mqtt.connection_events import Acknowledged, Connected, Heard, Listening, Lost, Signal
+from runtime.mqtt.connection_events import (
+    Acknowledged,
+    Connected,
+    Heard,
+    Listening,
+    Lost,
+    SessionTerms,
+    Signal,
+)
 from runtime.mqtt.outbox_delivery import FAILURE
 from runtime.site.subscriber.arrival import Arrival, LinkChange
 from runtime.timing.backoff import Backoff

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from converters.commands.benchmark import advised_version
-from converters.evaluation.benchmark import advice_of, chosen, sweep
-from converters.evaluation.latency import Latency
+from converters.evaluation.benchmark import Latency, advice_of, chosen, sweep
 from models.package import load_package
 from runtime.cli.main import main
 from runtime.inference.engine import open_engine

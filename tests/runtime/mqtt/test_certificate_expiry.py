@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from runtime.mqtt.certificate_expiry import DAY_MS, days_left, ends_soon
 from runtime.mqtt.settings import BrokerSettings
+from runtime.mqtt.tls import DAY_MS, days_left, ends_soon
 from runtime.site_trust.authority import Authority, Role
 from tests.support.unit_under_test import now_ms
 

@@ -10,7 +10,7 @@ from argparse import Namespace
 
 import pytest
 
-from runtime.site.config.credentials import CredentialsError
+from runtime.site.config.page_settings import CredentialsError
 from runtime.site.sign_in.password_command import password_command
 from runtime.site.sign_in.passwords import PasswordHash, read_passwords, set_password
 from tests.conftest import skip_or_fail
