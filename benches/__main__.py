@@ -23,7 +23,7 @@ from pydicom.uid import UID
 from benches.floor import Floor
 from benches.views import write_exams
 from firmware_bridge.dicom_network.destination import Destination
-from firmware_bridge.sender.storage_scu import Sender, outgoing
+from firmware_bridge.sender.storage_scu import StorageScu, outgoing
 from models.package import load_package
 from runtime.cli.init import reference_package
 from tests.support.brokers import Mosquitto, mosquitto_missing
@@ -54,7 +54,7 @@ class Listener:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._arrivals: dict[str, int] = {}
+        self._registration: dict[str, int] = {}
         self._news = threading.Condition()
         self._subscribed: Queue[bool] = Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -68,18 +68,18 @@ class Listener:
             if kind == "exam" and state != "final":
                 continue
             with self._news:
-                self._arrivals[f"{kind} {key}"] = int(at_ns)
+                self._registration[f"{kind} {key}"] = int(at_ns)
                 self._news.notify_all()
 
     def arrival_ns(self, what: str, after_ns: int = 0) -> int:
         """Wall clock at which the subscriber had `view KEY`, `exam KEY` or `status STATE`."""
         with self._news:
             came = self._news.wait_for(
-                lambda: self._arrivals.get(what, 0) > after_ns, LONGEST_WAIT_S
+                lambda: self._registration.get(what, 0) > after_ns, LONGEST_WAIT_S
             )
             if not came:
                 raise TimeoutError(what)
-            return self._arrivals[what]
+            return self._registration[what]
 
     def close(self) -> None:
         """Ends the process."""
@@ -96,7 +96,7 @@ def percentiles(values: list[float]) -> tuple[float, float]:
 def send(unit: UnitProcess, files: list[Path]) -> list[int]:
     """Sends over one association; when the last byte of each data set was handed over, ns."""
     outgoings = [outgoing(file) for file in files]
-    with Sender(Destination.parse(unit.address), outgoings) as sender:
+    with StorageScu(Destination.parse(unit.address), outgoings) as sender:
         sent = [sender.send(file) for file in outgoings]
     for file in sent:
         if file.outcome != "stored":
@@ -108,12 +108,12 @@ def time_to_flag(
     unit: UnitProcess, listener: Listener, floor: Floor, *, folder: Path, syntax: str, repeats: int
 ) -> dict[str, object]:
     """Floor and flag in turn, on the same bytes but for the UIDs."""
-    voice = unit.voice()
+    message_factory = unit.message_factory()
     floors, flags = [], []
     stages: list[dict[str, float]] = []
     warm_up = 2
     for number, (file,) in enumerate(write_exams(folder, repeats + warm_up, syntax, views=1)):
-        key = voice.image_key(dcmread(file, stop_before_pixels=True).SOPInstanceUID)
+        key = message_factory.image_key(dcmread(file, stop_before_pixels=True).SOPInstanceUID)
         stage = floor.run(file)
         (sent_ns,) = send(unit, [file])
         flag_ms = (listener.arrival_ns(f"view {key}") - sent_ns) / 1e6
@@ -140,25 +140,25 @@ def time_to_flag(
 
 def exams_per_hour(unit: UnitProcess, listener: Listener, exams: list[list[Path]]) -> float:
     """Four-view exams one after the other over one association each."""
-    voice = unit.voice()
+    message_factory = unit.message_factory()
     started_ns = time.time_ns()
     keys = []
     for files in exams:
         send(unit, files)
         study = dcmread(files[0], stop_before_pixels=True).StudyInstanceUID
-        keys.append(voice.exam_key(study))
+        keys.append(message_factory.exam_key(study))
     last_ns = max(listener.arrival_ns(f"exam {key}") for key in keys)
     return len(exams) / ((last_ns - started_ns) / 3.6e12)
 
 
 def memory(unit: UnitProcess, listener: Listener, exams: list[list[Path]]) -> dict[str, float]:
     """Peak resident memory, MB, after as many exams as there are associations came at once."""
-    voice = unit.voice()
+    message_factory = unit.message_factory()
     with ThreadPoolExecutor(len(exams)) as pool:
         list(pool.map(lambda files: send(unit, files), exams))
     for files in exams:
         study = dcmread(files[0], stop_before_pixels=True).StudyInstanceUID
-        listener.arrival_ns(f"exam {voice.exam_key(study)}")
+        listener.arrival_ns(f"exam {message_factory.exam_key(study)}")
     return {
         "control": round(unit.memory_mb(), 1),
         "worker": round(unit.memory_mb(unit.worker_pid()), 1),

@@ -30,7 +30,7 @@ from runtime.cli.init import reference_package
 from runtime.exam_rules.triage_rules import suspicion
 from runtime.image.header import Laterality
 from runtime.inference.engine import open_engine
-from runtime.pixels.bare_image import Picture
+from runtime.pixels.bare_image import BareImage
 from runtime.pixels.decoding import register_decoders
 from runtime.preprocessing.preparation import prepare
 from tests.no_breast import families
@@ -70,7 +70,7 @@ class Scorer:
 
     def score(self, pixels: NDArray[np.uint16]) -> float:
         """The suspicion in a picture that was let through."""
-        mammogram = Picture(
+        mammogram = BareImage(
             pixels=pixels.copy(),
             bits_stored=families.BITS,
             laterality=Laterality.LEFT,

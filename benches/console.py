@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benches.__main__ import percentiles
 from firmware_bridge.dicom_network.destination import Destination
-from firmware_bridge.sender.storage_scu import Sender, outgoing
+from firmware_bridge.sender.storage_scu import StorageScu, outgoing
 from runtime.cli.init import reference_package
 from tests.support.brokers import Mosquitto, wait_until
 from tests.support.browser import chromium
@@ -50,7 +50,7 @@ def measure(page: object, unit: UnitProcess, folder: Path, exams: int) -> list[f
         for file in exam.files.values():
             before = page.evaluate("Object.keys(painted).length")
             files = [outgoing(file)]
-            with Sender(destination, files) as sender:
+            with StorageScu(destination, files) as sender:
                 sender.send(files[0])
             wait_until(
                 lambda before=before: page.evaluate("Object.keys(painted).length") > before,

@@ -23,7 +23,7 @@ import numpy as np
 
 import converters
 from converters.evaluation.agreement import SOURCE
-from converters.evaluation.inference_on_labelled import Enquiry
+from converters.evaluation.inference_on_labelled import LabelledInference
 from converters.evaluation.verification import SourceEngine, verify
 from converters.importing.graph_run import compile_on_cpu
 from converters.importing.imported_model import ImportedModel, import_model
@@ -179,7 +179,7 @@ def parity(found: Rivals, folders: list[Path], scratch: Path, limit: int) -> dic
     manifest, options = found.package.manifest, EvaluationOptions()
     labels = Labels.from_csv(views, table)
     members = {SOURCE: SourceEngine(manifest, found.model.run_source), "fp32": found.fp32}
-    enquiry = Enquiry(manifest, members, options)
+    enquiry = LabelledInference(manifest, members, options)
     bar = progress_bar("views", len(labels))
     apart = []
     for number, subject in enumerate(subjects_of(manifest, labels, options), start=1):

@@ -179,14 +179,18 @@ class Play:
             self.played.append(line)
             self._done_s[line["unit"]] = time.monotonic() - started_s
         self._seconds += time.monotonic() - started_s
-        voice = self._unit.voice()
-        keys = {voice.exam_key(exam["study_instance_uid"]) for exam in self.played}
+        message_factory = self._unit.message_factory()
+        keys = {message_factory.exam_key(exam["study_instance_uid"]) for exam in self.played}
         wait_until(lambda: keys <= finals(self._subscriber), DRAIN_S, "every exam's final flag")
 
     def report(self) -> dict[str, object]:
         """What was sent, and what of it has no outcome."""
-        voice = self._unit.voice()
-        images = {voice.image_key(uid) for exam in self.played for uid in exam["sop_instance_uids"]}
+        message_factory = self._unit.message_factory()
+        images = {
+            message_factory.image_key(uid)
+            for exam in self.played
+            for uid in exam["sop_instance_uids"]
+        }
         records = self._subscriber.once().values()
         heard = {record.body["image_key"] for record in records if "/view/" in record.topic}
         return {

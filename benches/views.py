@@ -12,7 +12,7 @@ from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from firmware_bridge.simulated_exams.recoding import recode
-from firmware_bridge.simulated_exams.reissue import ExamIdentity, reissued
+from firmware_bridge.simulated_exams.reissue import ReissuedIdentity, reissued
 
 ROWS, COLUMNS, BITS = 4096, 3328, 12
 
@@ -41,7 +41,7 @@ def write_exams(folder: Path, count: int, transfer_syntax: str, views: int = 4) 
     encoded = [big_view(source, transfer_syntax) for source in source_views()[:views]]
     exams = []
     for number in range(count):
-        identity = ExamIdentity(
+        identity = ReissuedIdentity(
             study_instance_uid=generate_uid(),
             series_instance_uid=generate_uid(),
             patient_id="BENCH",

@@ -87,7 +87,9 @@ def queue(unit: Unit, rows: int) -> None:
     at_ms = unit.clock_ms()
     for start in range(0, rows, BATCH):
         flags = [
-            unit.voice.exam(exam_flag(study_instance_uid=f"1.3.{number}"), at_ms=at_ms)
+            unit.message_factory.exam_message(
+                exam_flag(study_instance_uid=f"1.3.{number}"), at_ms=at_ms
+            )
             for number in range(start, min(rows, start + BATCH))
         ]
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from pathlib import Path
 
-    from converters.evaluation.benchmark import Latency
+    from converters.evaluation.benchmark import MeasuredLatency
     from models.package import Package
 
 
@@ -95,7 +95,7 @@ def settings_of(arguments: Namespace, package: Package) -> list[Setting]:
 
 
 def ratios_of(
-    package: Package, settings: list[Setting], measured: list[Latency], runs: int
+    package: Package, settings: list[Setting], measured: list[MeasuredLatency], runs: int
 ) -> dict[str, float]:
     """Our median over benchmark_app's, for each latency setting; none where it is not installed."""
     if not has_benchmark_app():
@@ -111,7 +111,7 @@ def ratios_of(
 
 
 def _write_advice(
-    arguments: Namespace, package: Package, best: Latency, measured: list[Latency]
+    arguments: Namespace, package: Package, best: MeasuredLatency, measured: list[MeasuredLatency]
 ) -> str:
     """The package with other advice and a new version; its old signature would not hold.
 
@@ -140,7 +140,7 @@ def advised_version(version: str) -> str:
     return f"{written[1]}.{int(written[2] or 1) + 1}"
 
 
-def line_of(latency: Latency) -> str:
+def line_of(latency: MeasuredLatency) -> str:
     """One measurement on one line."""
     return (
         f"{latency.precision:5} {latency.device:4} {latency.hint:10} streams {latency.streams} "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.commands.build_stages import Evidence, Speed, Stages
 from converters.commands.command_guard import DONE, guarded
-from converters.commands.stage_cache import Workbench
+from converters.commands.stage_cache import StageCache
 from converters.errors import BenchFaultError
 from converters.evaluation.benchmark import advice_of, chosen
 from converters.importing.imported_model import import_model
@@ -75,7 +75,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
     require_replaceable(arguments.out)  # now, and not after half an hour of work
     require_folders("--calibration", arguments.calibration)
     labels = _labels(arguments)
-    bench = Workbench(arguments.out.parent / f".{arguments.out.name}.build")
+    bench = StageCache(arguments.out.parent / f".{arguments.out.name}.build")
     with clock.stage("convert"):
         model = import_model(arguments.source, recipe)
     stages = Stages(arguments=arguments, bench=bench, recipe=recipe, model=model)

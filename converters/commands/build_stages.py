@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from converters.commands.stage_cache import Workbench, key_of
+from converters.commands.stage_cache import StageCache, key_of
 from converters.errors import BenchFaultError
 from converters.evaluation.benchmark import (
     HINTS,
-    Latency,
+    MeasuredLatency,
     Setting,
     has_benchmark_app,
     measure,
     ratio_to_benchmark_app,
 )
 from converters.evaluation.proof import Margin, Proof
-from converters.evaluation.score_cache import CaseMemory
+from converters.evaluation.score_cache import ScoreCache
 from converters.explanation.explained_package import explain, why_not
 from converters.importing.ir_files import save_ir
 from converters.labelled.labelled_images import options_of
@@ -62,7 +62,7 @@ class Evidence:
 class Speed:
     """What was measured here."""
 
-    latencies: tuple[Latency, ...]
+    latencies: tuple[MeasuredLatency, ...]
     ratios: dict[str, float]
     """Precision -> our median over benchmark_app's."""
 
@@ -72,7 +72,7 @@ class Stages:
     """One build: what was asked, and where what is done is kept."""
 
     arguments: Namespace
-    bench: Workbench
+    bench: StageCache
     recipe: PackageRecipe
     model: ImportedModel
 
@@ -241,7 +241,7 @@ class Stages:
         if stage.resumed:
             say("the package was measured before")
         return Speed(
-            latencies=tuple(Latency(**one) for one in stage.record["latencies"]),
+            latencies=tuple(MeasuredLatency(**one) for one in stage.record["latencies"]),
             ratios=stage.record["ratios"],
         )
 
@@ -256,7 +256,7 @@ class Stages:
             labels=labels,
             options=options,
             margin=Margin(allowed=asked.margin, accepted_loss=asked.accept_loss),
-            memory=CaseMemory(self.bench.folder / f"cases-{key[:16]}.jsonl"),
+            memory=ScoreCache(self.bench.folder / f"cases-{key[:16]}.jsonl"),
             progress=progress_bar("verify", len(labels)),
         )
 

@@ -18,7 +18,7 @@ DONE = "done.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class FinishedStage:
     """A finished stage."""
 
     folder: Path
@@ -28,7 +28,7 @@ class Stage:
     """An earlier run finished it."""
 
 
-class Workbench:
+class StageCache:
     """A folder beside the package that is being built, with a subfolder for each stage."""
 
     def __init__(self, folder: Path) -> None:
@@ -38,7 +38,7 @@ class Workbench:
         except OSError as fault:
             raise BenchFaultError([f"{folder.name}: {fault.strerror or fault}"]) from fault
 
-    def once(self, name: str, key: str, make: Callable[[Path], dict[str, Any]]) -> Stage:
+    def once(self, name: str, key: str, make: Callable[[Path], dict[str, Any]]) -> FinishedStage:
         """Run `make` on an empty folder, unless that was done before under the same key.
 
         Raises:
@@ -47,7 +47,7 @@ class Workbench:
         folder = self.folder / name
         record = self._finished(folder, key)
         if record is not None:
-            return Stage(folder=folder, record=record, resumed=True)
+            return FinishedStage(folder=folder, record=record, resumed=True)
         try:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
@@ -59,7 +59,7 @@ class Workbench:
             raise BenchFaultError(
                 [f"{folder.parent.name}/{name}: {fault.strerror or fault}"]
             ) from fault
-        return Stage(folder=folder, record=record, resumed=False)
+        return FinishedStage(folder=folder, record=record, resumed=False)
 
     def discard(self) -> None:
         """The build is done."""

@@ -61,7 +61,7 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Latency:
+class MeasuredLatency:
     """What a measurement gave."""
 
     precision: str
@@ -95,7 +95,7 @@ def sweep(precision: str, device: str, cores: int | None = None) -> list[Setting
     ]
 
 
-def measure(package: Package, setting: Setting, *, runs: int) -> Latency:
+def measure(package: Package, setting: Setting, *, runs: int) -> MeasuredLatency:
     """Compile, compile again from the cache, infer `runs` times alone and in all streams.
 
     In a process of its own: memory is that of this setting alone, and a driver that crashes takes
@@ -116,7 +116,9 @@ def measure(package: Package, setting: Setting, *, runs: int) -> Latency:
     return found
 
 
-def measured_here(xml: Path, wanted: Precision, setting: Setting, runs: int) -> Latency | str:
+def measured_here(
+    xml: Path, wanted: Precision, setting: Setting, runs: int
+) -> MeasuredLatency | str:
     """The measurement in this process, or why the device refuses."""
     import openvino
 
@@ -139,7 +141,7 @@ def measured_here(xml: Path, wanted: Precision, setting: Setting, runs: int) -> 
         }
         latencies = _alone(compiled, inputs, runs)
         per_second = _in_all_streams(compiled, inputs, runs)
-        return Latency(
+        return MeasuredLatency(
             precision=setting.precision,
             device=setting.device,
             hint=setting.hint,
@@ -197,7 +199,7 @@ def benchmark_app_median_ms(package: Package, setting: Setting, *, runs: int) ->
 
 
 def ratio_to_benchmark_app(
-    package: Package, setting: Setting, first: Latency, *, runs: int
+    package: Package, setting: Setting, first: MeasuredLatency, *, runs: int
 ) -> float:
     """Our median over benchmark_app's; ours once before it (`first`) and once after.
 
@@ -209,13 +211,13 @@ def ratio_to_benchmark_app(
     return (first.median_ms + second.median_ms) / 2 / theirs
 
 
-def chosen(latencies: Iterable[Latency], target_ms: float) -> Latency | None:
+def chosen(latencies: Iterable[MeasuredLatency], target_ms: float) -> MeasuredLatency | None:
     """The setting that meets the target with the fewest threads, the fastest of those."""
     meeting = [one for one in latencies if one.p95_ms <= target_ms]
     return min(meeting, key=lambda one: (one.threads, one.median_ms), default=None)
 
 
-def advice_of(latency: Latency, target_ms: float) -> dict[str, str | int | float]:
+def advice_of(latency: MeasuredLatency, target_ms: float) -> dict[str, str | int | float]:
     """As it stands in a manifest."""
     return {
         "default_precision": latency.precision,

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from converters.evaluation.discrimination import Auc, ScoreTally, wilson
-from converters.evaluation.inference_on_labelled import Enquiry
+from converters.evaluation.inference_on_labelled import LabelledInference
 from converters.labelled.lesions import PeakTally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from converters.labelled.reading_options import EvaluationOptions
-    from converters.labelled.scoring_unit import Subject
+    from converters.labelled.scoring_unit import ScoringUnit
     from models.manifest import Manifest, OperatingPoint
     from runtime.image.prediction import Engine
 
@@ -47,7 +47,7 @@ class Evaluation:
     _values: dict[str, list[str]] = field(default_factory=dict, init=False)
     """The subgroups of each column so far."""
 
-    def add(self, subject: Subject, score: float | None, reason: str = "") -> None:
+    def add(self, subject: ScoringUnit, score: float | None, reason: str = "") -> None:
         """Count one subject; `score` None and a reason's code where it was not assessed."""
         self.overall.add(positive=subject.positive, score=score)
         if score is None:
@@ -98,7 +98,7 @@ def at_point(tally: ScoreTally, point: OperatingPoint) -> AtPoint:
 def evaluate(
     manifest: Manifest,
     engine: Engine,
-    subjects: Iterable[Subject],
+    subjects: Iterable[ScoringUnit],
     options: EvaluationOptions,
     *,
     progress: Callable[[int], None] = lambda _: None,
@@ -109,9 +109,9 @@ def evaluate(
         EngineFaultError: the engine failed.
     """
     evaluation = Evaluation(peaks=PeakTally(points=manifest.operating_points))
-    enquiry = Enquiry(manifest, {PACKAGE: engine}, options, locates=True)
+    labelled_inference = LabelledInference(manifest, {PACKAGE: engine}, options, locates=True)
     for number, subject in enumerate(subjects, start=1):
-        answer = enquiry.answer(subject)
+        answer = labelled_inference.answer(subject)
         score = answer.scores.get(PACKAGE)
         evaluation.add(subject, score, answer.reason)
         if score is not None and answer.peak_in_lesion is not None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from converters.labelled.labels import LabelledImage
     from converters.labelled.reading_options import EvaluationOptions
-    from converters.labelled.scoring_unit import Question, Subject
+    from converters.labelled.scoring_unit import Question, ScoringUnit
     from models.manifest import InputPort, Manifest
     from models.preparation_recipe import Recipe
     from runtime.image.header import Laterality
@@ -64,7 +64,7 @@ class Panel:
         return list(self.answers.values())[-1]
 
 
-class Enquiry:
+class LabelledInference:
     """A package and several engines of it, asked about subject after subject."""
 
     def __init__(
@@ -88,7 +88,7 @@ class Enquiry:
             manifest=manifest, model=_model_ref(manifest), engine=self._panel, max_pixels=MAX_PIXELS
         )
 
-    def answer(self, subject: Subject) -> Answer:
+    def answer(self, subject: ScoringUnit) -> Answer:
         """The suspicion by every engine, or why there is none. Raises EngineFaultError.
 
         Two images of one view count with the higher score, as in an exam.
@@ -190,7 +190,7 @@ def key_of_files(paths: tuple[Path, ...]) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
 
 
-def key_of_notes(subject: Subject) -> str:
+def key_of_notes(subject: ScoringUnit) -> str:
     """Of what the table says of a subject's images: an answer depends on it as on the files."""
     said = json.dumps([[slotted.slot, *slotted.image.notes] for slotted in subject.images])
     return hashlib.sha256(said.encode()).hexdigest()[:16]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from converters.evaluation.agreement import Agreement
-    from converters.evaluation.score_cache import CaseMemory
+    from converters.evaluation.score_cache import ScoreCache
     from converters.evaluation.verification import Verification
     from converters.labelled.labels import Labels
 
@@ -77,7 +77,7 @@ class Proof:
     labels: Labels
     options: EvaluationOptions = field(default_factory=EvaluationOptions)
     margin: Margin = field(default_factory=Margin)
-    memory: CaseMemory | None = None
+    memory: ScoreCache | None = None
     """Scores of an earlier run that was interrupted."""
     progress: Callable[[int], None] = field(default=lambda _: None)
 

@@ -17,10 +17,10 @@ class Answer:
     scores: dict[str, float]
     reason: str = ""
     peak_in_lesion: bool | None = None
-    """Of the last model's map; None where it was not asked for (`CaseMemory` does not keep it)."""
+    """Of the last model's map; None where it was not asked for (`ScoreCache` does not keep it)."""
 
 
-class CaseMemory:
+class ScoreCache:
     """Answers by the image's key; a line that was cut off is forgotten."""
 
     def __init__(self, file: Path) -> None:

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 
 from converters.errors import BenchFaultError
 from converters.evaluation.agreement import SOURCE, Agreement, Case, agreement_of
-from converters.evaluation.inference_on_labelled import Enquiry, key_of_files, key_of_notes
+from converters.evaluation.inference_on_labelled import (
+    LabelledInference,
+    key_of_files,
+    key_of_notes,
+)
 from converters.importing.folding import numpy_tail
 from runtime.image.outcome import Execution
 from runtime.image.prediction import Prediction
@@ -20,9 +24,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from converters.evaluation.score_cache import CaseMemory
+    from converters.evaluation.score_cache import ScoreCache
     from converters.labelled.reading_options import EvaluationOptions
-    from converters.labelled.scoring_unit import Subject
+    from converters.labelled.scoring_unit import ScoringUnit
     from models.manifest import Manifest
     from runtime.image.prediction import Engine
 
@@ -74,10 +78,10 @@ def verify(
     manifest: Manifest,
     run_source: RunSource,
     engines: Mapping[str, Engine],
-    subjects: Iterable[Subject],
+    subjects: Iterable[ScoringUnit],
     options: EvaluationOptions,
     *,
-    memory: CaseMemory | None = None,
+    memory: ScoreCache | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Verification:
     """Ask the source model and each of `engines` (precision -> engine) about every subject.
@@ -90,14 +94,14 @@ def verify(
         EngineFaultError: an engine failed.
     """
     source = SourceEngine(manifest, run_source)
-    enquiry = Enquiry(manifest, {SOURCE: source, **engines}, options)
+    labelled_inference = LabelledInference(manifest, {SOURCE: source, **engines}, options)
     cases = []
     for number, subject in enumerate(subjects, start=1):
         key = key_of_files(subject.paths)
         known_as = f"{key} {key_of_notes(subject)}"
         answer = memory.recall(known_as) if memory is not None else None
         if answer is None:
-            answer = enquiry.answer(subject)
+            answer = labelled_inference.answer(subject)
             if memory is not None:
                 memory.remember(known_as, answer)
         cases.append(

@@ -15,7 +15,7 @@ from converters.errors import BenchFaultError
 from runtime.dicom.stored_image import open_image
 from runtime.image.header import HeaderRefusedError, Laterality, View
 from runtime.image.reasons import Reason
-from runtime.pixels.bare_image import Picture
+from runtime.pixels.bare_image import BareImage
 from runtime.pixels.mammogram import Mammogram, load_mammogram
 from runtime.pixels.pixel_format import PixelsRefusedError
 
@@ -196,7 +196,7 @@ def _read_picture(path: Path, notes: SideNotes) -> Mammogram:
         detail = f"values of {used} bits, where bits_stored is {bits_stored}"
         raise ImageRefusedError(Reason.UNSUPPORTED_PIXELS, detail)
     spacing = notes.pixel_spacing_mm
-    return Picture(
+    return BareImage(
         pixels=decoded.astype(np.uint16),
         bits_stored=bits_stored,
         laterality=notes.laterality,

@@ -32,7 +32,7 @@ class SlottedImage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class ScoringUnit:
     """Images that are judged together."""
 
     images: tuple[SlottedImage, ...]

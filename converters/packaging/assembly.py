@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from converters.evaluation.benchmark import Latency
+    from converters.evaluation.benchmark import MeasuredLatency
     from converters.evaluation.proof import Proof
     from converters.importing.imported_model import ImportedModel
     from converters.importing.recipe import PackageRecipe
@@ -81,7 +81,7 @@ class Order:
     card: str = ""
     proof: Proof | None = None
     """Labelled images on which every precision must hold, or no package is made."""
-    latencies: Sequence[Latency] = ()
+    latencies: Sequence[MeasuredLatency] = ()
     """Of earlier measurements, for the report."""
     advice: Mapping[str, str | int | float] = field(default_factory=dict)
     """Beside the default precision: what `benchmark` chose."""

@@ -16,7 +16,7 @@ from converters.evaluation.discrimination import ScoreTally
 from converters.labelled.image_reading import ImageRefusedError, SideNotes, read_image
 from converters.labelled.scoring_unit import counted_as
 from converters.packaging.report_sections import RECIPE_HEADING, section
-from converters.packaging.svg_plots import Series, curves, histogram, scatter
+from converters.packaging.svg_plots import Curve, curves, histogram, scatter
 from models.manifest import Monochrome1Step, Recipe, ResizeStep, WindowStep
 from runtime.preprocessing.preparation import prepare
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from converters.evaluation.agreement import Agreement
-    from converters.evaluation.benchmark import Latency
+    from converters.evaluation.benchmark import MeasuredLatency
     from converters.evaluation.proof import Margin
     from converters.evaluation.verification import Verification
     from models.manifest import Manifest
@@ -67,7 +67,7 @@ class Reported:
     manifest: Manifest
     verification: Verification | None = None
     margin: Margin | None = None
-    latencies: Sequence[Latency] = ()
+    latencies: Sequence[MeasuredLatency] = ()
 
 
 def write_report(path: Path, reported: Reported) -> None:
@@ -129,7 +129,7 @@ def _verified(verification: Verification, margin: Margin, manifest: Manifest) ->
         "<h2>Scores against the source model's</h2>",
         scatter(
             [
-                Series(
+                Curve(
                     name=name,
                     points=[(case.scores[SOURCE], case.scores[name]) for case in assessed],
                 )
@@ -167,7 +167,7 @@ def _scores(cases: Sequence[Case], name: str, *, positive: bool) -> list[float]:
     return [case.scores[name] for case in cases if case.positive is positive]
 
 
-def _roc(name: str, cases: Sequence[Case]) -> Series:
+def _roc(name: str, cases: Sequence[Case]) -> Curve:
     tally = ScoreTally()
     for case in cases:
         tally.add(positive=case.positive, score=case.scores[name])
@@ -175,12 +175,12 @@ def _roc(name: str, cases: Sequence[Case]) -> Series:
     negatives = np.array(_scores(cases, name, positive=False))
     auc = tally.auc()
     if auc.auc is None:
-        return Series(name=f"{name}: one class only", points=[])
+        return Curve(name=f"{name}: one class only", points=[])
     interval = f" ({auc.ci95[0]:.3f} to {auc.ci95[1]:.3f})" if auc.ci95 else ""
     thresholds = sorted({*positives.tolist(), *negatives.tolist()}, reverse=True)
     points = [(0.0, 0.0)]
     points += [(float((negatives >= t).mean()), float((positives >= t).mean())) for t in thresholds]
-    return Series(name=f"{name}: AUC {auc.auc:.3f}{interval}", points=points)
+    return Curve(name=f"{name}: AUC {auc.auc:.3f}{interval}", points=points)
 
 
 def _agreement_table(agreements: Sequence[Agreement]) -> str:
@@ -210,7 +210,7 @@ def _parity_table(manifest: Manifest) -> str:
     return table(["precision", "device", "images", "largest score difference"], rows)
 
 
-def latency_section(latencies: Sequence[Latency]) -> str:
+def latency_section(latencies: Sequence[MeasuredLatency]) -> str:
     """A table of measurements, with its heading."""
     rows = [
         [

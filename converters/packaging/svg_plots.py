@@ -18,14 +18,14 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Series:
+class Curve:
     """Points of one name, each from 0 to 1 in both directions."""
 
     name: str
     points: Sequence[Point]
 
 
-def scatter(series: Sequence[Series], across: str, up: str) -> str:
+def scatter(series: Sequence[Curve], across: str, up: str) -> str:
     """Points on the unit square with its diagonal."""
     marks = [_line([(0, 0), (1, 1)], "#cccccc")]
     for colour, one in zip(COLOURS[1:], series, strict=False):
@@ -37,7 +37,7 @@ def scatter(series: Sequence[Series], across: str, up: str) -> str:
     return _frame(marks, across, up, [(one.name, COLOURS[i + 1]) for i, one in enumerate(series)])
 
 
-def curves(series: Sequence[Series], across: str, up: str, *, diagonal: bool = False) -> str:
+def curves(series: Sequence[Curve], across: str, up: str, *, diagonal: bool = False) -> str:
     """Lines on the unit square; the first series is the source's.
 
     `diagonal`: where a ROC curve lies that knows nothing.
@@ -65,7 +65,7 @@ def histogram(values: Sequence[tuple[str, Sequence[float]]], across: str, bins: 
             for place, count in enumerate(counts)
             for edge in (place, place + 1)
         ]
-        series.append(Series(name=name, points=steps))
+        series.append(Curve(name=name, points=steps))
     return curves(series, across, "share")
 
 

@@ -19,7 +19,11 @@ from converters.training.data.dataset import Sample, load_lesions, load_views, m
 from converters.training.data.near_duplicates import find_twins
 from converters.training.data.placing import read_places, write_places
 from converters.training.data.split import is_validation, write_split
-from converters.training.learning.settings import Settings, SettingsError, load_settings
+from converters.training.learning.settings import (
+    TrainingSettings,
+    TrainingSettingsError,
+    load_settings,
+)
 from converters.training.learning.stages import (
     ResumeError,
     check_resumed,
@@ -67,7 +71,7 @@ class Parts:
     validation_coarse_film: list[CoarseView]
 
 
-def load_parts(data: Path, settings: Settings, places: Path) -> Parts:
+def load_parts(data: Path, settings: TrainingSettings, places: Path) -> Parts:
     """Read and split everything below `data` (see the folder's README for what is expected).
 
     The places of lesions in film views are read from `places`, or found and written there.
@@ -118,7 +122,7 @@ def record_split(parts: Parts, path: Path) -> None:
         print(f"  {twin.training} ~ {twin.validation}: {twin.bits} bits")
 
 
-def calibrated(graph: SuspicionGraph, parts: Parts, settings: Settings) -> SuspicionGraph:
+def calibrated(graph: SuspicionGraph, parts: Parts, settings: TrainingSettings) -> SuspicionGraph:
     """`graph` with Platt scaling on the validation parts whose licence lets them shape it."""
     samples = [*parts.validation_lesions, *parts.validation_views]
     cell_px = graph.network.cell_px
@@ -131,7 +135,7 @@ def calibrated(graph: SuspicionGraph, parts: Parts, settings: Settings) -> Suspi
 
 
 def shipped_graph(
-    network: LesionNetwork, coarse: CoarseNetwork, settings: Settings
+    network: LesionNetwork, coarse: CoarseNetwork, settings: TrainingSettings
 ) -> SuspicionGraph:
     """The graph with the heads that its score needs: the others only serve training."""
     detection = {0: 1.0} | {
@@ -151,7 +155,7 @@ def shipped_graph(
 
 
 def measure(
-    graph: SuspicionGraph, path: Path, parts: Parts, settings: Settings
+    graph: SuspicionGraph, path: Path, parts: Parts, settings: TrainingSettings
 ) -> tuple[dict[str, Any], dict[str, Judged]]:
     """All figures that go to reference.json: of crops by torch, of views by the file itself."""
     recipe, seed = settings.recipe, settings.split.seed
@@ -205,7 +209,7 @@ def _options(arguments: Sequence[str] | None) -> tuple[argparse.ArgumentParser, 
 
 def _learnt(
     options: argparse.Namespace, parser: argparse.ArgumentParser
-) -> tuple[Settings, Parts, SuspicionGraph]:
+) -> tuple[TrainingSettings, Parts, SuspicionGraph]:
     """Everything that is read, and what is learnt from it; ends with 2 where that cannot be."""
     if not options.out.name:
         parser.error(f"--out {options.out}: is no name of a file")
@@ -214,7 +218,7 @@ def _learnt(
         settings = load_settings(options.settings)
         if options.resume:
             check_resumed(stages, options.settings)
-    except (SettingsError, ResumeError) as error:
+    except (TrainingSettingsError, ResumeError) as error:
         parser.error(str(error))
     if missing := missing_data(options.data):
         parser.error("\n".join(["--data lacks what training needs:", *missing]))

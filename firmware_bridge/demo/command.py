@@ -21,10 +21,10 @@ from firmware_bridge.demo.unit import DemoUnit, UnitService, dicom_destination
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.doctor.flag_listener import FlagListener, NoBrokerError
 from firmware_bridge.sender.storage_scu import (
-    CannotConnectError,
     Outcome,
     OutgoingFile,
-    Sender,
+    PeerUnreachableError,
+    StorageScu,
     outgoing,
 )
 from firmware_bridge.simulated_exams.reissue import FILM_SPACING_MM, reissue
@@ -70,7 +70,7 @@ def run(arguments: Namespace) -> int:
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mammoedge-")))
             return _run(arguments, cases, folder, stack)
-    except (DemoFailedError, EmbeddedBrokerError, NoBrokerError, CannotConnectError) as fault:
+    except (DemoFailedError, EmbeddedBrokerError, NoBrokerError, PeerUnreachableError) as fault:
         print(f"mammoedge demo: {fault}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -210,7 +210,7 @@ class _Show:
 
     def _send(self, paths: Sequence[Path]) -> None:
         files = list(_sendable(paths))
-        with Sender(self.destination, files) as sender:
+        with StorageScu(self.destination, files) as sender:
             for number, file in enumerate(files, start=1):
                 identity = dcmread(file.path, specific_tags=["StudyInstanceUID", "SOPInstanceUID"])
                 sent = sender.send(file, message_id=number)

@@ -10,7 +10,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from firmware_bridge.dicom_network.association_limits import AssociationLimits, LimitExceededError
-from firmware_bridge.dicom_network.store_status import Refusal, StoreStatus
+from firmware_bridge.dicom_network.store_status import StoreRefusal, StoreStatus
 from runtime.system.kernel_hints import WRITE_BACK_BYTES, start_write_back
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class IncomingObject:
         *,
         limits: AssociationLimits,
         started_s: float,
-        room: Callable[[int], Refusal | None],
+        room: Callable[[int], StoreRefusal | None],
     ) -> None:
         self.path = folder / f"{PREFIX}{uuid.uuid4().hex}{SUFFIX}"
         self.refusal = room(0)
@@ -126,9 +126,9 @@ class IncomingObject:
             full = fault.errno in _NO_ROOM
             LOGGER.warning("an arriving object cannot be written: %s", fault.strerror)
             comment = "disk full" if full else "disk fault"
-            self._refuse(Refusal(status=StoreStatus.OUT_OF_RESOURCES, comment=comment))
+            self._refuse(StoreRefusal(status=StoreStatus.OUT_OF_RESOURCES, comment=comment))
 
-    def _refuse(self, refusal: Refusal | None) -> None:
+    def _refuse(self, refusal: StoreRefusal | None) -> None:
         if refusal is not None:
             self.discard()
             self.refusal = refusal

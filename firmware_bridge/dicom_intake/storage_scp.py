@@ -19,12 +19,12 @@ from firmware_bridge.dicom_intake.incoming_object import IncomingObject, remove_
 from firmware_bridge.dicom_intake.object_identity import matches_command
 from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
 from firmware_bridge.dicom_network.destination import Destination
-from firmware_bridge.dicom_network.store_status import Refusal, StoreStatus
+from firmware_bridge.dicom_network.store_status import StoreRefusal, StoreStatus
 from firmware_bridge.dicom_network.transfer_syntaxes import KEY_OBJECT_SELECTION, accepted_contexts
-from firmware_bridge.dicom_services.mpps import ProcedureStepService, StepReader
+from firmware_bridge.dicom_services.mpps import MppsService, StepReader
 from firmware_bridge.dicom_services.rejection_note import NO_REJECTION_NOTE, tell_rejections
 from firmware_bridge.dicom_services.storage_commitment import StorageCommitment
-from runtime.exams.intake_ports import OutOfRoomError, Receiver, ReceptionRefusedError
+from runtime.exams.intake_ports import ObjectRefusedError, OutOfRoomError, Receiver
 from runtime.image.header import HeaderRefusedError
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import EventKind
@@ -95,7 +95,7 @@ class DicomIntake:
         """
         self._receiver = receiver
         tls = self.settings.tls.server_context() if self.settings.tls else None
-        steps = ProcedureStepService(
+        steps = MppsService(
             StepReader(procedure_views=self.settings.procedure_views),
             self._require_receiver,
             storage_fault=self._step_not_recorded,
@@ -170,12 +170,12 @@ class DicomIntake:
             self._say_fault(fault)
             raise
 
-    def _room(self, size_bytes: int) -> Refusal | None:
+    def _room(self, size_bytes: int) -> StoreRefusal | None:
         """Why an object must not grow by so many bytes; None if it may."""
         try:
             self._require_receiver().check_room(size_bytes)
         except OutOfRoomError:
-            return Refusal(status=StoreStatus.OUT_OF_RESOURCES, comment="out of room")
+            return StoreRefusal(status=StoreStatus.OUT_OF_RESOURCES, comment="out of room")
         except (LedgerError, OSError) as fault:
             return _storage_fault(fault)
         return None
@@ -267,11 +267,11 @@ class DicomIntake:
             event.assoc.dimse.handling = False
         return int(StoreStatus.SUCCESS) if refusal is None else refusal.response()
 
-    def _take(self, event: Any) -> Refusal | None:
+    def _take(self, event: Any) -> StoreRefusal | None:
         """Makes the object durable, or says why not."""
         incoming: IncomingObject | None = event.request._dataset_file  # noqa: SLF001
         if incoming is None:
-            return Refusal(status=StoreStatus.CANNOT_UNDERSTAND, comment="no data set")
+            return StoreRefusal(status=StoreStatus.CANNOT_UNDERSTAND, comment="no data set")
         refusal = incoming.refusal or self._check_command(event, incoming)
         if refusal is not None:
             return refusal
@@ -282,26 +282,26 @@ class DicomIntake:
                 incoming.path, source=SOURCE, peer=_calling_title(event.assoc)
             )
         except OutOfRoomError:
-            return Refusal(status=StoreStatus.OUT_OF_RESOURCES, comment="out of room")
-        except ReceptionRefusedError as refused:
-            return Refusal.of(refused.reason)
+            return StoreRefusal(status=StoreStatus.OUT_OF_RESOURCES, comment="out of room")
+        except ObjectRefusedError as refused:
+            return StoreRefusal.of(refused.reason)
         return None
 
-    def _take_note(self, note: IncomingObject) -> Refusal | None:
+    def _take_note(self, note: IncomingObject) -> StoreRefusal | None:
         """A rejection note: its word goes to the ledger, the document itself is not kept."""
         try:
             told = tell_rejections(note.path, self._require_receiver())
         except HeaderRefusedError as refused:
-            return Refusal.of(refused.reason)
+            return StoreRefusal.of(refused.reason)
         if told:
             return None
-        return Refusal(status=StoreStatus.CANNOT_UNDERSTAND, comment=NO_REJECTION_NOTE)
+        return StoreRefusal(status=StoreStatus.CANNOT_UNDERSTAND, comment=NO_REJECTION_NOTE)
 
-    def _check_command(self, event: Any, incoming: IncomingObject) -> Refusal | None:
+    def _check_command(self, event: Any, incoming: IncomingObject) -> StoreRefusal | None:
         """What the request says must be what was agreed, and what the data set says."""
         request, context = event.request, event.context
         if request.AffectedSOPClassUID != context.abstract_syntax:
-            return Refusal(
+            return StoreRefusal(
                 status=StoreStatus.SOP_CLASS_NOT_SUPPORTED, comment="SOP class not negotiated"
             )
         if not matches_command(
@@ -311,7 +311,7 @@ class DicomIntake:
             sop_class_uid=request.AffectedSOPClassUID,
             sop_instance_uid=request.AffectedSOPInstanceUID,
         ):
-            return Refusal(
+            return StoreRefusal(
                 status=StoreStatus.DOES_NOT_MATCH_SOP_CLASS,
                 comment="SOP class or instance UID is not that of the request",
             )
@@ -323,10 +323,10 @@ class DicomIntake:
         return self._receiver
 
 
-def _storage_fault(fault: LedgerError | OSError) -> Refusal:
+def _storage_fault(fault: LedgerError | OSError) -> StoreRefusal:
     """Our disk or ledger failed: the sender may try again (PS3.4 table B.2-1)."""
     LOGGER.error("an image is refused: %s", type(fault).__name__)
-    return Refusal(status=StoreStatus.OUT_OF_RESOURCES, comment="storage fault")
+    return StoreRefusal(status=StoreStatus.OUT_OF_RESOURCES, comment="storage fault")
 
 
 def _calling_title(assoc: Any) -> str:

@@ -29,14 +29,14 @@ _STATUS_OF_REASON = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
+class StoreRefusal:
     """Why an object is not taken. `comment` goes to the sender: no identity, at most 64 bytes."""
 
     status: StoreStatus
     comment: str
 
     @classmethod
-    def of(cls, reason: Reason) -> Refusal:
+    def of(cls, reason: Reason) -> StoreRefusal:
         """The refusal that a reason of the receiver becomes."""
         status = _STATUS_OF_REASON.get(reason, StoreStatus.CANNOT_UNDERSTAND)
         return cls(status=status, comment=reason.value)

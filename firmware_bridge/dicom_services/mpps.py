@@ -150,7 +150,7 @@ class StepReader:
         return tuple(f"{side}{view}" for view in STANDARD_VIEWS)
 
 
-class ProcedureStepService:
+class MppsService:
     """Answers N-CREATE and N-SET with what the receiver makes of them.
 
     Args:

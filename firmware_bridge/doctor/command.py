@@ -22,19 +22,19 @@ from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.transport_security import TlsSettings
 from firmware_bridge.doctor.door_examination import DoorExamination
 from firmware_bridge.doctor.flag_listener import FlagListener, NoBrokerError
-from firmware_bridge.sender.mpps_scu import StepClient
+from firmware_bridge.sender.mpps_scu import MppsScu
 from firmware_bridge.sender.storage_scu import (
-    CannotConnectError,
     Outcome,
     OutgoingFile,
-    Sender,
+    PeerUnreachableError,
+    StorageScu,
     outgoing,
 )
 from firmware_bridge.simulated_exams.exam_source import VIEWS, Taken, phantom_templates, take
-from firmware_bridge.simulated_exams.reissue import ExamIdentity
+from firmware_bridge.simulated_exams.reissue import ReissuedIdentity
 from firmware_bridge.simulated_exams.unit_plan import Shot
 from firmware_bridge.simulated_exams.vendor_shapes import HOLOGIC
-from runtime.cli.check import Grade, Verdict, faulty_settings, report
+from runtime.cli.check import CheckResult, Grade, faulty_settings, report
 from runtime.messages.payloads import ExamMessage, StatusMessage, UnitState, ViewMessage
 from runtime.messages.topics import Topics
 from runtime.mqtt.tls import broker_password, tls_context
@@ -65,22 +65,22 @@ def run(arguments: Namespace) -> int:
     return report(verdicts(arguments), as_json=arguments.json)
 
 
-def verdicts(arguments: Namespace) -> Iterator[Verdict]:
+def verdicts(arguments: Namespace) -> Iterator[CheckResult]:
     """All steps of the examination; those that stand on a failed one are left out."""
     try:
         settings = load_settings(Path(arguments.config), intake_types())
     except SettingsError as error:
         yield from faulty_settings(error)
         return
-    yield Verdict(name="settings", grade=Grade.GOOD, found=str(settings.file))
+    yield CheckResult(name="settings", grade=Grade.GOOD, found=str(settings.file))
     doors = [p.settings for p in settings.intakes if isinstance(p.settings, DicomIntakeSettings)]
     if not doors:
-        yield Verdict(name="dicom", grade=Grade.BAD, found="no [intake.dicom] in the settings")
+        yield CheckResult(name="dicom", grade=Grade.BAD, found="no [intake.dicom] in the settings")
     for door in doors:
         try:
             examination = Examination.of(arguments, settings, door)
         except (OSError, ValueError) as fault:
-            yield Verdict(name="tls", grade=Grade.BAD, found=str(fault))
+            yield CheckResult(name="tls", grade=Grade.BAD, found=str(fault))
             continue
         yield from examination.verdicts()
 
@@ -111,7 +111,7 @@ class Examination:
             timeout_s=arguments.timeout_s,
         )
 
-    def verdicts(self) -> Iterator[Verdict]:
+    def verdicts(self) -> Iterator[CheckResult]:
         """From the wire to the flag."""
         door = DoorExamination(destination=self.destination, calling=self.calling, tls=self.tls)
         for verdict in door.verdicts():
@@ -120,7 +120,7 @@ class Examination:
                 return
         yield from self.check_phantom_exam()
 
-    def check_phantom_exam(self) -> Iterator[Verdict]:
+    def check_phantom_exam(self) -> Iterator[CheckResult]:
         """A phantom exam there, its flag back."""
         broker = self.settings.broker
         topics = Topics(site=self.settings.unit.site, unit=self.settings.unit.unit)
@@ -135,7 +135,7 @@ class Examination:
                 yield _check_status(listener)
                 yield from self._there_and_back(listener, Pseudonyms(site_key=key))
         except (NoBrokerError, SiteKeyError, OSError) as fault:
-            yield Verdict(
+            yield CheckResult(
                 name="broker",
                 grade=Grade.BAD,
                 found=f"{broker.host}:{broker.port}: {fault}",
@@ -145,14 +145,14 @@ class Examination:
 
     def _there_and_back(
         self, listener: FlagListener | None, pseudonyms: Pseudonyms | None
-    ) -> Iterator[Verdict]:
-        identity = ExamIdentity(
+    ) -> Iterator[CheckResult]:
+        identity = ReissuedIdentity(
             study_instance_uid=generate_uid(),
             series_instance_uid=generate_uid(),
             patient_id="DOCTOR",
             acquired_at=datetime.now().astimezone(),
         )
-        steps = StepClient(self.destination, calling_ae_title=self.calling, tls=self.tls)
+        steps = MppsScu(self.destination, calling_ae_title=self.calling, tls=self.tls)
         step_uid = generate_uid()
         with tempfile.TemporaryDirectory(prefix="mammoedge-doctor-") as folder:
             views = _phantom_exam(Path(folder), identity)
@@ -160,21 +160,21 @@ class Examination:
                 begun = steps.begin(step_uid, identity)
                 sent = self._send(views)
                 ended = steps.end(step_uid, identity, views)
-            except CannotConnectError as fault:
-                yield Verdict(name="phantom exam", grade=Grade.BAD, found=fault.what)
+            except PeerUnreachableError as fault:
+                yield CheckResult(name="phantom exam", grade=Grade.BAD, found=fault.what)
                 return
         stored = [file for file in sent if file.outcome is Outcome.STORED]
         refused = (
             {f"0x{file.status or 0:04X} {file.comment}" for file in sent} if not stored else ()
         )
-        yield Verdict(
+        yield CheckResult(
             name="phantom exam",
             grade=Grade.GOOD if len(stored) == len(sent) else Grade.BAD,
             found=f"{len(stored)} of {len(sent)} views stored, slowest answer"
             f" {max(file.answered_after_ms for file in sent):.0f} ms"
             + (f" ({', '.join(refused)})" if refused else ""),
         )
-        yield Verdict(
+        yield CheckResult(
             name="mpps",
             grade=Grade.GOOD if begun == ended == 0 else Grade.BAD,
             found=f"N-CREATE 0x{begun:04X}, N-SET COMPLETED 0x{ended:04X}",
@@ -185,10 +185,14 @@ class Examination:
 
     def _send(self, views: list[Taken]) -> list[SentFile]:
         files = [file for view in views if isinstance(file := outgoing(view.path), OutgoingFile)]
-        with Sender(self.destination, files, calling_ae_title=self.calling, tls=self.tls) as sender:
+        with StorageScu(
+            self.destination, files, calling_ae_title=self.calling, tls=self.tls
+        ) as sender:
             return [sender.send(file) for file in files]
 
-    def _await_flag(self, listener: FlagListener, exam_key: str, stored: list[SentFile]) -> Verdict:
+    def _await_flag(
+        self, listener: FlagListener, exam_key: str, stored: list[SentFile]
+    ) -> CheckResult:
         """The exam's final flag, as a subscriber of the site hears it."""
         last_byte_ns = max(file.last_byte_at_ns for file in stored)
         deadline_s = time.monotonic() + self.timeout_s
@@ -205,7 +209,7 @@ class Examination:
             if message.final:
                 model = f"{message.model.name} {message.model.version}" if message.model else "?"
                 why = f" ({', '.join(message.reasons)})" if message.reasons else ""
-                return Verdict(
+                return CheckResult(
                     name="flag",
                     grade=Grade.GOOD,
                     found=f"{message.flag}{why} by {model} on {message.actual_device},"
@@ -213,7 +217,7 @@ class Examination:
                     f" {(heard.at_ns - last_byte_ns) / 1e6:.0f} ms after the last byte"
                     f" ({views} view messages)",
                 )
-        return Verdict(
+        return CheckResult(
             name="flag",
             grade=Grade.BAD,
             found=f"no final flag within {self.timeout_s:.0f} s ({views} view messages)",
@@ -243,7 +247,7 @@ def _secure(client: mqtt.Client, broker: BrokerSettings) -> None:
         client.username_pw_set(broker.username, broker_password(broker))
 
 
-def _check_status(listener: FlagListener) -> Verdict:
+def _check_status(listener: FlagListener) -> CheckResult:
     """What the unit says of itself: the retained `status`."""
     deadline_s = time.monotonic() + STATUS_WAIT_S
     while (left_s := deadline_s - time.monotonic()) > 0:
@@ -251,12 +255,12 @@ def _check_status(listener: FlagListener) -> Verdict:
         if heard is not None and isinstance(heard.message, StatusMessage):
             status = heard.message
             why = f" ({', '.join(status.reasons)})" if status.reasons else ""
-            return Verdict(
+            return CheckResult(
                 name="status",
                 grade=Grade.GOOD if status.state is UnitState.ONLINE else Grade.WARNING,
                 found=f"{status.state}{why}, device {status.actual_device}",
             )
-    return Verdict(
+    return CheckResult(
         name="status",
         grade=Grade.WARNING,
         found="the broker has no status of this unit",
@@ -264,7 +268,7 @@ def _check_status(listener: FlagListener) -> Verdict:
     )
 
 
-def _phantom_exam(folder: Path, identity: ExamIdentity) -> list[Taken]:
+def _phantom_exam(folder: Path, identity: ReissuedIdentity) -> list[Taken]:
     (template,) = phantom_templates(folder, [HOLOGIC], scale=PHANTOM_SCALE, randomness=Random(1))  # noqa: S311 - a picture
     return [
         take(

@@ -17,7 +17,7 @@ from firmware_bridge.dicom_network.transfer_syntaxes import (
     TRANSFER_SYNTAXES,
     VERIFICATION,
 )
-from runtime.cli.check import Grade, Verdict
+from runtime.cli.check import CheckResult, Grade
 
 if TYPE_CHECKING:
     import ssl
@@ -36,7 +36,7 @@ class DoorExamination:
     calling: str
     tls: ssl.SSLContext | None
 
-    def verdicts(self) -> Iterator[Verdict]:
+    def verdicts(self) -> Iterator[CheckResult]:
         """Connection, echo, contexts; ends with the first that is bad."""
         for check in (self.check_connection, self.check_echo, self.check_contexts):
             verdict = check()
@@ -44,11 +44,11 @@ class DoorExamination:
             if verdict.grade is Grade.BAD:
                 return
 
-    def check_connection(self) -> Verdict:
+    def check_connection(self) -> CheckResult:
         """Somebody listens, and shakes hands if TLS was agreed."""
         where = f"{self.destination.host}:{self.destination.port}"
         if self.destination.port == 0:
-            return Verdict(
+            return CheckResult(
                 name="connection",
                 grade=Grade.BAD,
                 found="port = 0: any free port, which nobody outside can know",
@@ -58,28 +58,30 @@ class DoorExamination:
         try:
             with socket.create_connection(address, timeout=CONNECT_TIMEOUT_S) as line:
                 if self.tls is None:
-                    return Verdict(name="connection", grade=Grade.GOOD, found=f"{where} listens")
+                    return CheckResult(
+                        name="connection", grade=Grade.GOOD, found=f"{where} listens"
+                    )
                 with self.tls.wrap_socket(line, server_hostname=self.destination.host) as secured:
                     version, cipher = secured.version(), secured.cipher()
         except OSError as fault:
-            return Verdict(
+            return CheckResult(
                 name="connection",
                 grade=Grade.BAD,
                 found=f"{where}: {fault}",
                 advice="does the service run? `mammoedge run`; is the port open?",
             )
-        return Verdict(
+        return CheckResult(
             name="connection",
             grade=Grade.GOOD,
             found=f"{where}: {version}, {cipher[0] if cipher else '?'}",
         )
 
-    def check_echo(self) -> Verdict:
+    def check_echo(self) -> CheckResult:
         """An association for Verification, and its answer."""
         started_s = time.perf_counter()
         assoc = self._associate([build_context(VERIFICATION)])
         if not assoc.is_established:
-            return Verdict(
+            return CheckResult(
                 name="echo",
                 grade=Grade.BAD,
                 found=f"no association as {self.calling} with {self.destination.ae_title}",
@@ -88,22 +90,22 @@ class DoorExamination:
         status = assoc.send_c_echo().get("Status")
         assoc.release()
         if status != 0x0000:
-            return Verdict(name="echo", grade=Grade.BAD, found=f"status {status}")
+            return CheckResult(name="echo", grade=Grade.BAD, found=f"status {status}")
         took_ms = (time.perf_counter() - started_s) * 1000
-        return Verdict(
+        return CheckResult(
             name="echo",
             grade=Grade.GOOD,
             found=f"{self.destination.ae_title} answers {self.calling} in {took_ms:.0f} ms",
         )
 
-    def check_contexts(self) -> Verdict:
+    def check_contexts(self) -> CheckResult:
         """Which presentation contexts are accepted: every class in every syntax, and the rest."""
         pairs = [(sop, syntax) for sop in STORAGE_CLASSES for syntax in TRANSFER_SYNTAXES]
         others = (KEY_OBJECT_SELECTION, PROCEDURE_STEP)
         wanted = [build_context(*pair) for pair in pairs]
         assoc = self._associate([*wanted, *(build_context(uid) for uid in others)])
         if not assoc.is_established:
-            return Verdict(name="contexts", grade=Grade.BAD, found="no association for storage")
+            return CheckResult(name="contexts", grade=Grade.BAD, found="no association for storage")
         accepted = {(c.abstract_syntax, c.transfer_syntax[0]) for c in assoc.accepted_contexts}
         classes = {abstract for abstract, _ in accepted}
         assoc.release()
@@ -111,7 +113,7 @@ class DoorExamination:
         named = ", ".join(f"{UID(sop).name} in {UID(syntax).name}" for sop, syntax in missing[:3])
         silent = [UID(uid).name for uid in others if uid not in classes]
         count = len(pairs) - len(missing)
-        return Verdict(
+        return CheckResult(
             name="contexts",
             grade=Grade.BAD if missing else Grade.WARNING if silent else Grade.GOOD,
             found=f"{count} of {len(pairs)} of storage accepted"

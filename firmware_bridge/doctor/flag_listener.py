@@ -27,7 +27,7 @@ class NoBrokerError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
+class TimedMessage:
     """A message, and when it arrived here (time.time_ns)."""
 
     message: Message
@@ -53,7 +53,7 @@ class FlagListener:
         secure: Callable[[mqtt.Client], None] = lambda _client: None,
     ) -> None:
         self._host, self._port, self._topics = host, port, topics
-        self._heard: queue.Queue[Heard] = queue.Queue()
+        self._heard: queue.Queue[TimedMessage] = queue.Queue()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
         secure(self._client)
         self._client.on_connect = self._connected
@@ -78,7 +78,7 @@ class FlagListener:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def next(self, timeout_s: float) -> Heard | None:
+    def next(self, timeout_s: float) -> TimedMessage | None:
         """The next message; None if none came in that time."""
         try:
             return self._heard.get(timeout=max(0.0, timeout_s))
@@ -96,5 +96,5 @@ class FlagListener:
                 message = kind.model_validate_json(received.payload)
             except ValidationError:
                 continue  # of another type: its `schema` says so
-            self._heard.put(Heard(message=message, at_ns=at_ns))
+            self._heard.put(TimedMessage(message=message, at_ns=at_ns))
             return

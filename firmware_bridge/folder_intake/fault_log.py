@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 
-class Troubles:
+class FaultLog:
     """Remembers what was told, so that a fault that lasts does not repeat itself for ever.
 
     Nothing that is told names a file, and of an unforeseen error only its kind is: names of files

@@ -21,7 +21,7 @@ class _Seen:
     tried: bool = False
 
 
-class Settling:
+class FileStability:
     """Remembers since when each file is as it is, and which of them have to wait longer.
 
     Args:

@@ -25,8 +25,8 @@ from firmware_bridge.dicom_services.rejection_note import (
     is_key_object,
     tell_rejections,
 )
-from firmware_bridge.folder_intake.fault_log import Troubles
-from firmware_bridge.folder_intake.file_stability import Settling
+from firmware_bridge.folder_intake.fault_log import FaultLog
+from firmware_bridge.folder_intake.file_stability import FileStability
 from firmware_bridge.folder_intake.watched_file import (
     CopyProblem,
     FileState,
@@ -36,7 +36,7 @@ from firmware_bridge.folder_intake.watched_file import (
     set_aside,
     state_of,
 )
-from runtime.exams.intake_ports import OutOfRoomError, Receiver, ReceptionRefusedError
+from runtime.exams.intake_ports import ObjectRefusedError, OutOfRoomError, Receiver
 from runtime.image.header import HeaderRefusedError
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import LedgerError
@@ -109,11 +109,11 @@ class FolderIntake:
         self._stop = threading.Event()
         self._changed = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._settling = Settling(settle_s=settings.settle_s)
+        self._stability = FileStability(settle_s=settings.settle_s)
         self._not_before_s = 0.0
         # Files that are done with and could not leave the folder.
         self._left_behind: dict[Path, _Verdict] = {}
-        self._troubles = Troubles(self._report)
+        self._faults_said = FaultLog(self._report)
 
     @property
     def address(self) -> str:
@@ -155,7 +155,7 @@ class FolderIntake:
             try:
                 turn()
             except Exception as fault:  # noqa: BLE001 - an outer loop: it logs, reports, goes on
-                self._troubles.tell_unforeseen(fault)
+                self._faults_said.tell_unforeseen(fault)
                 self._stop.wait(self.settings.rescan_s)
 
     def _watch(self) -> None:
@@ -182,7 +182,7 @@ class FolderIntake:
 
     def _pause_s(self, now_s: float) -> float:
         """How long nothing is to be done if nothing changes."""
-        ready_s = self._settling.next_ready_s
+        ready_s = self._stability.next_ready_s
         if ready_s is None:
             return self.settings.rescan_s
         return min(self.settings.rescan_s, max(0.0, max(ready_s, self._not_before_s) - now_s))
@@ -196,20 +196,20 @@ class FolderIntake:
             for path, verdict in self._left_behind.items()
             if states.get(path) == verdict.state
         }
-        for path, state in self._settling.look(states, now_s=now_s).items():
+        for path, state in self._stability.look(states, now_s=now_s).items():
             if self._stop.is_set() or time.monotonic() < self._not_before_s:
                 break
             # First, so that it holds whatever comes.
             self._look_again(path, after_s=self.settings.rescan_s)
             again_s = self._take(path, state)
             if again_s is None:
-                self._settling.forget(path)
-                self._troubles.over(path)
+                self._stability.forget(path)
+                self._faults_said.over(path)
             else:
                 self._look_again(path, after_s=again_s)
 
     def _look_again(self, path: Path, *, after_s: float) -> None:
-        self._settling.postpone(path, until_s=time.monotonic() + after_s)
+        self._stability.postpone(path, until_s=time.monotonic() + after_s)
 
     def _states(self) -> dict[Path, FileState]:
         """Every file that could be taken, and how it is now."""
@@ -230,8 +230,8 @@ class FolderIntake:
                     elif (state := state_of(path)) is not None:
                         states[path] = state
                 except OSError as fault:
-                    self._troubles.tell(path, "a file cannot be looked at", fault)
-        self._troubles.forget_all_but(there)
+                    self._faults_said.tell(path, "a file cannot be looked at", fault)
+        self._faults_said.forget_all_but(there)
         return states
 
     def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
@@ -242,9 +242,9 @@ class FolderIntake:
         except (FileNotFoundError, NotADirectoryError):
             return []  # removed in this moment
         except OSError as fault:
-            self._troubles.tell(folder, "a folder cannot be read", fault)
+            self._faults_said.tell(folder, "a folder cannot be read", fault)
             return []
-        self._troubles.over(folder)
+        self._faults_said.over(folder)
         own = self._own_folders()
         return [
             entry
@@ -268,7 +268,7 @@ class FolderIntake:
         except OSError as fault:
             if fault.errno in (errno.ENOSPC, errno.EDQUOT):
                 return self._pause()
-            self._troubles.tell(path, "a file cannot be taken", fault)
+            self._faults_said.tell(path, "a file cannot be taken", fault)
             return self.settings.rescan_s
         return self._put_away(path, verdict)
 
@@ -297,7 +297,7 @@ class FolderIntake:
             if unfit.problem in (CopyProblem.BEING_WRITTEN, CopyProblem.GONE):
                 raise
             return _Verdict(state=state, folder=REFUSED, reason=unfit.problem.value)
-        except ReceptionRefusedError as refused:
+        except ObjectRefusedError as refused:
             reason = f"{refused.reason.value}\n{refused.detail}"
             return _Verdict(state=state, folder=REFUSED, reason=reason)
         return _Verdict(state=state, folder=TAKEN)
@@ -329,7 +329,7 @@ class FolderIntake:
                 set_aside(path, self.settings.folder / verdict.folder, reason=verdict.reason)
         except OSError as fault:
             self._left_behind[path] = verdict
-            self._troubles.tell(path, "a file cannot be moved out of the folder", fault)
+            self._faults_said.tell(path, "a file cannot be moved out of the folder", fault)
             return self.settings.rescan_s
         self._left_behind.pop(path, None)
         return None

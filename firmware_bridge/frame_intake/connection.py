@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-from firmware_bridge.frame_intake.flag_sender import FrameOutlet
+from firmware_bridge.frame_intake.flag_sender import FlagSender
 from firmware_bridge.frame_intake.unit_events import event_of
 from firmware_bridge.frame_protocol.messages import (
     Accepted,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor, Future
 
-    from firmware_bridge.frame_intake.frame_ingest import FrameTaking
+    from firmware_bridge.frame_intake.frame_ingest import FrameIngest
     from firmware_bridge.frame_intake.settings import FrameIntakeSettings
     from firmware_bridge.frame_protocol.messages import Answer, Said
     from firmware_bridge.frame_protocol.packet_socket import FrameSocket
@@ -61,7 +61,7 @@ class FrameConnection:
         receiver: what is behind the door.
         settings: of the intake.
         pool: takes frames.
-        taking: what it does with them.
+        ingest: what it does with them.
         refused: told of every refusal that is worth an operator's while.
         greeted: told once the firmware has said hello.
     """
@@ -73,7 +73,7 @@ class FrameConnection:
         receiver: Receiver,
         settings: FrameIntakeSettings,
         pool: Executor,
-        taking: FrameTaking,
+        ingest: FrameIngest,
         refused: Callable[[Refused], None],
         greeted: Callable[[FrameConnection, str], None],
     ) -> None:
@@ -83,9 +83,9 @@ class FrameConnection:
         self._pool = pool
         self._refused = refused
         self._greeted = greeted
-        self._taking = taking
+        self._ingest = ingest
         self._protocol = FrameProtocol()
-        self._outlet: FrameOutlet | None = None
+        self._flag_sender: FlagSender | None = None
         self._speaker: threading.Thread | None = None
         self._over = threading.Event()
         self._in_flight = 0
@@ -104,7 +104,7 @@ class FrameConnection:
             self._wait_for_frames()
             self._socket.cut()
             if self._speaker is not None:
-                self._receiver.unit_desk.wake()
+                self._receiver.modality_feed.wake()
                 self._speaker.join()
             self._socket.close()
 
@@ -175,15 +175,15 @@ class FrameConnection:
                 )
                 answer = Accepted(id=message.id)
             case Exposure() | Fault() | Detector():
-                self._receiver.unit_desk.tell(event_of(message))
+                self._receiver.modality_feed.tell(event_of(message))
                 answer = Accepted(id=message.id)
         return answer
 
     def _greet(self, hello: Hello) -> None:
         """Answers itself: nothing may come before the answer to hello."""
         if Capability.OUTCOMES in hello.capabilities:
-            self._outlet = FrameOutlet(
-                desk=self._receiver.unit_desk, listener=hello.serial, send=self._socket.send
+            self._flag_sender = FlagSender(
+                desk=self._receiver.modality_feed, listener=hello.serial, send=self._socket.send
             )
         self._greeted(self, hello.serial)
         self._send(
@@ -198,7 +198,7 @@ class FrameConnection:
         self._speaker.start()
 
     def _acknowledge(self, message: Acknowledged) -> None:
-        if self._outlet is None or not self._outlet.acknowledged(message.seq):
+        if self._flag_sender is None or not self._flag_sender.acknowledged(message.seq):
             raise MessageRefusedError(
                 Refusal.OUT_OF_ORDER, id=message.id, detail="acknowledged: that was never said"
             )
@@ -227,7 +227,7 @@ class FrameConnection:
         taken_over, resources = os.dup(descriptor), ExitStack()
         resources.callback(os.close, taken_over)
         future = self._pool.submit(
-            self._taking.take,
+            self._ingest.take,
             frame,
             exam=exam,
             unit=hello,
@@ -270,14 +270,14 @@ class FrameConnection:
         heartbeat_s = time.monotonic() + self._settings.heartbeat_s
         try:
             while not self._over.is_set():
-                if self._outlet is not None:
-                    self._outlet.deliver()
-                    self._outlet.say_status()
+                if self._flag_sender is not None:
+                    self._flag_sender.deliver()
+                    self._flag_sender.say_status()
                 now_s = time.monotonic()
                 if now_s >= heartbeat_s:
                     self._send(BridgeHeartbeat(id=0))
                     heartbeat_s = now_s + self._settings.heartbeat_s
-                version = self._receiver.unit_desk.wait(version, max(0.0, heartbeat_s - now_s))
+                version = self._receiver.modality_feed.wait(version, max(0.0, heartbeat_s - now_s))
         except PeerGoneError:
             LOGGER.info("the firmware does not read any more")
         except LedgerError as error:

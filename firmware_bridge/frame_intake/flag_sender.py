@@ -13,7 +13,7 @@ from runtime.messages.payloads import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.exams.modality_feed import Saying, UnitDesk
+    from runtime.exams.modality_feed import FeedEntry, ModalityFeed
     from runtime.messages.payloads import StatusFacts
 
 WINDOW = 32
@@ -21,7 +21,7 @@ WINDOW = 32
 TYPES = {Kind.VIEW: "view_outcome", Kind.EXAM: "exam_flag"}
 
 
-class FrameOutlet:
+class FlagSender:
     """What a listener hears. Thread-safe.
 
     Args:
@@ -30,7 +30,7 @@ class FrameOutlet:
         send: sends one message, or raises.
     """
 
-    def __init__(self, *, desk: UnitDesk, listener: str, send: Callable[[bytes], None]) -> None:
+    def __init__(self, *, desk: ModalityFeed, listener: str, send: Callable[[bytes], None]) -> None:
         self._desk = desk
         self._listener = listener
         self._send = send
@@ -43,12 +43,12 @@ class FrameOutlet:
         """Says what is new, as far as the window goes."""
         with self._lock:
             while (room := WINDOW - len(self._unacknowledged)) > 0:
-                sayings, looked_at = self._desk.after(self._said_up_to, room)
-                for saying in sayings:
-                    self._unacknowledged.append(saying.seq)
-                    self._said_up_to = saying.seq
-                    self._send(encode(_fields(saying)))
-                if looked_at == self._said_up_to and not sayings:
+                entries, looked_at = self._desk.after(self._said_up_to, room)
+                for entry in entries:
+                    self._unacknowledged.append(entry.seq)
+                    self._said_up_to = entry.seq
+                    self._send(encode(_fields(entry)))
+                if looked_at == self._said_up_to and not entries:
                     return
                 self._said_up_to = looked_at
 
@@ -79,21 +79,21 @@ class FrameOutlet:
             self._send(encode({"type": "status", "version": VERSION, "id": 0, **said}))
 
 
-def _fields(saying: Saying) -> dict[str, Any]:
+def _fields(entry: FeedEntry) -> dict[str, Any]:
     """The fields of MQTT, and the identity that the firmware gave."""
-    uids = saying.sop_instance_uids
+    uids = entry.sop_instance_uids
     fields = {
-        "type": TYPES[saying.kind],
+        "type": TYPES[entry.kind],
         "version": VERSION,
-        "id": saying.seq,
-        "study_instance_uid": saying.study_instance_uid,
-        **saying.fields,
+        "id": entry.seq,
+        "study_instance_uid": entry.study_instance_uid,
+        **entry.fields,
     }
-    if saying.kind is Kind.VIEW:
-        fields["sop_instance_uid"] = uids.get(saying.fields["image_key"])
+    if entry.kind is Kind.VIEW:
+        fields["sop_instance_uid"] = uids.get(entry.fields["image_key"])
     else:
         fields["views"] = [
             {**view, "sop_instance_uid": uids.get(view["image_key"])}
-            for view in saying.fields["views"]
+            for view in entry.fields["views"]
         ]
     return fields

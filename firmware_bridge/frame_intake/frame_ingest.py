@@ -12,7 +12,7 @@ from firmware_bridge.frame_object.frame_file import write_frame
 from firmware_bridge.frame_object.frame_pixels import mapped_pixels
 from firmware_bridge.frame_protocol.messages import Accepted, Refusal
 from firmware_bridge.frame_protocol.protocol import MessageRefusedError
-from runtime.exams.intake_ports import FRAMES, OutOfRoomError, ReceptionRefusedError
+from runtime.exams.intake_ports import FRAMES, ObjectRefusedError, OutOfRoomError
 from runtime.ledger.ledger import LedgerError
 from runtime.system.kernel_hints import populate
 
@@ -29,7 +29,7 @@ OUT_OF_ROOM_FACTOR = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrameTaking:
+class FrameIngest:
     """Takes frames; any thread but those of `hashers`."""
 
     receiver: Receiver
@@ -71,7 +71,7 @@ class FrameTaking:
                 )
             finally:
                 wait([hashing])  # before the memory goes
-        except ReceptionRefusedError as refused:
+        except ObjectRefusedError as refused:
             raise MessageRefusedError(refused.reason, id=frame.id) from refused
         except (OutOfRoomError, LedgerError, OSError) as error:
             # A full disk and a backlog pass; the firmware keeps the frame meanwhile.

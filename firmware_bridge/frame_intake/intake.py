@@ -14,7 +14,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, ClassVar
 
 from firmware_bridge.frame_intake.connection import FrameConnection
-from firmware_bridge.frame_intake.frame_ingest import FrameTaking
+from firmware_bridge.frame_intake.frame_ingest import FrameIngest
 from firmware_bridge.frame_intake.listening_socket import listen, user_numbers
 from firmware_bridge.frame_intake.settings import FrameIntakeSettings
 from firmware_bridge.frame_object.frame_file import remove_leftovers
@@ -66,7 +66,7 @@ class FrameIntake:
         self._lock = threading.Lock()
         self._connections: dict[FrameConnection, threading.Thread] = {}
         self._units: dict[str, FrameConnection] = {}
-        self._arrivals: OrderedDict[int, TokenBucket] = OrderedDict()
+        self._registration: OrderedDict[int, TokenBucket] = OrderedDict()
         self._reports = TokenBucket(
             capacity=REPORTS_AT_ONCE, per_s=REPORTS_PER_S, monotonic=time.monotonic
         )
@@ -144,7 +144,7 @@ class FrameIntake:
             receiver=receiver,
             settings=self.settings,
             pool=self._pool,
-            taking=FrameTaking(receiver=receiver, settings=self.settings, hashers=self._hashers),
+            ingest=FrameIngest(receiver=receiver, settings=self.settings, hashers=self._hashers),
             refused=self._report,
             greeted=self._greeted,
         )
@@ -179,14 +179,14 @@ class FrameIntake:
 
     def _arrivals_of(self, peer: Peer) -> TokenBucket:
         """Of each process by itself: one that connects in a loop must not keep others out."""
-        bucket = self._arrivals.pop(peer.pid, None) or TokenBucket(
+        bucket = self._registration.pop(peer.pid, None) or TokenBucket(
             capacity=self.settings.connects_at_once,
             per_s=self.settings.connects_per_s,
             monotonic=time.monotonic,
         )
-        self._arrivals[peer.pid] = bucket
-        while len(self._arrivals) > PEERS_REMEMBERED:
-            self._arrivals.popitem(last=False)
+        self._registration[peer.pid] = bucket
+        while len(self._registration) > PEERS_REMEMBERED:
+            self._registration.popitem(last=False)
         return bucket
 
     def _serve(self, connection: FrameConnection) -> None:

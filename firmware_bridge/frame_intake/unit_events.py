@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from firmware_bridge.frame_protocol.messages import Detector, Exposure, Fault
-from runtime.exams.modality_feed import UnitEvent
+from runtime.exams.modality_feed import ModalityEvent
 from runtime.messages.payloads import EventKind
 
 if TYPE_CHECKING:
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 Telling: TypeAlias = Exposure | Fault | Detector
 
 
-def event_of(message: Telling) -> UnitEvent:
+def event_of(message: Telling) -> ModalityEvent:
     """The event. Codes and figures only: nothing in it was free text."""
     match message:
         case Exposure():
-            return UnitEvent(
+            return ModalityEvent(
                 kind=EventKind.EXPOSURE,
                 study_instance_uid=message.study_instance_uid,
                 data=_present(
@@ -32,11 +32,11 @@ def event_of(message: Telling) -> UnitEvent:
                 ),
             )
         case Fault():
-            return UnitEvent(
+            return ModalityEvent(
                 kind=EventKind.FAULT, data={"code": message.code, "severity": message.severity}
             )
         case Detector():
-            return UnitEvent(
+            return ModalityEvent(
                 kind=EventKind.DETECTOR,
                 data=_present({"temperature_c": message.temperature_c, "state": message.state}),
             )

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from firmware_bridge.dicom_network.destination import Destination, check_ae_title
 from firmware_bridge.dicom_network.store_status import StoreStatus
 from firmware_bridge.sender.storage_scu import (
-    CannotConnectError,
     Outcome,
     OutgoingFile,
-    Sender,
+    PeerUnreachableError,
     SentFile,
+    StorageScu,
     files_below,
     outgoing,
 )
@@ -51,7 +51,7 @@ def run(arguments: Namespace) -> int:
         stored = _send_with_retries(
             destination, files, calling=arguments.calling, retries=arguments.retries, show=show
         )
-    except CannotConnectError as fault:
+    except PeerUnreachableError as fault:
         print(f"mammoedge send: {arguments.to}: {fault.what}", file=sys.stderr)
         return CANNOT
     if not arguments.json:
@@ -80,7 +80,7 @@ def _send_with_retries(
                     continue
                 stored += sent.outcome is Outcome.STORED
                 show(sent)
-        except CannotConnectError:
+        except PeerUnreachableError:
             if last:
                 raise
             again = waiting
@@ -98,7 +98,7 @@ def _send_once(
 ) -> Iterator[tuple[OutgoingFile, SentFile]]:
     if not files:
         return
-    with Sender(destination, files, calling_ae_title=calling) as sender:
+    with StorageScu(destination, files, calling_ae_title=calling) as sender:
         for number, file in enumerate(files):
             # PS3.7 E.1: Message ID is an unsigned number of 16 bits.
             yield file, sender.send(file, message_id=1 + number % 65535)

@@ -14,7 +14,7 @@ from firmware_bridge.dicom_network.transfer_syntaxes import (
     KEY_OBJECT_SELECTION,
     PROCEDURE_STEP,
 )
-from firmware_bridge.sender.storage_scu import CannotConnectError
+from firmware_bridge.sender.storage_scu import PeerUnreachableError
 from firmware_bridge.simulated_exams.reissue import code_item
 from runtime.exam_rules.procedure_step import StepState
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
     from firmware_bridge.dicom_network.destination import Destination
     from firmware_bridge.simulated_exams.exam_source import Taken
-    from firmware_bridge.simulated_exams.reissue import ExamIdentity
+    from firmware_bridge.simulated_exams.reissue import ReissuedIdentity
 
 QUALITY_REASONS = "113001"
 
 
-class StepClient:
+class MppsScu:
     """Says to a destination that an exam begins and ends, each in an association of its own.
 
     Raises from every method:
-        CannotConnectError: nobody answers, or the destination takes no procedure steps.
+        PeerUnreachableError: nobody answers, or the destination takes no procedure steps.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class StepClient:
         self._entity.connection_timeout = self._entity.acse_timeout = timeout_s
         self._entity.dimse_timeout = self._entity.network_timeout = timeout_s
 
-    def begin(self, step_uid: str, identity: ExamIdentity) -> int:
+    def begin(self, step_uid: str, identity: ReissuedIdentity) -> int:
         """N-CREATE; the status of the answer."""
         scheduled = Dataset()
         scheduled.StudyInstanceUID = identity.study_instance_uid
@@ -73,7 +73,7 @@ class StepClient:
     def end(
         self,
         step_uid: str,
-        identity: ExamIdentity,
+        identity: ReissuedIdentity,
         images: Items[Taken],
         state: StepState = StepState.COMPLETED,
     ) -> int:
@@ -93,18 +93,18 @@ class StepClient:
             destination.host, destination.port, ae_title=destination.ae_title, tls_args=self._tls
         )
         if not assoc.is_established:
-            raise CannotConnectError("no association for procedure steps")
+            raise PeerUnreachableError("no association for procedure steps")
         try:
             status, _ = request(assoc)
         finally:
             assoc.release()
         if "Status" not in status:
-            raise CannotConnectError("no answer to a procedure step")
+            raise PeerUnreachableError("no answer to a procedure step")
         return int(status.Status)
 
 
 def write_rejection_note(
-    rejected: Taken, identity: ExamIdentity, *, path: Path, new_uid: Callable[[], str]
+    rejected: Taken, identity: ReissuedIdentity, *, path: Path, new_uid: Callable[[], str]
 ) -> Path:
     """A Key Object Selection "Rejected for Quality Reasons" for one image (PS3.16 TID 2010)."""
     ds = Dataset()

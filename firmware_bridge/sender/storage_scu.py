@@ -29,7 +29,7 @@ PDU_BYTES = 10_000
 HALF_A_PDU = bytes(PDU_BYTES // 2)
 
 
-class CannotConnectError(Exception):
+class PeerUnreachableError(Exception):
     """Nobody listens there, or the association was refused. Carries which of the two."""
 
     def __init__(self, what: str) -> None:
@@ -95,7 +95,7 @@ def outgoing(path: Path) -> OutgoingFile | SentFile:
         return SentFile(path=path, outcome=Outcome.FAILED, comment="not a DICOM file")
 
 
-class Sender:
+class StorageScu:
     """One association, used as a context manager.
 
     Args:
@@ -129,7 +129,7 @@ class Sender:
         self._breaks_off = False
 
     def __enter__(self) -> Self:
-        """Asks for the association. Raises CannotConnectError."""
+        """Asks for the association. Raises PeerUnreachableError."""
         # Files are read and sent in pieces, never decoded. A switch of pynetdicom for its whole
         # process: sending as they are is the only way that this project sends.
         _config.STORE_SEND_CHUNKED_DATASET = True
@@ -148,8 +148,8 @@ class Sender:
         if not self._association.is_established:
             # pynetdicom's `is_rejected` misses a rejection that comes before it has looked.
             if self._connected:
-                raise CannotConnectError("the association was refused")
-            raise CannotConnectError("nobody answers there")
+                raise PeerUnreachableError("the association was refused")
+            raise PeerUnreachableError("nobody answers there")
         # The last, short segment of an image must not wait for an acknowledgement (RFC 896).
         connection = self._association.dul.socket.socket
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -19,7 +19,7 @@ from firmware_bridge.simulated_exams.phantom_image import (
     NOT_A_PATIENT,
     phantom_image,
 )
-from firmware_bridge.simulated_exams.reissue import ExamIdentity, code_item
+from firmware_bridge.simulated_exams.reissue import ReissuedIdentity, code_item
 from runtime.dicom.header_reader import read_image_header
 from runtime.image.header import HeaderRefusedError
 from runtime.image.view_codes import MAGNIFICATION
@@ -72,7 +72,7 @@ def phantom_templates(
     """
     templates = []
     for number, shape in enumerate(shapes):
-        identity = ExamIdentity(
+        identity = ReissuedIdentity(
             study_instance_uid="1.2.3",
             series_instance_uid="1.2.3.1",
             patient_id="PHANTOM",
@@ -128,7 +128,7 @@ def folder_templates(paths: Sequence[Path]) -> list[Template]:
 def take(
     template: Template,
     shot: Shot,
-    identity: ExamIdentity,
+    identity: ReissuedIdentity,
     *,
     path: Path,
     new_uid: Callable[[], str],

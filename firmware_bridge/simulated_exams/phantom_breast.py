@@ -33,16 +33,16 @@ SKIN_MM = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detector:
+class DetectorArea:
     """The sensitive area."""
 
     rows: int
     columns: int
     pixel_spacing_mm: float
 
-    def scaled(self, factor: float) -> Detector:
+    def scaled(self, factor: float) -> DetectorArea:
         """The same area with fewer, larger pixels: small files for load and plumbing."""
-        return Detector(
+        return DetectorArea(
             rows=max(64, round(self.rows * factor)),
             columns=max(64, round(self.columns * factor)),
             pixel_spacing_mm=round(self.pixel_spacing_mm / factor, 5),  # DS: 16 characters
@@ -50,7 +50,7 @@ class Detector:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lesion:
+class DrawnLesion:
     """Where something was put: mm below the middle of the chest wall, and away from it."""
 
     kind: str
@@ -59,7 +59,7 @@ class Lesion:
     out_mm: float
     radius_mm: float
 
-    def place(self, detector: Detector, laterality: str) -> tuple[float, float, float]:
+    def place(self, detector: DetectorArea, laterality: str) -> tuple[float, float, float]:
         """Row, column and radius in pixels of the stored image."""
         spacing = detector.pixel_spacing_mm
         column = self.out_mm / spacing
@@ -69,7 +69,7 @@ class Lesion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exposure:
+class DetectorCounts:
     """What the detector counted, chest wall where the laterality has it."""
 
     quanta: NDArray[np.float32]
@@ -102,7 +102,7 @@ class PhantomBreast:
     clusters: int = 0
     seed: int = 0
 
-    def lesions(self, detector: Detector) -> tuple[Lesion, ...]:
+    def lesions(self, detector: DetectorArea) -> tuple[DrawnLesion, ...]:
         """The lesions and their places, within the breast."""
         draw = np.random.default_rng([self.seed, 1])
         half_height_mm, reach_mm = self._extent(detector)
@@ -111,7 +111,7 @@ class PhantomBreast:
         for kind, smallest_mm, largest_mm in kinds:
             angle, radius = draw.uniform(-1.1, 1.1), draw.uniform(0.3, 0.65)
             found.append(
-                Lesion(
+                DrawnLesion(
                     kind=kind,
                     down_mm=half_height_mm * radius * math.sin(angle),
                     out_mm=reach_mm * radius * math.cos(angle),
@@ -120,7 +120,7 @@ class PhantomBreast:
             )
         return tuple(found)
 
-    def expose(self, detector: Detector) -> Exposure:
+    def expose(self, detector: DetectorArea) -> DetectorCounts:
         """Counts of quanta behind the breast, with Poisson noise."""
         thickness_mm, path = self._tissue(detector)
         size = (detector.columns, detector.rows)
@@ -138,14 +138,14 @@ class PhantomBreast:
         if self.laterality == "R":
             quanta = np.ascontiguousarray(quanta[:, ::-1])
             full_thickness = np.ascontiguousarray(full_thickness[:, ::-1])
-        return Exposure(
+        return DetectorCounts(
             quanta=quanta,
             thickness_mm=full_thickness,
             quanta_in_air=in_air,
             compressed_mm=self.compressed_mm,
         )
 
-    def _extent(self, detector: Detector) -> tuple[float, float]:
+    def _extent(self, detector: DetectorArea) -> tuple[float, float]:
         """Half the height along the chest wall, and the reach from it, mm."""
         draw = np.random.default_rng([self.seed, 0])
         height_mm = detector.rows * detector.pixel_spacing_mm
@@ -153,7 +153,7 @@ class PhantomBreast:
         half_height_mm = min(95.0, 0.46 * height_mm) * draw.uniform(0.85, 1.0)
         return half_height_mm, min(115.0, 0.8 * width_mm) * draw.uniform(0.75, 1.0)
 
-    def _tissue(self, detector: Detector) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _tissue(self, detector: DetectorArea) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Thickness (mm) and attenuation along the beam, on the grid; chest wall at the left."""
         rows = round(detector.rows * detector.pixel_spacing_mm / GRID_MM)
         columns = round(detector.columns * detector.pixel_spacing_mm / GRID_MM)
@@ -195,7 +195,7 @@ class PhantomBreast:
         share: NDArray[np.float32] = np.clip(self.density + 0.25 * field, 0.0, 1.0) * depth
         return share.astype(np.float32)
 
-    def _add_specks(self, path: NDArray[np.float32], detector: Detector) -> None:
+    def _add_specks(self, path: NDArray[np.float32], detector: DetectorArea) -> None:
         """Calcifications: specks of 0.1 to 0.3 mm radius, 8 to 20 to a cluster."""
         draw: Generator = np.random.default_rng([self.seed, 4])
         spacing = detector.pixel_spacing_mm

@@ -11,13 +11,17 @@ from pydicom.uid import UID
 
 from firmware_bridge.dicom_network.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from firmware_bridge.simulated_exams.phantom_breast import ADIPOSE_PER_MM, GLANDULAR_PER_MM
-from firmware_bridge.simulated_exams.reissue import ExamIdentity, code_item, reissued
+from firmware_bridge.simulated_exams.reissue import ReissuedIdentity, code_item, reissued
 from runtime.image.view_codes import MAGNIFICATION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from firmware_bridge.simulated_exams.phantom_breast import Detector, Exposure, PhantomBreast
+    from firmware_bridge.simulated_exams.phantom_breast import (
+        DetectorArea,
+        DetectorCounts,
+        PhantomBreast,
+    )
     from firmware_bridge.simulated_exams.vendor_shapes import VendorShape
 
 NOT_A_PATIENT = "PHANTOM^NOT A PATIENT"
@@ -28,11 +32,11 @@ MAGNIFICATION_FACTOR = 1.8
 def phantom_image(
     breast: PhantomBreast,
     shape: VendorShape,
-    identity: ExamIdentity,
+    identity: ReissuedIdentity,
     *,
     sop_instance_uid: str,
     instance_number: int,
-    detector: Detector | None = None,
+    detector: DetectorArea | None = None,
     implant: bool = False,
     magnification: bool = False,
 ) -> Dataset:
@@ -78,7 +82,7 @@ def phantom_image(
     return image
 
 
-def presentation(exposure: Exposure, bits_stored: int) -> NDArray[np.uint16]:
+def presentation(exposure: DetectorCounts, bits_stored: int) -> NDArray[np.uint16]:
     """Counts to values for display: bright tissue on black, the thin rim lifted.
 
     The logarithm of the counts is the attenuation; what the rim lacks in thickness is added as

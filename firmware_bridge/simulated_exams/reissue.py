@@ -60,7 +60,7 @@ class NotReissuableError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExamIdentity:
+class ReissuedIdentity:
     """What the images of one exam have in common."""
 
     study_instance_uid: str
@@ -73,7 +73,7 @@ class ExamIdentity:
 class ReissuedExam:
     """An exam on disk: its files by view code (`RCC`, `LMLO`, …)."""
 
-    identity: ExamIdentity
+    identity: ReissuedIdentity
     files: Mapping[str, Path]
 
 
@@ -99,7 +99,7 @@ def reissue(
     Raises:
         NotReissuableError: a source has no side, no view, or no single monochrome frame.
     """
-    identity = ExamIdentity(
+    identity = ReissuedIdentity(
         study_instance_uid=new_uid(),
         series_instance_uid=new_uid(),
         patient_id=patient_id,
@@ -120,7 +120,7 @@ def reissue(
 
 
 def reissued(
-    film: Dataset, identity: ExamIdentity, *, sop_instance_uid: str, instance_number: int
+    film: Dataset, identity: ReissuedIdentity, *, sop_instance_uid: str, instance_number: int
 ) -> Dataset:
     """One image of the exam. Nothing of the source is kept but its pixels, side and view.
 
@@ -149,7 +149,7 @@ def reissued(
     return image
 
 
-def _add_exam(image: Dataset, identity: ExamIdentity) -> None:
+def _add_exam(image: Dataset, identity: ReissuedIdentity) -> None:
     """Patient, study, series, equipment (PS3.3 C.7.1.1, C.7.2.1, C.7.3.1, C.7.5.1)."""
     date = identity.acquired_at.strftime("%Y%m%d")
     time = identity.acquired_at.strftime("%H%M%S.%f")

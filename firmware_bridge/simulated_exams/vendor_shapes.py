@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from firmware_bridge.simulated_exams.phantom_breast import Detector
+from firmware_bridge.simulated_exams.phantom_breast import DetectorArea
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class VendorShape:
 
     name: str
     manufacturer: str
-    detector: Detector
+    detector: DetectorArea
     bits_stored: int
     detector_type: str = "DIRECT"
     monochrome1: bool = False
@@ -28,7 +28,7 @@ class VendorShape:
 GE = VendorShape(
     name="ge",
     manufacturer="GE MEDICAL SYSTEMS",
-    detector=Detector(rows=3062, columns=2394, pixel_spacing_mm=0.1),
+    detector=DetectorArea(rows=3062, columns=2394, pixel_spacing_mm=0.1),
     bits_stored=12,
     detector_type="SCINTILLATOR",
     sigmoid=True,
@@ -36,19 +36,19 @@ GE = VendorShape(
 HOLOGIC = VendorShape(
     name="hologic",
     manufacturer="HOLOGIC, Inc.",
-    detector=Detector(rows=4096, columns=3328, pixel_spacing_mm=0.07),
+    detector=DetectorArea(rows=4096, columns=3328, pixel_spacing_mm=0.07),
     bits_stored=12,
 )
 SIEMENS = VendorShape(
     name="siemens",
     manufacturer="SIEMENS",
-    detector=Detector(rows=3518, columns=2800, pixel_spacing_mm=0.085),
+    detector=DetectorArea(rows=3518, columns=2800, pixel_spacing_mm=0.085),
     bits_stored=12,
 )
 FUJIFILM = VendorShape(
     name="fujifilm",
     manufacturer="FUJIFILM Corporation",
-    detector=Detector(rows=5928, columns=4728, pixel_spacing_mm=0.05),
+    detector=DetectorArea(rows=5928, columns=4728, pixel_spacing_mm=0.05),
     bits_stored=14,
     monochrome1=True,
 )

@@ -28,10 +28,10 @@ from firmware_bridge.simulated_exams.exam_source import (
 )
 from firmware_bridge.simulated_exams.unit_plan import Rates, plan_exams
 from firmware_bridge.simulated_exams.vendor_shapes import VENDOR_SHAPES
-from firmware_bridge.simulator.dicom_transport import DicomLine
-from firmware_bridge.simulator.frame_transport import FrameLine
+from firmware_bridge.simulator.dicom_transport import DicomTransport
+from firmware_bridge.simulator.frame_transport import FrameTransport
 from firmware_bridge.simulator.progress import Drawing, Pace, Progress
-from firmware_bridge.simulator.unit_simulator import Happening, SimulatedUnit, Surroundings
+from firmware_bridge.simulator.unit_simulator import SimulatedUnit, SimulationCount, Surroundings
 
 if TYPE_CHECKING:
     import ssl
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from firmware_bridge.simulated_exams.exam_source import Template
-    from firmware_bridge.simulator.transport import UnitLine
+    from firmware_bridge.simulator.transport import Transport
     from firmware_bridge.simulator.unit_simulator import PlayedExam
 
 FRAMES = "frames:"
@@ -82,12 +82,12 @@ def run(arguments: Namespace) -> int:
             show=_printer(progress, as_json=arguments.json),
         )
         _summary(total, time.monotonic() - started_s, as_json=arguments.json)
-    return SOME_NOT if total[Happening.REFUSED] or total[Happening.LOST] else ALL_STORED
+    return SOME_NOT if total[SimulationCount.REFUSED] or total[SimulationCount.LOST] else ALL_STORED
 
 
 def play(
     around: Surroundings, arguments: Namespace, pace: Pace, *, show: Callable[[PlayedExam], None]
-) -> Counter[Happening]:
+) -> Counter[SimulationCount]:
     """All units at once, each in a thread; what happened in all."""
     rates = Rates(
         retake=arguments.retakes,
@@ -97,7 +97,7 @@ def play(
         reboot=arguments.reboots,
     )
     views = [tuple(template.files) for template in around.templates]
-    total: Counter[Happening] = Counter()
+    total: Counter[SimulationCount] = Counter()
     lock = threading.Lock()
 
     def one(unit: int) -> None:
@@ -127,16 +127,16 @@ def new_uid() -> str:
     return str(generate_uid())
 
 
-def _line(arguments: Namespace, folder: Path) -> Callable[[str], UnitLine]:
+def _line(arguments: Namespace, folder: Path) -> Callable[[str], Transport]:
     """From a unit's name to its line. Raises ValueError, OSError: what was asked makes no line."""
     steps = not arguments.no_mpps
     if arguments.to.startswith(FRAMES):
         socket = Path(arguments.to.removeprefix(FRAMES))
         if not socket.is_socket():
             raise ValueError(f"no socket at {socket}: is [intake.frames] on, the service running?")
-        return lambda name: FrameLine(name, socket=socket, closes_exams=steps)
+        return lambda name: FrameTransport(name, socket=socket, closes_exams=steps)
     destination, tls = Destination.parse(arguments.to), _tls(arguments)
-    return lambda name: DicomLine(
+    return lambda name: DicomTransport(
         name,
         destination=destination,
         folder=folder,
@@ -201,8 +201,8 @@ def _printer(progress: Progress, *, as_json: bool) -> Callable[[PlayedExam], Non
     return show
 
 
-def _summary(total: Counter[Happening], seconds: float, *, as_json: bool) -> None:
-    counted = {happening.value: total[happening] for happening in Happening}
+def _summary(total: Counter[SimulationCount], seconds: float, *, as_json: bool) -> None:
+    counted = {happening.value: total[happening] for happening in SimulationCount}
     if as_json:
         print(json.dumps({"total": counted, "seconds": round(seconds, 1)}), flush=True)
         return

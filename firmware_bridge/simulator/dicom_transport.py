@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from firmware_bridge.sender.mpps_scu import StepClient, write_rejection_note
-from firmware_bridge.sender.storage_scu import Outcome, Sender, SentFile, outgoing
+from firmware_bridge.sender.mpps_scu import MppsScu, write_rejection_note
+from firmware_bridge.sender.storage_scu import Outcome, SentFile, StorageScu, outgoing
 
 if TYPE_CHECKING:
     import ssl
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from firmware_bridge.dicom_network.destination import Destination
     from firmware_bridge.sender.storage_scu import OutgoingFile
     from firmware_bridge.simulated_exams.exam_source import Taken
-    from firmware_bridge.simulated_exams.reissue import ExamIdentity
+    from firmware_bridge.simulated_exams.reissue import ReissuedIdentity
     from firmware_bridge.simulated_exams.unit_plan import Mishap
 
 
-class DicomLine:
+class DicomTransport:
     """Implements `UnitLine`; each image travels in an association of its own.
 
     Args:
@@ -47,11 +47,11 @@ class DicomLine:
         self._procedure_steps = procedure_steps
         self._tls = tls
         self._new_uid = new_uid
-        self._steps = StepClient(destination, calling_ae_title=name, tls=tls)
-        self._exam: ExamIdentity | None = None
+        self._steps = MppsScu(destination, calling_ae_title=name, tls=tls)
+        self._exam: ReissuedIdentity | None = None
         self._step_uid = ""
 
-    def begin(self, exam: ExamIdentity) -> bool:
+    def begin(self, exam: ReissuedIdentity) -> bool:
         """N-CREATE of a procedure step."""
         if exam != self._exam:
             self._exam, self._step_uid = exam, self._new_uid()
@@ -89,7 +89,7 @@ class DicomLine:
         """Nothing is open between images."""
 
     @property
-    def _open_exam(self) -> ExamIdentity:
+    def _open_exam(self) -> ReissuedIdentity:
         if self._exam is None:
             raise RuntimeError("no exam has begun")
         return self._exam
@@ -102,8 +102,8 @@ class DicomLine:
         busy = sent.status is not None and sent.status & 0xFF00 == 0xA700
         return Outcome.FAILED if busy else sent.outcome
 
-    def _sender(self, file: OutgoingFile) -> Sender:
-        return Sender(self._destination, [file], calling_ae_title=self._name, tls=self._tls)
+    def _sender(self, file: OutgoingFile) -> StorageScu:
+        return StorageScu(self._destination, [file], calling_ae_title=self._name, tls=self._tls)
 
 
 def _file(path: Path) -> OutgoingFile:

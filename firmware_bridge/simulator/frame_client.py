@@ -31,7 +31,7 @@ from firmware_bridge.frame_protocol.messages import (
     Heartbeat,
     Refused,
 )
-from firmware_bridge.sender.storage_scu import CannotConnectError
+from firmware_bridge.sender.storage_scu import PeerUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ class FrameClient:
         answer_timeout_s: for one answer.
 
     Raises:
-        CannotConnectError: from every method: nobody answers, or we are not let in.
+        PeerUnreachableError: from every method: nobody answers, or we are not let in.
     """
 
     def __init__(
@@ -82,17 +82,17 @@ class FrameClient:
             self._socket.connect(os.fspath(path))
         except OSError as error:
             self._socket.close()
-            raise CannotConnectError(f"{path}: {error.strerror or error}") from error
+            raise PeerUnreachableError(f"{path}: {error.strerror or error}") from error
         self._listener = threading.Thread(target=self._listen, name="frame-client", daemon=True)
         self._listener.start()
         try:
             answer = self.ask(hello)
-        except CannotConnectError:
+        except PeerUnreachableError:
             self.close()
             raise
         if isinstance(answer, Refused):
             self.close()
-            raise CannotConnectError(f"{answer.reason.value}: {answer.detail}")
+            raise PeerUnreachableError(f"{answer.reason.value}: {answer.detail}")
         self._heartbeat_s = (answer.heartbeat_ms or 5000) / 1000
 
     @property
@@ -107,7 +107,7 @@ class FrameClient:
         try:
             return answer.result(self._answer_timeout_s)
         except TimeoutError as error:
-            raise CannotConnectError("no answer") from error
+            raise PeerUnreachableError("no answer") from error
 
     def say(self, message: Said, descriptor: int | None = None) -> None:
         """Says something; nobody waits for the answer."""
@@ -126,7 +126,7 @@ class FrameClient:
         rights = [] if descriptor is None else [array.array("i", [descriptor])]
         with self._lock:
             if self._gone.is_set():
-                raise CannotConnectError("the connection has ended")
+                raise PeerUnreachableError("the connection has ended")
             self._last_id += 1
             if answer is not None:
                 self._waiting[self._last_id] = answer
@@ -139,7 +139,7 @@ class FrameClient:
                 )
             except OSError as error:
                 self._waiting.pop(self._last_id, None)
-                raise CannotConnectError(error.strerror or "cannot be sent") from error
+                raise PeerUnreachableError(error.strerror or "cannot be sent") from error
 
     # --- hearing ---------------------------------------------------------------------------------
 
@@ -162,7 +162,7 @@ class FrameClient:
                     self._hear(fields, more_waits=bool(watch.poll(0)))
                 else:
                     self._take_answer(fields)
-        except (OSError, CborError, ValidationError, CannotConnectError):
+        except (OSError, CborError, ValidationError, PeerUnreachableError):
             pass  # whoever waits for an answer hears of it below
         finally:
             self._end()
@@ -203,7 +203,7 @@ class FrameClient:
             self._gone.set()
             waiting, self._waiting = self._waiting, {}
         for answer in waiting.values():
-            answer.set_exception(CannotConnectError("the connection ended before the answer"))
+            answer.set_exception(PeerUnreachableError("the connection ended before the answer"))
 
 
 def sealed_memory(content: bytes) -> int:

@@ -73,7 +73,7 @@ def spoken(path: Path, *, instance_number: int) -> SpokenImage:
     laterality, view = Laterality(header.laterality), View(str(header.view))
     rows, columns = image.pixels.shape
     magnification = max(1.0, header.magnification)
-    for_presentation = header.intent is not image_header.Intent.FOR_PROCESSING
+    for_presentation = header.intent is not image_header.PresentationIntent.FOR_PROCESSING
     frame = Frame(
         type="frame",
         version=VERSION,

@@ -20,7 +20,7 @@ from firmware_bridge.frame_protocol.messages import (
     Refused,
     Repeat,
 )
-from firmware_bridge.sender.storage_scu import CannotConnectError, Outcome
+from firmware_bridge.sender.storage_scu import Outcome, PeerUnreachableError
 from firmware_bridge.simulated_exams.phantom_image import NOT_A_PATIENT
 from firmware_bridge.simulated_exams.unit_plan import Mishap
 from firmware_bridge.simulator.frame_client import FrameClient, sealed_memory
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from firmware_bridge.frame_protocol.messages import Said
     from firmware_bridge.simulated_exams.exam_source import Taken
-    from firmware_bridge.simulated_exams.reissue import ExamIdentity
+    from firmware_bridge.simulated_exams.reissue import ReissuedIdentity
     from firmware_bridge.simulator.frame_of_image import SpokenImage
 
 LOGGER = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ DETECTOR_C, WARMER_PER_IMAGE_C = 29.0, 0.2
 RECONNECT_S = 0.5
 
 
-class FrameLine:
+class FrameTransport:
     """Implements `UnitLine`; one connection that lasts, made anew where it ended.
 
     Args:
@@ -65,7 +65,7 @@ class FrameLine:
             capabilities=(Capability.FRAMES, Capability.OUTCOMES),
         )
         self._client: FrameClient | None = None
-        self._exam: ExamIdentity | None = None
+        self._exam: ReissuedIdentity | None = None
         self._opened = False
         self._images = 0
         self._fault: Mishap | None = None
@@ -73,7 +73,7 @@ class FrameLine:
         self._finals: set[str] = set()
         self._news = threading.Condition()
 
-    def begin(self, exam: ExamIdentity) -> bool:
+    def begin(self, exam: ReissuedIdentity) -> bool:
         """`exam_opened`."""
         self._exam, self._opened, self._images = exam, False, 0
         self._studies.add(exam.study_instance_uid)
@@ -146,7 +146,7 @@ class FrameLine:
         while (left_s := deadline_s - time.monotonic()) > 0:
             try:
                 self._connected()
-            except CannotConnectError:
+            except PeerUnreachableError:
                 threading.Event().wait(min(left_s, RECONNECT_S))
                 continue
             with self._news:

@@ -9,18 +9,18 @@ if TYPE_CHECKING:
 
     from firmware_bridge.sender.storage_scu import Outcome
     from firmware_bridge.simulated_exams.exam_source import Taken
-    from firmware_bridge.simulated_exams.reissue import ExamIdentity
+    from firmware_bridge.simulated_exams.reissue import ReissuedIdentity
     from firmware_bridge.simulated_exams.unit_plan import Mishap
 
 
-class UnitLine(Protocol):
+class Transport(Protocol):
     """One unit's; one thread uses it.
 
     Raises from every method but `finish` and `close`:
         CannotConnectError: nobody answers; it may be tried again.
     """
 
-    def begin(self, exam: ExamIdentity) -> bool:
+    def begin(self, exam: ReissuedIdentity) -> bool:
         """An exam begins; False: the bridge does not take that."""
         ...
 

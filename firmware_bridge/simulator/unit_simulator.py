@@ -8,9 +8,9 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
-from firmware_bridge.sender.storage_scu import CannotConnectError, Outcome
+from firmware_bridge.sender.storage_scu import Outcome, PeerUnreachableError
 from firmware_bridge.simulated_exams.exam_source import take
-from firmware_bridge.simulated_exams.reissue import ExamIdentity
+from firmware_bridge.simulated_exams.reissue import ReissuedIdentity
 from firmware_bridge.simulated_exams.unit_plan import ExamPlan, Mishap, Shot
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from firmware_bridge.simulated_exams.exam_source import Taken, Template
-    from firmware_bridge.simulator.transport import UnitLine
+    from firmware_bridge.simulator.transport import Transport
 
 ATTEMPTS = 20
 RETRY_PAUSE_S = 0.5
 REBOOT_PAUSE_S = 2.0
 
 
-class Happening(StrEnum):
+class SimulationCount(StrEnum):
     """What is counted."""
 
     EXAM = "exams"
@@ -54,14 +54,14 @@ class PlayedExam:
     study_instance_uid: str
     images: tuple[str, ...]
     """SOP Instance UIDs that were stored, rejected ones among them."""
-    happened: Counter[Happening]
+    happened: Counter[SimulationCount]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
     """What every simulated unit is given."""
 
-    line: Callable[[str], UnitLine]
+    line: Callable[[str], Transport]
     """From the unit's name to its line."""
     templates: Sequence[Template]
     folder: Path
@@ -89,22 +89,22 @@ class SimulatedUnit:
                 return
             yield self._exam(exam, pace_s)
 
-    def finish(self, timeout_s: float) -> Counter[Happening]:
+    def finish(self, timeout_s: float) -> Counter[SimulationCount]:
         """The final flags that came back, waited for so long; the unit is switched off then."""
         try:
-            return Counter({Happening.FLAG: self._line.finish(timeout_s)})
+            return Counter({SimulationCount.FLAG: self._line.finish(timeout_s)})
         finally:
             self._line.close()
 
     def _exam(self, exam: ExamPlan, pace_s: float) -> PlayedExam:
         around = self._around
-        identity = ExamIdentity(
+        identity = ReissuedIdentity(
             study_instance_uid=around.new_uid(),
             series_instance_uid=around.new_uid(),
             patient_id=f"SIM{exam.unit}-{exam.number}",
             acquired_at=around.now(),
         )
-        happened: Counter[Happening] = Counter({Happening.EXAM: 1})
+        happened: Counter[SimulationCount] = Counter({SimulationCount.EXAM: 1})
         self._say(partial(self._line.begin, identity), happened)
         stored: list[Taken] = []
         for shot in exam.shots:
@@ -116,7 +116,7 @@ class SimulatedUnit:
                 if self._transfer(taken, shot.mishap, happened):
                     stored.append(taken)
                 if shot.rejected:
-                    happened[Happening.RETAKE] += 1
+                    happened[SimulationCount.RETAKE] += 1
                     self._hand_over(partial(self._line.reject, taken), happened)
             finally:
                 taken.path.unlink(missing_ok=True)
@@ -130,7 +130,7 @@ class SimulatedUnit:
             happened=happened,
         )
 
-    def _expose(self, exam: ExamPlan, shot: Shot, identity: ExamIdentity) -> Taken:
+    def _expose(self, exam: ExamPlan, shot: Shot, identity: ReissuedIdentity) -> Taken:
         return take(
             self._around.templates[exam.template],
             shot,
@@ -139,49 +139,53 @@ class SimulatedUnit:
             new_uid=self._around.new_uid,
         )
 
-    def _transfer(self, taken: Taken, mishap: Mishap, happened: Counter[Happening]) -> bool:
+    def _transfer(self, taken: Taken, mishap: Mishap, happened: Counter[SimulationCount]) -> bool:
         """Sends one image until it has an answer; whether it was stored."""
         if mishap is not Mishap.NONE:
-            happened[Happening.FAULT if mishap is Mishap.FAULT else Happening.REBOOT] += 1
+            happened[
+                SimulationCount.FAULT if mishap is Mishap.FAULT else SimulationCount.REBOOT
+            ] += 1
             try:
                 self._line.break_off(taken, mishap)
-            except CannotConnectError:
-                happened[Happening.RETRY] += 1
+            except PeerUnreachableError:
+                happened[SimulationCount.RETRY] += 1
             if mishap is Mishap.REBOOT:
                 self._around.pause(REBOOT_PAUSE_S)
         outcome = self._hand_over(partial(self._line.send, taken), happened)
         if outcome is Outcome.STORED:
-            happened[Happening.STORED] += 1
+            happened[SimulationCount.STORED] += 1
         return outcome is Outcome.STORED
 
-    def _hand_over(self, send: Callable[[], Outcome], happened: Counter[Happening]) -> Outcome:
+    def _hand_over(
+        self, send: Callable[[], Outcome], happened: Counter[SimulationCount]
+    ) -> Outcome:
         """Tries until there is an answer; FAILED after all attempts, or when told to stop."""
         for _ in range(ATTEMPTS):
             try:
                 outcome = send()
-            except CannotConnectError:
+            except PeerUnreachableError:
                 outcome = Outcome.FAILED
             if outcome is Outcome.REFUSED:
-                happened[Happening.REFUSED] += 1
+                happened[SimulationCount.REFUSED] += 1
             if outcome is not Outcome.FAILED:
                 return outcome
-            happened[Happening.RETRY] += 1
+            happened[SimulationCount.RETRY] += 1
             if self._around.pause(RETRY_PAUSE_S):
                 break
-        happened[Happening.LOST] += 1
+        happened[SimulationCount.LOST] += 1
         return Outcome.FAILED
 
-    def _say(self, say: Callable[[], bool], happened: Counter[Happening]) -> None:
+    def _say(self, say: Callable[[], bool], happened: Counter[SimulationCount]) -> None:
         """A beginning or an end, until it has an answer."""
         for _ in range(ATTEMPTS):
             try:
                 taken = say()
-            except CannotConnectError:
-                happened[Happening.RETRY] += 1
+            except PeerUnreachableError:
+                happened[SimulationCount.RETRY] += 1
                 if self._around.pause(RETRY_PAUSE_S):
                     break
             else:
                 if taken:
                     return
                 break
-        happened[Happening.STEP_REFUSED] += 1
+        happened[SimulationCount.STEP_REFUSED] += 1

@@ -20,7 +20,7 @@ from runtime.console.console import PACKAGE
 from runtime.exams.unit_clock import wall_ms
 from runtime.inference.devices import NoUsableDeviceError
 from runtime.messages.topics import Topics
-from runtime.mqtt.connection import BrokerConnection, CannotConnectError
+from runtime.mqtt.connection import BrokerConnection, BrokerUnreachableError
 from runtime.mqtt.connection_events import Connected, Lost
 from runtime.mqtt.tls import SOON_DAYS, days_left
 from runtime.publishing.publication import Announcement
@@ -53,7 +53,7 @@ class Grade(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class CheckResult:
     """One check: what was found, and what to do about it ("" if nothing)."""
 
     name: str
@@ -62,7 +62,7 @@ class Verdict:
     advice: str = ""
 
 
-def check_storage(settings: Settings) -> Iterator[Verdict]:
+def check_storage(settings: Settings) -> Iterator[CheckResult]:
     """The spool's folder can be written, is quick enough, and has room above its reserve."""
     folder = settings.storage.folder
     try:
@@ -75,7 +75,7 @@ def check_storage(settings: Settings) -> Iterator[Verdict]:
                 os.fsync(probe.fileno())
                 worst_ms = max(worst_ms, (time.perf_counter() - started) * 1000)
     except OSError as error:
-        yield Verdict(
+        yield CheckResult(
             name="storage",
             grade=Grade.BAD,
             found=f"{folder}: {error.strerror}",
@@ -83,7 +83,7 @@ def check_storage(settings: Settings) -> Iterator[Verdict]:
         )
         return
     slow = worst_ms > SLOW_FSYNC_MS
-    yield Verdict(
+    yield CheckResult(
         name="storage",
         grade=Grade.WARNING if slow else Grade.GOOD,
         found=f"{folder}: writable, fsync at most {worst_ms:.1f} ms of {FSYNC_PROBES}",
@@ -92,7 +92,7 @@ def check_storage(settings: Settings) -> Iterator[Verdict]:
     usage = shutil.disk_usage(folder)
     free_mb = usage.free // MEGABYTE
     low = free_mb < settings.storage.reserve_mb
-    yield Verdict(
+    yield CheckResult(
         name="disk",
         grade=Grade.BAD if low else Grade.GOOD,
         found=f"{free_mb} MB free, {settings.storage.reserve_mb} MB kept in reserve",
@@ -102,16 +102,16 @@ def check_storage(settings: Settings) -> Iterator[Verdict]:
     )
 
 
-def check_key(settings: Settings) -> Verdict:
+def check_key(settings: Settings) -> CheckResult:
     """The site's key is there, long enough and private."""
     try:
         key = read_site_key(settings.identity.site_key_file)
     except SiteKeyError as error:
-        return Verdict(name="site key", grade=Grade.BAD, found=str(error))
-    return Verdict(name="site key", grade=Grade.GOOD, found=f"{len(key) * 8} bits, private")
+        return CheckResult(name="site key", grade=Grade.BAD, found=str(error))
+    return CheckResult(name="site key", grade=Grade.GOOD, found=f"{len(key) * 8} bits, private")
 
 
-def check_package(settings: Settings) -> tuple[Verdict, Package | None]:
+def check_package(settings: Settings) -> tuple[CheckResult, Package | None]:
     """The package holds: hashes, schema, signature, precision, operating point."""
     try:
         package = open_package(settings)
@@ -124,13 +124,13 @@ def check_package(settings: Settings) -> tuple[Verdict, Package | None]:
     except PackageRefusedError as error:
         found = "; ".join(error.faults)
         advice = "install the package again, from the bench that made it"
-        return Verdict(name="package", grade=Grade.BAD, found=found, advice=advice), None
+        return CheckResult(name="package", grade=Grade.BAD, found=found, advice=advice), None
     except KeyError as error:
         found = f"model.operating_point: {error.args[0]}"
-        return Verdict(name="package", grade=Grade.BAD, found=found), None
+        return CheckResult(name="package", grade=Grade.BAD, found=found), None
     signature = f"signed by {package.signed_by}" if package.signed else "unsigned"
     return (
-        Verdict(
+        CheckResult(
             name="package",
             grade=Grade.GOOD if package.signed else Grade.WARNING,
             found=f"{package.manifest.label}, {signature}",
@@ -140,7 +140,7 @@ def check_package(settings: Settings) -> tuple[Verdict, Package | None]:
     )
 
 
-def check_engine(settings: Settings, package: Package) -> Verdict:
+def check_engine(settings: Settings, package: Package) -> CheckResult:
     """A device compiles the package and gives its golden scores."""
     from runtime.inference.engine import available_devices, open_engine
 
@@ -154,16 +154,16 @@ def check_engine(settings: Settings, package: Package) -> Verdict:
             threads=settings.model.threads,
         )
     except NoUsableDeviceError as error:
-        return Verdict(
+        return CheckResult(
             name="engine",
             grade=Grade.BAD,
             found=f"{error} (OpenVINO finds: {present})",
             advice="install the device's driver, or name another in model.devices",
         )
     except PackageRefusedError as error:
-        return Verdict(name="engine", grade=Grade.BAD, found="; ".join(error.faults))
+        return CheckResult(name="engine", grade=Grade.BAD, found="; ".join(error.faults))
     execution = engine.execution
-    return Verdict(
+    return CheckResult(
         name="engine",
         grade=Grade.WARNING if execution.fallback_reason else Grade.GOOD,
         found=f"runs on {execution.actual_device} as {execution.executed_precision},"
@@ -172,15 +172,15 @@ def check_engine(settings: Settings, package: Package) -> Verdict:
     )
 
 
-def check_intakes(settings: Settings) -> Iterator[Verdict]:
+def check_intakes(settings: Settings) -> Iterator[CheckResult]:
     """Each intake can be built, and its port is free (or our own service has it)."""
     for plan in settings.intakes:
         intake = plan.intake_type(plan.settings)
         port = getattr(plan.settings, "port", None)
         if not isinstance(port, int) or _port_is_free(getattr(plan.settings, "host", ""), port):
-            yield Verdict(name=f"intake {plan.name}", grade=Grade.GOOD, found=intake.address)
+            yield CheckResult(name=f"intake {plan.name}", grade=Grade.GOOD, found=intake.address)
             continue
-        yield Verdict(
+        yield CheckResult(
             name=f"intake {plan.name}",
             grade=Grade.WARNING,
             found=f"{intake.address}: something listens there already",
@@ -188,7 +188,7 @@ def check_intakes(settings: Settings) -> Iterator[Verdict]:
         )
 
 
-def check_console(settings: Settings) -> Iterator[Verdict]:
+def check_console(settings: Settings) -> Iterator[CheckResult]:
     """The page can be served: its words, its token, its port."""
     console = settings.console
     if not console.enabled:
@@ -198,10 +198,10 @@ def check_console(settings: Settings) -> Iterator[Verdict]:
         if console.token_file is not None:
             read_token(console.token_file)
     except (CatalogueError, TokenRefusedError) as error:
-        yield Verdict(name="console", grade=Grade.BAD, found=str(error))
+        yield CheckResult(name="console", grade=Grade.BAD, found=str(error))
         return
     free = _port_is_free(console.host, console.port)
-    yield Verdict(
+    yield CheckResult(
         name="console",
         grade=Grade.GOOD if free else Grade.WARNING,
         found=f"{console.host}:{console.port} is {'free' if free else 'taken'}",
@@ -219,17 +219,17 @@ def _port_is_free(host: str, port: int) -> bool:
     return True
 
 
-def check_certificate(settings: Settings) -> Iterator[Verdict]:
+def check_certificate(settings: Settings) -> Iterator[CheckResult]:
     """Our certificate for the broker lasts for a while yet."""
     if settings.broker.certificate_file is None:
         return
     try:
         left_days = days_left(settings.broker.certificate_file, wall_ms())
     except (OSError, ValueError) as error:
-        yield Verdict(name="certificate", grade=Grade.BAD, found=f"cannot be read: {error}")
+        yield CheckResult(name="certificate", grade=Grade.BAD, found=f"cannot be read: {error}")
         return
     grade = Grade.GOOD if left_days >= SOON_DAYS else Grade.WARNING
-    yield Verdict(
+    yield CheckResult(
         name="certificate",
         grade=grade if left_days >= 0 else Grade.BAD,
         found=f"{settings.broker.certificate_file}: {left_days:.0f} days left",
@@ -237,7 +237,7 @@ def check_certificate(settings: Settings) -> Iterator[Verdict]:
     )
 
 
-def check_broker(settings: Settings) -> Verdict:
+def check_broker(settings: Settings) -> CheckResult:
     """The broker takes us in with MQTT 5 and what else we need of it."""
     broker = settings.broker
     address = f"{broker.host}:{broker.port}"
@@ -256,7 +256,7 @@ def check_broker(settings: Settings) -> Verdict:
         connection.open()
         answer = signals.get(timeout=broker.connect_timeout_s)
         connection.close(with_will=False, timeout_s=broker.stop_timeout_s)
-    except CannotConnectError as error:
+    except BrokerUnreachableError as error:
         problem = str(error)
     except Empty:
         problem = "the broker says nothing"
@@ -264,14 +264,14 @@ def check_broker(settings: Settings) -> Verdict:
     else:
         if isinstance(answer, Connected):
             safe = broker.tls or broker.host in ("127.0.0.1", "::1", "localhost")
-            return Verdict(
+            return CheckResult(
                 name="broker",
                 grade=Grade.GOOD if safe else Grade.WARNING,
                 found=f"{address}: MQTT 5, receive maximum {answer.receive_maximum}",
                 advice="" if safe else "no TLS across a network: set broker.tls and certificates",
             )
         problem = answer.reason if isinstance(answer, Lost) else "an answer out of order"
-    return Verdict(
+    return CheckResult(
         name="broker",
         grade=Grade.WARNING,
         found=f"{address}: {problem}",
@@ -279,20 +279,20 @@ def check_broker(settings: Settings) -> Verdict:
     )
 
 
-def faulty_settings(error: SettingsError) -> Iterator[Verdict]:
+def faulty_settings(error: SettingsError) -> Iterator[CheckResult]:
     """Every fault, with the file that it is in."""
     for fault in error.faults:
-        yield Verdict(name="settings", grade=Grade.BAD, found=f"{error.file}: {fault}")
+        yield CheckResult(name="settings", grade=Grade.BAD, found=f"{error.file}: {fault}")
 
 
-def verdicts(arguments: Namespace) -> Iterator[Verdict]:
+def verdicts(arguments: Namespace) -> Iterator[CheckResult]:
     """All checks, one after the other; those that stand on a failed one are left out."""
     try:
         settings = load_settings(arguments.config, intake_types())
     except SettingsError as error:
         yield from faulty_settings(error)
         return
-    yield Verdict(name="settings", grade=Grade.GOOD, found=str(settings.file))
+    yield CheckResult(name="settings", grade=Grade.GOOD, found=str(settings.file))
     yield from check_storage(settings)
     yield check_key(settings)
     verdict, package = check_package(settings)
@@ -310,7 +310,7 @@ def check_command(arguments: Namespace) -> int:
     return report(verdicts(arguments), as_json=arguments.json)
 
 
-def report(found: Iterable[Verdict], *, as_json: bool) -> int:
+def report(found: Iterable[CheckResult], *, as_json: bool) -> int:
     """Prints verdicts as they come; the exit code of whoever found them, as above."""
     worst = 0
     for verdict in found:

@@ -69,7 +69,7 @@ def read_token(path: Path) -> Token:
     return Token(secret=word.encode())
 
 
-class Gate:
+class ConsoleAccess:
     """Lets through what may pass, and puts the security headers on every answer."""
 
     def __init__(self, app: ASGIApp, *, token: Token | None) -> None:

@@ -19,9 +19,9 @@ from starlette.responses import (
 )
 from starlette.routing import Route
 
-from runtime.console.access_middleware import COOKIE, Gate
+from runtime.console.access_middleware import COOKIE, ConsoleAccess
 from runtime.console.evidence import evidence_rows
-from runtime.console.exam_timeline import Story
+from runtime.console.exam_timeline import ExamTimeline
 from runtime.ledger.exam_index import ExamQuery, PastExam
 from runtime.ledger.ledger import LedgerError
 from runtime.timing.token_bucket import TokenBucket
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from runtime.console.access_middleware import Token
     from runtime.console.reader import ConsoleReader
     from runtime.console.settings import ConsoleSettings
-    from runtime.exams.acknowledgement import AcknowledgementDesk
+    from runtime.exams.acknowledgement import Acknowledgements
     from runtime.web.live import LiveBoard
     from runtime.web.pages import Pages
 
 HISTORY: TypeAdapter[list[PastExam]] = TypeAdapter(list[PastExam])
-STORY: TypeAdapter[Story] = TypeAdapter(Story)
+STORY: TypeAdapter[ExamTimeline] = TypeAdapter(ExamTimeline)
 SIGN_IN_LIMIT_BYTES = 4096
 LARGEST = 2**53
 """Beyond it JavaScript has no whole numbers, and soon SQLite none either."""
@@ -53,7 +53,7 @@ class ConsoleParts:
     pages: Pages
     reader: ConsoleReader
     live: LiveBoard
-    desk: AcknowledgementDesk
+    desk: Acknowledgements
     token: Token | None
 
 
@@ -74,7 +74,7 @@ class ConsoleApp:
             ("/static/{name}", self._parts.pages.serve_file),
             ("/live", self._live),
             ("/history.json", self._history),
-            ("/exams/{key}.json", self._story),
+            ("/exams/{key}.json", self._timeline),
             ("/previews/{image_id:int}.jpg", self._preview),
         ]
         if self._parts.settings.evidence_page:
@@ -88,7 +88,7 @@ class ConsoleApp:
             routes=routes,
             exception_handlers={LedgerError: _ledger_failed},
         )
-        return Gate(app, token=self._parts.token)
+        return ConsoleAccess(app, token=self._parts.token)
 
     # --- pages -----------------------------------------------------------------------------------
 
@@ -155,15 +155,17 @@ class ConsoleApp:
         found = await asyncio.to_thread(self._parts.reader.history, asked)
         return Response(HISTORY.dump_json(found), media_type="application/json")
 
-    async def _story(self, request: Request) -> Response:
+    async def _timeline(self, request: Request) -> Response:
         key = request.path_params["key"]
-        story = await asyncio.to_thread(self._parts.reader.story, key)
-        if story is None:
+        timeline = await asyncio.to_thread(self._parts.reader.timeline, key)
+        if timeline is None:
             return PlainTextResponse("not found", 404)
         return Response(
-            STORY.dump_json(story, indent=2),
+            STORY.dump_json(timeline, indent=2),
             media_type="application/json",
-            headers={"content-disposition": f'attachment; filename="exam-{story.key[:12]}.json"'},
+            headers={
+                "content-disposition": f'attachment; filename="exam-{timeline.key[:12]}.json"'
+            },
         )
 
     async def _preview(self, request: Request) -> Response:

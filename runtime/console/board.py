@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.console.system_status import Box
-from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, Role
+from runtime.console.system_status import SystemStatus
+from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, ImageRole
 from runtime.image.outcome import Flag, NotAssessed, ViewResult
 from runtime.image.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.dicom.patient_identity import ExamIdentity
+    from runtime.dicom.patient_identity import PatientIdentity
     from runtime.ledger.exam_history import Attention
 
 STANDARD_VIEWS = ("RCC", "LCC", "RMLO", "LMLO")
@@ -66,14 +66,14 @@ class Board:
 
     exams: tuple[ExamCard, ...]
     """Newest first."""
-    box: Box
+    system_status: SystemStatus
     unacknowledged_after_s: float
 
 
 def tile_of(image: ExamImage) -> Tile:
     """What became of an image."""
     outcome = image.outcome
-    retaken = image.role is Role.SUPERSEDED
+    retaken = image.role is ImageRole.SUPERSEDED
     if outcome is None:
         return Tile(view=image.view_code, state="received", retaken=retaken)
     has_preview = any(artefact.kind == "preview" for artefact in outcome.artefacts)
@@ -102,7 +102,7 @@ def lay_out(
     by_view: dict[str, ExamImage] = {}
     for image in images:
         best = by_view.get(image.view_code)
-        if image.role is Role.EXPECTED and (best is None or _outranks(image, best)):
+        if image.role is ImageRole.EXPECTED and (best is None or _outranks(image, best)):
             by_view[image.view_code] = image
     shown = {image.image_id for view, image in by_view.items() if view in STANDARD_VIEWS}
     gap = "missing" if complete else "awaited"
@@ -135,7 +135,7 @@ def card_of(
     open_again: bool,
     images: Sequence[ExamImage],
     expected_views: Sequence[str],
-    identity: ExamIdentity,
+    identity: PatientIdentity,
     attention: Attention | None,
 ) -> ExamCard:
     """An exam as the page shows it. `open_again`: an image came after the flag was final."""

@@ -13,7 +13,7 @@ from runtime.ledger.ledger import LedgerError
 from runtime.web.catalogue import load_catalogues
 from runtime.web.live import CannotReadError, LiveBoard
 from runtime.web.pages import load_pages
-from runtime.web.server import PageServer, Place
+from runtime.web.server import PageAddress, PageServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from runtime.console.reader import ConsoleReader
     from runtime.console.settings import ConsoleSettings
-    from runtime.exams.acknowledgement import AcknowledgementDesk
+    from runtime.exams.acknowledgement import Acknowledgements
 
 PACKAGE = "runtime.console"
 BOARD: TypeAdapter[Board] = TypeAdapter(Board)
@@ -41,7 +41,7 @@ class Console(PageServer):
         settings: ConsoleSettings,
         *,
         reader: ConsoleReader,
-        desk: AcknowledgementDesk,
+        desk: Acknowledgements,
         clock_ms: Callable[[], int],
     ) -> None:
         self._settings = settings
@@ -50,7 +50,9 @@ class Console(PageServer):
         self._clock_ms = clock_ms
         self._pages = load_pages(PACKAGE, load_catalogues(PACKAGE))
         self._token = read_token(settings.token_file) if settings.token_file else None
-        super().__init__("console", Place.of(settings), make_live=self._live, make_app=self._app)
+        super().__init__(
+            "console", PageAddress.of(settings), make_live=self._live, make_app=self._app
+        )
 
     def _board(self) -> bytes:
         try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Happening:
+class TimelineEntry:
     """One thing that happened.
 
     `what`: received, judged, decided, published, acknowledged, unacknowledged.
@@ -29,41 +29,42 @@ class Happening:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Story:
+class ExamTimeline:
     """One exam's happenings in order of time. `key` is its pseudonym, as on MQTT."""
 
     key: str
-    happenings: tuple[Happening, ...]
+    happenings: tuple[TimelineEntry, ...]
 
 
 ORDER = ("received", "judged", "decided", "published", "acknowledged", "unacknowledged")
 
 
-def story_of(tx: LedgerTransaction, exam_key: str) -> Story | None:
+def timeline_of(tx: LedgerTransaction, exam_key: str) -> ExamTimeline | None:
     """Reads a story; None if no such exam is on record."""
-    study_uid = tx.chronicle.study_uid(exam_key)
+    study_uid = tx.exam_history.study_uid(exam_key)
     if study_uid is None:
         return None
     found = [*_images(tx, study_uid), *_revisions(tx, study_uid)]
     found += [
-        Happening(at_ms=at_ms, what=note.value) for at_ms, note in tx.chronicle.notes(study_uid)
+        TimelineEntry(at_ms=at_ms, what=note.value)
+        for at_ms, note in tx.exam_history.notes(study_uid)
     ]
     found.sort(key=lambda one: (one.at_ms, ORDER.index(one.what)))
-    return Story(key=exam_key, happenings=tuple(found))
+    return ExamTimeline(key=exam_key, happenings=tuple(found))
 
 
-def _images(tx: LedgerTransaction, study_uid: str) -> Iterator[Happening]:
+def _images(tx: LedgerTransaction, study_uid: str) -> Iterator[TimelineEntry]:
     views = {}
     for image in tx.exam_images(study_uid):
         views[image.image_id] = image.view_code
-        yield Happening(
+        yield TimelineEntry(
             at_ms=image.received_at_ms,
             what="received",
             facts={"image": image.image_id, "view": image.view_code, "role": image.role.value},
         )
     for done in tx.finished_jobs(study_uid):
         for image_id, outcome in done.outcomes:
-            yield Happening(
+            yield TimelineEntry(
                 at_ms=done.done_at_ms,
                 what="judged",
                 facts={
@@ -93,9 +94,9 @@ def _said(outcome: ViewOutcome) -> dict[str, str | float | list[str]]:
     return said
 
 
-def _revisions(tx: LedgerTransaction, study_uid: str) -> Iterator[Happening]:
-    for record in tx.chronicle.revisions(study_uid):
-        yield Happening(
+def _revisions(tx: LedgerTransaction, study_uid: str) -> Iterator[TimelineEntry]:
+    for record in tx.exam_history.revisions(study_uid):
+        yield TimelineEntry(
             at_ms=record.decided_at_ms,
             what="decided",
             facts={
@@ -106,7 +107,7 @@ def _revisions(tx: LedgerTransaction, study_uid: str) -> Iterator[Happening]:
             },
         )
         if record.published_at_ms is not None:
-            yield Happening(
+            yield TimelineEntry(
                 at_ms=record.published_at_ms,
                 what="published",
                 facts={"revision": record.revision, "seq": record.seq},

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.console.board import Board, ExamCard, card_of
-from runtime.console.exam_timeline import Story, story_of
+from runtime.console.exam_timeline import ExamTimeline, timeline_of
 from runtime.image.outcome import EVIDENCE_SUFFIX, PREVIEW_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from runtime.console.system_status import Box
+    from runtime.console.system_status import SystemStatus
     from runtime.image.outcome import Artefact
-    from runtime.ledger.exam_index import ExamEntry, ExamQuery, PastExam
+    from runtime.ledger.exam_index import ExamListItem, ExamQuery, PastExam
     from runtime.ledger.ledger import Ledger
     from runtime.ledger.outbox import Backlog
     from runtime.ledger.transaction import LedgerTransaction
@@ -26,24 +26,24 @@ class ConsoleReader:
     """What the page shows. Thread-safe but for `board`, which one thread calls.
 
     Args:
-        box: the state of the box now, given the outbox's; must not use the ledger.
+        system_status: the state of the box now, given the outbox's; must not use the ledger.
     """
 
     def __init__(
         self,
         *,
         ledger: Ledger,
-        box: Callable[[Backlog], Box],
+        system_status: Callable[[Backlog], SystemStatus],
         clock_ms: Callable[[], int],
         expected_views: Sequence[str],
         unacknowledged_after_s: float,
     ) -> None:
         self._ledger = ledger
-        self._box = box
+        self._system_status = system_status
         self._clock_ms = clock_ms
         self._expected_views = tuple(expected_views)
         self._unacknowledged_after_s = unacknowledged_after_s
-        self._cards: dict[ExamEntry, ExamCard] = {}
+        self._cards: dict[ExamListItem, ExamCard] = {}
 
     def board(self) -> Board:
         """Today's exams, by the unit's own midnight, and the box. Raises LedgerError."""
@@ -55,16 +55,16 @@ class ConsoleReader:
         self._cards = cards
         return Board(
             exams=tuple(cards.values()),
-            box=self._box(backlog),
+            system_status=self._system_status(backlog),
             unacknowledged_after_s=self._unacknowledged_after_s,
         )
 
-    def _read_cards(self, tx: LedgerTransaction, since_ms: int) -> dict[ExamEntry, ExamCard]:
+    def _read_cards(self, tx: LedgerTransaction, since_ms: int) -> dict[ExamListItem, ExamCard]:
         """Only exams that changed are read; the ledger's thread has images to record."""
         entries = tx.exam_index.recent(since_ms)
         return {entry: self._cards.get(entry) or self._card(tx, entry) for entry in entries}
 
-    def _card(self, tx: LedgerTransaction, entry: ExamEntry) -> ExamCard:
+    def _card(self, tx: LedgerTransaction, entry: ExamListItem) -> ExamCard:
         return card_of(
             key=entry.key,
             first_received_ms=entry.first_received_ms,
@@ -73,8 +73,8 @@ class ConsoleReader:
             open_again=entry.collecting,
             images=tx.exam_images(entry.study_uid),
             expected_views=self._expected_views,
-            identity=tx.chronicle.identity(entry.study_uid),
-            attention=tx.chronicle.attention(entry.study_uid),
+            identity=tx.exam_history.identity(entry.study_uid),
+            attention=tx.exam_history.attention(entry.study_uid),
         )
 
     # --- the past --------------------------------------------------------------------------------
@@ -83,9 +83,9 @@ class ConsoleReader:
         """Exams of the past. Raises LedgerError."""
         return self._ledger.transact(lambda tx: tx.exam_index.search(query))
 
-    def story(self, exam_key: str) -> Story | None:
+    def timeline(self, exam_key: str) -> ExamTimeline | None:
         """Everything that happened to an exam; None if it is not here."""
-        return self._ledger.transact(lambda tx: story_of(tx, exam_key))
+        return self._ledger.transact(lambda tx: timeline_of(tx, exam_key))
 
     # --- files beside the spool ------------------------------------------------------------------
 

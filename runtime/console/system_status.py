@@ -15,7 +15,7 @@ BROKER_GRACE_MS = 10_000
 RESTARTS_NOTED = 3
 
 
-class Trouble(StrEnum):
+class StatusCode(StrEnum):
     """What is not well: a code to read out on the telephone; README has the list for engineers."""
 
     STARTING = "S1"
@@ -35,29 +35,29 @@ class Trouble(StrEnum):
 
 LARGE = frozenset(
     {
-        Trouble.WORKER_DOWN,
-        Trouble.BACKLOG_FULL,
-        Trouble.DISK_LOW,
-        Trouble.BROKER_AWAY,
-        Trouble.STARTING,
+        StatusCode.WORKER_DOWN,
+        StatusCode.BACKLOG_FULL,
+        StatusCode.DISK_LOW,
+        StatusCode.BROKER_AWAY,
+        StatusCode.STARTING,
     }
 )
 """These change what she can rely on now; the others are for the next visit of the engineer."""
 FROM_REASON = {
-    "starting": Trouble.STARTING,
-    "worker_not_ready": Trouble.WORKER_DOWN,
-    "backlog_full": Trouble.BACKLOG_FULL,
-    "disk_low": Trouble.DISK_LOW,
-    "rows_parked": Trouble.ROWS_PARKED,
-    "name_taken": Trouble.NAME_TAKEN,
-    "connection_unstable": Trouble.CONNECTION_UNSTABLE,
-    "certificate_ends_soon": Trouble.CERTIFICATE_ENDS_SOON,
-    "clock_jumped": Trouble.CLOCK_JUMPED,
+    "starting": StatusCode.STARTING,
+    "worker_not_ready": StatusCode.WORKER_DOWN,
+    "backlog_full": StatusCode.BACKLOG_FULL,
+    "disk_low": StatusCode.DISK_LOW,
+    "rows_parked": StatusCode.ROWS_PARKED,
+    "name_taken": StatusCode.NAME_TAKEN,
+    "connection_unstable": StatusCode.CONNECTION_UNSTABLE,
+    "certificate_ends_soon": StatusCode.CERTIFICATE_ENDS_SOON,
+    "clock_jumped": StatusCode.CLOCK_JUMPED,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Link:
+class BrokerLink:
     """The connection to the site's broker. Times: ms since the epoch, UTC."""
 
     connected: bool
@@ -65,7 +65,7 @@ class Link:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Box:
+class SystemStatus:
     """What the foot of the page shows."""
 
     broker_connected: bool
@@ -78,30 +78,30 @@ class Box:
     actual_device: str | None
     worker_restarts: int
     disk_free_mb: float
-    large: tuple[Trouble, ...]
-    small: tuple[Trouble, ...]
+    large: tuple[StatusCode, ...]
+    small: tuple[StatusCode, ...]
 
 
-def box_of(
+def system_status_of(
     status: StatusFacts,
     *,
-    link: Link,
+    link: BrokerLink,
     backlog: Backlog,
     disk_free_mb: float,
     worker_restarts: int,
     now_ms: int,
-) -> Box:
+) -> SystemStatus:
     """What the parts of the service say, as one state."""
     found = [FROM_REASON[reason] for reason in status.reasons if reason in FROM_REASON]
     if link.away_since_ms is not None and now_ms - link.away_since_ms >= BROKER_GRACE_MS:
-        found.append(Trouble.BROKER_AWAY)
+        found.append(StatusCode.BROKER_AWAY)
     if status.fallback_reason:
-        found.append(Trouble.DEVICE_FALLBACK)
+        found.append(StatusCode.DEVICE_FALLBACK)
     if worker_restarts >= RESTARTS_NOTED:
-        found.append(Trouble.WORKER_RESTARTS)
+        found.append(StatusCode.WORKER_RESTARTS)
     if status.unsigned_package:
-        found.append(Trouble.UNSIGNED_PACKAGE)
-    return Box(
+        found.append(StatusCode.UNSIGNED_PACKAGE)
+    return SystemStatus(
         broker_connected=link.connected,
         messages_waiting=backlog.waiting,
         waiting_since_ms=backlog.oldest_at_ms,

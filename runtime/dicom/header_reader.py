@@ -17,8 +17,8 @@ from runtime.image.header import (
     TOMOSYNTHESIS_CLASS,
     HeaderRefusedError,
     ImageHeader,
-    Intent,
     Laterality,
+    PresentationIntent,
     View,
 )
 from runtime.image.reasons import Reason
@@ -279,15 +279,15 @@ def _is_film(
     )
 
 
-def _intent(ds: Dataset, sop_class: str, *, film: bool) -> tuple[Intent | None, str]:
+def _intent(ds: Dataset, sop_class: str, *, film: bool) -> tuple[PresentationIntent | None, str]:
     word = text(ds, "PresentationIntentType").upper()
-    if word in (Intent.FOR_PRESENTATION, Intent.FOR_PROCESSING):
-        return Intent(word), "PresentationIntentType"
+    if word in (PresentationIntent.FOR_PRESENTATION, PresentationIntent.FOR_PROCESSING):
+        return PresentationIntent(word), "PresentationIntentType"
     if sop_class == FOR_PRESENTATION_CLASS:
-        return Intent.FOR_PRESENTATION, "SOPClassUID"
+        return PresentationIntent.FOR_PRESENTATION, "SOPClassUID"
     if sop_class == FOR_PROCESSING_CLASS:
-        return Intent.FOR_PROCESSING, "SOPClassUID"
-    return (Intent.FOR_PRESENTATION, "film") if film else (None, "")
+        return PresentationIntent.FOR_PROCESSING, "SOPClassUID"
+    return (PresentationIntent.FOR_PRESENTATION, "film") if film else (None, "")
 
 
 def _acquired_at(ds: Dataset) -> str:

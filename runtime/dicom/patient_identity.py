@@ -38,7 +38,7 @@ class IdentityField(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExamIdentity:
+class PatientIdentity:
     """Kept in a table of its own that nothing publishes. `repr` shows none of it."""
 
     accession_number: str = field(default="", repr=False)
@@ -47,24 +47,24 @@ class ExamIdentity:
     """`YYYYMMDDHHMMSS` by the unit's own clock."""
 
 
-def read_exam_identity(path: Path, shown: Collection[IdentityField]) -> ExamIdentity:
+def read_patient_identity(path: Path, shown: Collection[IdentityField]) -> PatientIdentity:
     """The `shown` fields of the DICOM file at `path`; "" for what is absent or unreadable.
 
     An image is never refused for want of an identity.
     """
     if not shown:
-        return ExamIdentity()
+        return PatientIdentity()
     try:
         with opened(path) as stream:
             ds = read_dicom_file(stream, IDENTITY_TAGS).elements
     except HeaderRefusedError:
-        return ExamIdentity()
+        return PatientIdentity()
     found = {
         IdentityField.ACCESSION_NUMBER: lambda: _text(ds, "AccessionNumber"),
         IdentityField.INITIALS: lambda: initials(_text(ds, "PatientName")),
         IdentityField.STUDY_TIME: lambda: _study_time(ds),
     }
-    return ExamIdentity(**{item.value: found[item]() for item in shown})
+    return PatientIdentity(**{item.value: found[item]() for item in shown})
 
 
 def initials(name: str) -> str:

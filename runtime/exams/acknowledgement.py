@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from runtime.ledger.ledger import Ledger
     from runtime.ledger.transaction import LedgerTransaction
-    from runtime.publishing.message_factory import Voice
+    from runtime.publishing.message_factory import MessageFactory
 
 
-class AcknowledgementDesk:
+class Acknowledgements:
     """Joins the chronicle to what is published. Thread-safe: the ledger serialises.
 
     Args:
@@ -26,12 +26,12 @@ class AcknowledgementDesk:
         self,
         *,
         ledger: Ledger,
-        voice: Voice,
+        message_factory: MessageFactory,
         overdue_after_ms: int,
         clock_ms: Callable[[], int],
     ) -> None:
         self._ledger = ledger
-        self._voice = voice
+        self._message_factory = message_factory
         self._overdue_after_ms = overdue_after_ms
         self._clock_ms = clock_ms
 
@@ -41,8 +41,8 @@ class AcknowledgementDesk:
 
     def _acknowledge(self, tx: LedgerTransaction, exam_key: str) -> bool:
         now_ms = self._clock_ms()
-        study_uid = tx.chronicle.study_uid(exam_key)
-        if study_uid is None or not tx.chronicle.acknowledge(study_uid, now_ms):
+        study_uid = tx.exam_history.study_uid(exam_key)
+        if study_uid is None or not tx.exam_history.acknowledge(study_uid, now_ms):
             return False
         self._say(tx, EventKind.ACKNOWLEDGED, study_uid, now_ms)
         return True
@@ -50,26 +50,26 @@ class AcknowledgementDesk:
     def report_overdue(self) -> int:
         """Publishes the priority flags that nobody saw in time, each once; how many."""
         since_ms = self._clock_ms() - self._overdue_after_ms
-        overdue = self._ledger.transact(lambda tx: tx.chronicle.overdue(since_ms))
+        overdue = self._ledger.transact(lambda tx: tx.exam_history.overdue(since_ms))
         for study_uid in overdue:
             self._ledger.transact(partial(self._report, study_uid=study_uid))
         return len(overdue)
 
     def _report(self, tx: LedgerTransaction, study_uid: str) -> None:
-        attention = tx.chronicle.attention(study_uid)
+        attention = tx.exam_history.attention(study_uid)
         if attention is None or attention.acknowledged_at_ms or attention.overdue_at_ms:
             return  # it was seen, or revised, in between
         now_ms = self._clock_ms()
-        tx.chronicle.report_overdue(study_uid, now_ms)
+        tx.exam_history.report_overdue(study_uid, now_ms)
         self._say(tx, EventKind.UNACKNOWLEDGED, study_uid, now_ms)
 
     def _say(self, tx: LedgerTransaction, kind: EventKind, study_uid: str, now_ms: int) -> None:
-        attention = tx.chronicle.attention(study_uid)
+        attention = tx.exam_history.attention(study_uid)
         since_ms = attention.priority_since_ms if attention else now_ms
         exam = tx.exam(study_uid)
         data = {
             "seconds_since_priority": (now_ms - since_ms) / 1000,
             "revision": exam.revision if exam else 0,
         }
-        event = self._voice.event(kind, at_ms=now_ms, exam=study_uid, data=data)
+        event = self._message_factory.event_message(kind, at_ms=now_ms, exam=study_uid, data=data)
         tx.enqueue(event, now_ms)

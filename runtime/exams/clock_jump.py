@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runtime.exams.unit_clock import UnitClock
     from runtime.ledger.ledger import Ledger
     from runtime.ledger.transaction import LedgerTransaction
-    from runtime.publishing.message_factory import Voice
+    from runtime.publishing.message_factory import MessageFactory
 
 LOG = logging.getLogger(__name__)
 
@@ -27,17 +27,19 @@ SETTLED_AFTER_MS = 3_600_000
 """So long after a jump the unit says so, and deletes nothing: a clock seldom jumps only once."""
 
 
-class ClockDesk:
+class ClockJump:
     """Looks at the clock for a running unit; used by one thread, `unsettled` by any.
 
     Raises:
         LedgerError: from any method, if SQLite failed. The jump is then taken over later.
     """
 
-    def __init__(self, *, clock: UnitClock, ledger: Ledger, voice: Voice) -> None:
+    def __init__(
+        self, *, clock: UnitClock, ledger: Ledger, message_factory: MessageFactory
+    ) -> None:
         self._clock = clock
         self._ledger = ledger
-        self._voice = voice
+        self._message_factory = message_factory
         self._kept: ClockAnchor | None = None
         self._jumped_at_ms: int | None = None
 
@@ -85,7 +87,7 @@ class ClockDesk:
             if (tx.meta(DRIFT_NOTE) or "") > yesterday:
                 # Or else nothing would be compared until the day that never was.
                 tx.set_meta(DRIFT_NOTE, yesterday)
-            event = self._voice.event(
+            event = self._message_factory.event_message(
                 EventKind.CLOCK_JUMPED,
                 at_ms=now.wall_ms,
                 detail="the wall clock was set; nothing aged by it",

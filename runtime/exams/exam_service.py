@@ -22,8 +22,8 @@ from runtime.exam_rules.state_machine import (
     revise,
     timeout_due_ms,
 )
-from runtime.exams.modality_notices import UnitWord
-from runtime.exams.registration import ActivePackage, Arrivals, SpooledObject
+from runtime.exams.modality_notices import ModalityNotices
+from runtime.exams.registration import ActivePackage, ImageRegistration, SpooledObject
 from runtime.image.outcome import ImageOutcome, JobOutcome, NotAssessed
 from runtime.image.reasons import Reason
 from runtime.messages.payloads import EventKind
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from runtime.exams.intake_ports import Received
     from runtime.ledger.ledger import Ledger
     from runtime.ledger.transaction import LedgerTransaction
-    from runtime.publishing.message_factory import Voice
+    from runtime.publishing.message_factory import MessageFactory
 
 PACKAGE_NOTE = "active_package_sha256"
 DRIFT_NOTE = "drift_published_for"
@@ -45,33 +45,33 @@ WORKER_DEATHS_ALLOWED = 1
 """An object that took a worker down twice is not tried a third time."""
 
 
-class ExamDesk:
+class ExamService:
     """All changes to exams. Thread-safe: the ledger serialises the transactions."""
 
     def __init__(
         self,
         *,
         ledger: Ledger,
-        voice: Voice,
+        message_factory: MessageFactory,
         rules: ExamRules,
         active: ActivePackage,
         clock_ms: Callable[[], int],
     ) -> None:
         self._ledger = ledger
-        self._voice = voice
+        self._message_factory = message_factory
         self._rules = rules
         self._active = active
         self._clock_ms = clock_ms
-        self.word = UnitWord(
+        self.word = ModalityNotices(
             ledger=ledger,
-            voice=voice,
+            message_factory=message_factory,
             expected_views=rules.expected_views,
             close=self._close,
             publish=lambda tx, exam, changed, now_ms: self._publish(tx, exam, changed, {}, now_ms),
             clock_ms=clock_ms,
         )
-        self._arrivals = Arrivals(
-            voice=voice,
+        self._registration = ImageRegistration(
+            message_factory=message_factory,
             rules=rules,
             active=active,
             superseded=self._say_superseded,
@@ -89,7 +89,7 @@ class ExamDesk:
         an image is kept and not judged.
         """
         return self._ledger.transact(
-            lambda tx: self._arrivals.receive(tx, spooled, self._clock_ms())
+            lambda tx: self._registration.receive(tx, spooled, self._clock_ms())
         )
 
     def knows(self, sop_instance_uid: str) -> bool:
@@ -113,9 +113,9 @@ class ExamDesk:
         tx.finish_job(outcome, now_ms)
         for image in outcome.images:
             if image.header is not None:
-                role = self._arrivals.role(image.header)
+                role = self._registration.role(image.header)
                 tx.correct_header(image.image_id, image.header, role)
-        self._arrivals.replace_undecoded(tx, job.study_uid, outcome, now_ms)
+        self._registration.replace_undecoded(tx, job.study_uid, outcome, now_ms)
         exam = tx.exam(job.study_uid) or Exam(study_instance_uid=job.study_uid)
         judged = {image.image_id for image in outcome.images}
         judged |= self.word.supersede(tx, job.study_uid)
@@ -168,10 +168,12 @@ class ExamDesk:
         revised, flag = revise(exam, images, self._rules, now_ms)
         tx.save_exam(revised, flag)
         # The voice says it only where the site has switched that on.
-        accession_number = tx.chronicle.accession_number(study_uid)
-        message = self._voice.exam(flag, at_ms=now_ms, accession_number=accession_number)
+        accession_number = tx.exam_history.accession_number(study_uid)
+        message = self._message_factory.exam_message(
+            flag, at_ms=now_ms, accession_number=accession_number
+        )
         seq = tx.enqueue(message, now_ms)
-        tx.chronicle.revised(flag, seq)
+        tx.exam_history.revised(flag, seq)
         return flag
 
     def _say_superseded(self, tx: LedgerTransaction, study_uid: str, now_ms: int) -> None:
@@ -191,7 +193,7 @@ class ExamDesk:
         """The messages of the images `which`, so far as they have an outcome."""
         for image in images:
             if image.image_id in which and image.outcome is not None:
-                view = self._voice.view(
+                view = self._message_factory.view_message(
                     image,
                     study_instance_uid=study_uid,
                     at_ms=now_ms,
@@ -294,7 +296,7 @@ class ExamDesk:
         figures = drift_figures(outcomes, flags, reference)
         if not figures.images:
             return False
-        publication = self._voice.drift(
+        publication = self._message_factory.drift_message(
             at_ms=now_ms,
             model=model,
             day=day.name,
@@ -322,12 +324,14 @@ class ExamDesk:
 
     def _adopt(self, tx: LedgerTransaction) -> int:
         now_ms, model = self._clock_ms(), self._active.model
-        tx.enqueue(self._voice.event(EventKind.SERVICE_STARTED, at_ms=now_ms), now_ms)
+        tx.enqueue(
+            self._message_factory.event_message(EventKind.SERVICE_STARTED, at_ms=now_ms), now_ms
+        )
         before = tx.meta(PACKAGE_NOTE)
         if before != model.package_sha256:
             tx.set_meta(PACKAGE_NOTE, model.package_sha256)
             if before is not None:
-                event = self._voice.event(
+                event = self._message_factory.event_message(
                     EventKind.MODEL_CHANGED,
                     at_ms=now_ms,
                     detail=f"{model.name}-{model.version}",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from runtime.exam_rules.exam_flag import Completion
     from runtime.exam_rules.procedure_step import StepAnswer, StepBegun, StepEnded
-    from runtime.exams.modality_feed import UnitDesk
+    from runtime.exams.modality_feed import ModalityFeed
     from runtime.image.reasons import Reason
 
 FRAMES = "frames"
@@ -45,7 +45,7 @@ class Received:
     receipt: Receipt
 
 
-class ReceptionRefusedError(Exception):
+class ObjectRefusedError(Exception):
     """The object was not taken. Nothing of it was kept."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
@@ -80,7 +80,7 @@ class Receiver(Protocol):
         the intake computes it while the file goes to the disk.
 
         Raises:
-            ReceptionRefusedError: not a mammogram, unreadable header, …; an event was published.
+            ObjectRefusedError: not a mammogram, unreadable header, …; an event was published.
             OutOfRoomError: see `check_room`.
         """
         ...
@@ -116,7 +116,7 @@ class Receiver(Protocol):
         ...
 
     @property
-    def unit_desk(self) -> UnitDesk:
+    def modality_feed(self) -> ModalityFeed:
         """Where the unit's firmware tells its events, and hears of its exams."""
         ...
 

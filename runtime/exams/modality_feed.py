@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from runtime.ledger.ledger import Ledger
     from runtime.ledger.transaction import LedgerTransaction
     from runtime.messages.payloads import EventKind
-    from runtime.publishing.message_factory import Voice
+    from runtime.publishing.message_factory import MessageFactory
 
 LISTENERS_NOTE = "unit_listeners"
 LISTENERS_REMEMBERED = 16
 """A unit has one firmware, sometimes a service tool: of more, the longest unheard is forgotten."""
 
 
-class Listener(BaseModel):
+class FeedListener(BaseModel):
     """How far a listener has acknowledged what we said, and when it last did."""
 
     seq: int
     at_ms: int
 
 
-LISTENERS = TypeAdapter(dict[str, Listener])
+LISTENERS = TypeAdapter(dict[str, FeedListener])
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnitEvent:
+class ModalityEvent:
     """Something that the unit says happened. No field holds a person's identity."""
 
     kind: EventKind
@@ -50,7 +50,7 @@ class UnitEvent:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Saying:
+class FeedEntry:
     """One row of the outbox as the unit hears it: the same fields as on MQTT, and whose it is."""
 
     seq: int
@@ -61,28 +61,28 @@ class Saying:
     """By image key: every image of the exam."""
 
 
-class UnitDesk:
+class ModalityFeed:
     """Thread-safe. Raises LedgerError where the ledger fails."""
 
     def __init__(
         self,
         *,
         ledger: Ledger,
-        voice: Voice,
+        message_factory: MessageFactory,
         status_provider: Callable[[], StatusFacts],
         clock_ms: Callable[[], int],
     ) -> None:
         self._ledger = ledger
-        self._voice = voice
+        self._message_factory = message_factory
         self._status_provider = status_provider
         self._clock_ms = clock_ms
 
     # --- what the unit tells ---------------------------------------------------------------------
 
-    def tell(self, event: UnitEvent) -> None:
+    def tell(self, event: ModalityEvent) -> None:
         """Puts the event into the ledger and, with the same commit, on its way to the site."""
         now_ms = self._clock_ms()
-        publication = self._voice.event(
+        publication = self._message_factory.event_message(
             event.kind,
             at_ms=now_ms,
             detail=event.detail,
@@ -116,14 +116,14 @@ class UnitDesk:
         self._ledger.transact(work)
 
     def _note(
-        self, tx: LedgerTransaction, listeners: dict[str, Listener], name: str, seq: int
+        self, tx: LedgerTransaction, listeners: dict[str, FeedListener], name: str, seq: int
     ) -> None:
-        listeners[name] = Listener(seq=seq, at_ms=self._clock_ms())
+        listeners[name] = FeedListener(seq=seq, at_ms=self._clock_ms())
         newest = sorted(listeners.items(), key=lambda item: item[1].at_ms, reverse=True)
         kept = dict(newest[:LISTENERS_REMEMBERED])
         tx.set_meta(LISTENERS_NOTE, LISTENERS.dump_json(kept).decode())
 
-    def after(self, seq: int, limit: int) -> tuple[list[Saying], int]:
+    def after(self, seq: int, limit: int) -> tuple[list[FeedEntry], int]:
         """What was said after `seq` and still holds, in order, and up to where that goes.
 
         At most `limit` rows are looked at. A flag that expired, or that a later revision
@@ -136,14 +136,14 @@ class UnitDesk:
         looked_at = rows[-1][0] if rows else seq
         return [saying for saying in sayings if saying is not None], looked_at
 
-    def _saying(self, seq: int, kind: Kind, payload: bytes) -> Saying | None:
+    def _saying(self, seq: int, kind: Kind, payload: bytes) -> FeedEntry | None:
         """None where retention has taken the exam."""
         fields = json.loads(payload)
         whose = self._ledger.transact(lambda tx: self._whose(tx, fields["exam_key"]))
         if whose is None:
             return None
         study_uid, images = whose
-        return Saying(
+        return FeedEntry(
             seq=seq,
             kind=kind,
             fields=fields,
@@ -153,11 +153,11 @@ class UnitDesk:
 
     def _whose(self, tx: LedgerTransaction, exam_key: str) -> tuple[str, dict[str, str]] | None:
         """The exam's UID, and its images' by image key; None where retention has taken it."""
-        study_uid = tx.chronicle.study_uid(exam_key) or self._among_all(tx, exam_key)
+        study_uid = tx.exam_history.study_uid(exam_key) or self._among_all(tx, exam_key)
         if study_uid is None:
             return None
         uids = (image.sop_instance_uid for image in tx.exam_images(study_uid))
-        return study_uid, {self._voice.image_key(uid): uid for uid in uids}
+        return study_uid, {self._message_factory.image_key(uid): uid for uid in uids}
 
     def _among_all(self, tx: LedgerTransaction, exam_key: str) -> str | None:
         """Of an exam that was closed without an image, for which no key is kept.
@@ -165,12 +165,14 @@ class UnitDesk:
         Nobody can go back from a pseudonym; but we know the exams there are.
         """
         uids = tx.study_uids()
-        return next((uid for uid in uids if self._voice.exam_key(uid) == exam_key), None)
+        return next((uid for uid in uids if self._message_factory.exam_key(uid) == exam_key), None)
 
     def status(self) -> tuple[StatusFacts, dict[str, Any]]:
         """What we know of ourselves, and the same as `status` says it on MQTT."""
         facts = self._status_provider()
-        said = self._voice.status(facts, at_ms=self._clock_ms(), last_seq=self._ledger.last_seq())
+        said = self._message_factory.status_message(
+            facts, at_ms=self._clock_ms(), last_seq=self._ledger.last_seq()
+        )
         return facts, json.loads(said.payload)
 
     def wait(self, after_version: int, timeout_s: float) -> int:
@@ -182,6 +184,6 @@ class UnitDesk:
         self._ledger.wake()
 
 
-def _listeners(tx: LedgerTransaction) -> dict[str, Listener]:
+def _listeners(tx: LedgerTransaction) -> dict[str, FeedListener]:
     note = tx.meta(LISTENERS_NOTE)
     return {} if note is None else LISTENERS.validate_json(note)

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from runtime.exam_rules.state_machine import Exam
     from runtime.ledger.ledger import Ledger
     from runtime.ledger.transaction import LedgerTransaction
-    from runtime.publishing.message_factory import Voice
+    from runtime.publishing.message_factory import MessageFactory
 
 
-class UnitWord:
+class ModalityNotices:
     """Takes what a unit says. Thread-safe: the ledger serialises the transactions.
 
     Args:
         ledger: where it is kept.
-        voice: how the site hears of it.
+        message_factory: how the site hears of it.
         expected_views: of the unit's settings; a word may narrow them, never widen them.
         close: ends an exam inside a transaction.
         publish: makes the exam's next revision inside a transaction; given the images whose own
@@ -41,14 +41,14 @@ class UnitWord:
         self,
         *,
         ledger: Ledger,
-        voice: Voice,
+        message_factory: MessageFactory,
         expected_views: Sequence[str],
         close: Callable[[LedgerTransaction, str, Completion], ExamFlag | None],
         publish: Callable[[LedgerTransaction, Exam, set[int], int], ExamFlag],
         clock_ms: Callable[[], int],
     ) -> None:
         self._ledger = ledger
-        self._voice = voice
+        self._message_factory = message_factory
         self._expected_views = tuple(expected_views)
         self._close = close
         self._publish = publish
@@ -88,7 +88,7 @@ class UnitWord:
         now_ms = self._clock_ms()
         if not tx.word.reject(study_uid, rejection, now_ms):
             return False
-        event = self._voice.event(
+        event = self._message_factory.event_message(
             EventKind.REPEAT, at_ms=now_ms, detail=detail, exam=study_uid, image=rejection.sop_uid
         )
         tx.enqueue(event, now_ms)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from runtime.dicom.patient_identity import ExamIdentity
+from runtime.dicom.patient_identity import PatientIdentity
 from runtime.exam_rules.job_planning import plan_jobs
 from runtime.exam_rules.state_machine import Exam, image_received, role_of
 from runtime.exams.intake_ports import FRAMES, Receipt, Received
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from models.manifest import Manifest
-    from runtime.exam_rules.exam_flag import Role
+    from runtime.exam_rules.exam_flag import ImageRole
     from runtime.exam_rules.state_machine import ExamRules
     from runtime.image.header import ImageHeader
     from runtime.image.outcome import JobOutcome, ModelRef, ViewOutcome
     from runtime.ledger.transaction import LedgerTransaction
-    from runtime.publishing.message_factory import Voice
+    from runtime.publishing.message_factory import MessageFactory
 
 NOT_DECODED = {Reason.UNDECODABLE, Reason.UNREADABLE}
 
@@ -53,14 +53,14 @@ class SpooledObject:
     size_bytes: int
     source: str
     peer: str
-    identity: ExamIdentity = field(default_factory=ExamIdentity)
+    identity: PatientIdentity = field(default_factory=PatientIdentity)
 
 
-class Arrivals:
+class ImageRegistration:
     """Takes images into their exams.
 
     Args:
-        voice: how the site hears of what is out of the ordinary.
+        message_factory: how the site hears of what is out of the ordinary.
         rules: of exams.
         active: the package that jobs are made for.
         superseded: puts on record which images a new one supersedes, and says it; given the
@@ -71,19 +71,19 @@ class Arrivals:
     def __init__(
         self,
         *,
-        voice: Voice,
+        message_factory: MessageFactory,
         rules: ExamRules,
         active: ActivePackage,
         superseded: Callable[[LedgerTransaction, str, int], None],
         publish: Callable[[LedgerTransaction, Exam, int], object],
     ) -> None:
-        self._voice = voice
+        self._message_factory = message_factory
         self._rules = rules
         self._active = active
         self._superseded = superseded
         self._publish = publish
 
-    def role(self, header: ImageHeader) -> Role:
+    def role(self, header: ImageHeader) -> ImageRole:
         """What an image of that header is to its exam."""
         return role_of(
             header,
@@ -111,8 +111,8 @@ class Arrivals:
         else:
             self._say_conflict(tx, spooled.header, "the first image stands", now_ms)
             return Received(image_id=image_id, receipt=Receipt.CONFLICT)
-        exam_key = self._voice.exam_key(study_uid)
-        tx.chronicle.identify(study_uid, exam_key, spooled.identity, now_ms)
+        exam_key = self._message_factory.exam_key(study_uid)
+        tx.exam_history.identify(study_uid, exam_key, spooled.identity, now_ms)
         self._join(tx, image_id, study_uid, now_ms)
         return Received(image_id=image_id, receipt=Receipt.STORED)
 
@@ -178,7 +178,7 @@ class Arrivals:
         exam = tx.exam(study_uid)
         if not first or exam is None:
             return
-        event = self._voice.event(
+        event = self._message_factory.event_message(
             EventKind.TOO_MANY_IMAGES,
             at_ms=now_ms,
             detail=f"more than {self._rules.max_images} images: the others are kept, not judged",
@@ -190,7 +190,7 @@ class Arrivals:
     def _say_conflict(
         self, tx: LedgerTransaction, header: ImageHeader, which_stands: str, now_ms: int
     ) -> None:
-        event = self._voice.event(
+        event = self._message_factory.event_message(
             EventKind.IMAGE_CONFLICT,
             at_ms=now_ms,
             detail=f"other bytes under a known SOP Instance UID; {which_stands}",

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from runtime.dicom.header_reader import read_image_header
 from runtime.dicom.part10_reader import data_set_offset
-from runtime.dicom.patient_identity import ExamIdentity
-from runtime.exams.intake_ports import OutOfRoomError, Receipt, Received, ReceptionRefusedError
+from runtime.dicom.patient_identity import PatientIdentity
+from runtime.exams.intake_ports import ObjectRefusedError, OutOfRoomError, Receipt, Received
 from runtime.exams.registration import SpooledObject
 from runtime.image.header import HeaderRefusedError
 from runtime.image.reasons import Reason
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from runtime.exam_rules.exam_flag import Completion
     from runtime.exam_rules.procedure_step import StepAnswer, StepBegun, StepEnded
-    from runtime.exams.exam_service import ExamDesk
-    from runtime.exams.modality_feed import UnitDesk
+    from runtime.exams.exam_service import ExamService
+    from runtime.exams.modality_feed import ModalityFeed
     from runtime.image.header import ImageHeader
 
 LOG = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ EVENTS_PER_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoomLimits:
+class SpoolLimits:
     """When images are refused for want of room."""
 
     reserve_bytes: int
@@ -55,28 +55,28 @@ class RoomLimits:
     max_object_bytes: int
 
 
-class Reception:
+class Spooler:
     """Implements `intake_ports.Receiver`. Thread-safe: associations call it at once."""
 
     def __init__(
         self,
         *,
         folder: Path,
-        limits: RoomLimits,
-        desk: ExamDesk,
-        unit_desk: UnitDesk,
+        limits: SpoolLimits,
+        desk: ExamService,
+        modality_feed: ModalityFeed,
         waiting_images: Callable[[], int],
         arrived: Callable[[], None],
         anticipate: Callable[[str], None],
         event: Callable[[EventKind, str], None],
         reached: Callable[[str], None],
-        identify: Callable[[Path], ExamIdentity] = lambda _path: ExamIdentity(),
+        identify: Callable[[Path], PatientIdentity] = lambda _path: PatientIdentity(),
     ) -> None:
         self._incoming = folder / "incoming"
         self._spool = folder / "spool"
         self._limits = limits
         self._desk = desk
-        self._unit_desk = unit_desk
+        self._modality_feed = modality_feed
         self._waiting_images = waiting_images
         self._arrived = arrived
         self._anticipate = anticipate
@@ -100,9 +100,9 @@ class Reception:
         return self._incoming
 
     @property
-    def unit_desk(self) -> UnitDesk:
+    def modality_feed(self) -> ModalityFeed:
         """Where the unit's firmware tells its events, and hears of its exams."""
-        return self._unit_desk
+        return self._modality_feed
 
     def close(self) -> None:
         """Waits for running fsyncs."""
@@ -164,7 +164,7 @@ class Reception:
         """Takes over a complete DICOM file below `incoming`; returns when it is durable."""
         try:
             return self._receive(path, source=source, peer=peer, sha256=sha256)
-        except ReceptionRefusedError as error:
+        except ObjectRefusedError as error:
             LOG.warning("image refused: source=%s reason=%s", source, error.reason)
             with self._events_lock:
                 allowed = self._events.take()
@@ -180,7 +180,7 @@ class Reception:
         size_bytes = path.stat().st_size
         self.check_room()
         if size_bytes > self._limits.max_object_bytes:
-            raise ReceptionRefusedError(Reason.TOO_LARGE, f"{size_bytes} bytes")
+            raise ObjectRefusedError(Reason.TOO_LARGE, f"{size_bytes} bytes")
         spooled = self._spool / f"{uuid.uuid4().hex}.dcm"
         path.rename(spooled)
         # Content and directory entry at once: a journal commits both together, and without a
@@ -255,17 +255,15 @@ def _described(path: Path) -> tuple[ImageHeader, int]:
     """The header of a mammogram, and where its data set begins.
 
     Raises:
-        ReceptionRefusedError: it is none, or cannot be read.
+        ObjectRefusedError: it is none, or cannot be read.
     """
     try:
         header = read_image_header(path)
         offset = data_set_offset(path)
     except HeaderRefusedError as error:
-        raise ReceptionRefusedError(error.reason, error.detail) from error
+        raise ObjectRefusedError(error.reason, error.detail) from error
     if not header.mammography:
-        raise ReceptionRefusedError(
-            Reason.NOT_MAMMOGRAPHY, "its SOP class is not one of a mammogram"
-        )
+        raise ObjectRefusedError(Reason.NOT_MAMMOGRAPHY, "its SOP class is not one of a mammogram")
     return header, offset
 
 

@@ -59,7 +59,7 @@ class View(StrEnum):
     OTHER = "OTHER"
 
 
-class Intent(StrEnum):
+class PresentationIntent(StrEnum):
     """Presentation Intent Type (0008,0068)."""
 
     FOR_PRESENTATION = "FOR PRESENTATION"
@@ -90,7 +90,7 @@ class ImageHeader:
     view_source: str
     modifiers: tuple[str, ...]
     """Code values of the view modifiers, SCT where one exists ("399163009" magnification)."""
-    intent: Intent | None
+    intent: PresentationIntent | None
     intent_source: str
     implant: bool
     implant_displaced: bool

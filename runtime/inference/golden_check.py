@@ -10,8 +10,8 @@ import numpy as np
 from models.errors import PackageRefusedError
 from models.golden import sample_input
 from runtime.image.header import Laterality, View
-from runtime.pixels.bare_image import Picture
-from runtime.pixels.voi_lut import Window, WindowFunction
+from runtime.pixels.bare_image import BareImage
+from runtime.pixels.voi_lut import VoiWindow, WindowFunction
 from runtime.preprocessing.preparation import prepare
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ def golden_mammogram(facts: GoldenFacts, pixels: NDArray[np.uint16]) -> Mammogra
     """An image of a case as the preparation takes it."""
     window = None
     if facts.window_center is not None and facts.window_width is not None:
-        window = Window(
+        window = VoiWindow(
             center=facts.window_center,
             width=facts.window_width,
             function=WindowFunction(facts.window_function),
         )
-    return Picture(
+    return BareImage(
         pixels=pixels,
         bits_stored=facts.bits_stored,
         laterality=Laterality(facts.laterality),

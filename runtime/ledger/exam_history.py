@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from runtime.dicom.patient_identity import ExamIdentity
+from runtime.dicom.patient_identity import PatientIdentity
 from runtime.image.outcome import Flag
 
 if TYPE_CHECKING:
@@ -68,14 +68,14 @@ class RevisionRecord:
     """When the broker acknowledged it; None while it waits."""
 
 
-class Chronicle:
+class ExamHistory:
     """The chronicle's tables inside a transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     def identify(
-        self, study_uid: str, exam_key: str, identity: ExamIdentity, received_at_ms: int
+        self, study_uid: str, exam_key: str, identity: PatientIdentity, received_at_ms: int
     ) -> None:
         """An image of the exam came. A later image fills in only what is still missing."""
         self._connection.execute(
@@ -194,7 +194,7 @@ class Chronicle:
         ).fetchone()
         return str(row[0]) if row else None
 
-    def identity(self, study_uid: str) -> ExamIdentity:
+    def identity(self, study_uid: str) -> PatientIdentity:
         """Whom an exam belongs to."""
         row = self._connection.execute(
             "SELECT accession_number, initials, study_time FROM exam_identities"
@@ -202,8 +202,8 @@ class Chronicle:
             (study_uid,),
         ).fetchone()
         if row is None:
-            return ExamIdentity()
-        return ExamIdentity(accession_number=row[0], initials=row[1], study_time=row[2])
+            return PatientIdentity()
+        return PatientIdentity(accession_number=row[0], initials=row[1], study_time=row[2])
 
     def revisions(self, study_uid: str) -> list[RevisionRecord]:
         """Every revision of the exam's flag, oldest first."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExamEntry:
+class ExamListItem:
     """One exam in a list. Times: ms since the epoch, UTC.
 
     Two entries of one exam that are equal stand for the same state of it.
@@ -64,7 +64,7 @@ class ExamIndex:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def recent(self, since_ms: int, limit: int = 200) -> list[ExamEntry]:
+    def recent(self, since_ms: int, limit: int = 200) -> list[ExamListItem]:
         """Exams that began since then, and older ones whose priority nobody saw; newest first."""
         rows = self._connection.execute(
             "SELECT i.study_uid, i.exam_key, i.first_received_ms, e.last_activity_ms, e.phase,"
@@ -80,7 +80,7 @@ class ExamIndex:
             (since_ms, limit),
         )
         return [
-            ExamEntry(
+            ExamListItem(
                 study_uid=study_uid,
                 key=key,
                 first_received_ms=first_received_ms,

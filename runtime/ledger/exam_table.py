@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, Role
+from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, ImageRole
 from runtime.exam_rules.state_machine import Exam, Phase
 from runtime.image.outcome import Flag
 from runtime.ledger.job_table import OUTCOME
@@ -15,7 +15,7 @@ from runtime.ledger.object_table import COUNTS, HEADER
 if TYPE_CHECKING:
     import sqlite3
 
-    from runtime.ledger.modality_notice_table import UnitWordRows
+    from runtime.ledger.modality_notice_table import ModalityNoticeRows
     from runtime.ledger.object_table import ArrivalRows
 
 FLAG = TypeAdapter(ExamFlag)
@@ -25,7 +25,7 @@ class ExamRows:
     """Row operations on exams; a part of `LedgerTransaction`."""
 
     _connection: sqlite3.Connection
-    word: UnitWordRows
+    word: ModalityNoticeRows
     arrivals: ArrivalRows
 
     def exam_images(self, study_uid: str) -> list[ExamImage]:
@@ -49,7 +49,7 @@ class ExamRows:
                     image_id=image_id,
                     sop_instance_uid=sop_uid,
                     view_code=header.view_code,
-                    role=Role.SUPERSEDED if superseded_by is not None else Role(role),
+                    role=ImageRole.SUPERSEDED if superseded_by is not None else ImageRole(role),
                     outcome=None if outcome is None else OUTCOME.validate_json(outcome),
                     received_at_ms=received_at_ms,
                     acquired_at=header.acquired_at,

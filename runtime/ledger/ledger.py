@@ -201,7 +201,7 @@ class Ledger:
 
         def work(tx: LedgerTransaction) -> None:
             tx.outbox.delivered(seqs, at_ms)
-            tx.chronicle.published(seqs, at_ms)
+            tx.exam_history.published(seqs, at_ms)
 
         self.transact(work)
 

@@ -46,7 +46,7 @@ class StepRow:
     state: StepState
 
 
-class UnitWordRows:
+class ModalityNoticeRows:
     """Row operations inside one transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:

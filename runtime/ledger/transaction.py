@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.exam_rules.state_machine import Phase
-from runtime.ledger.exam_history import CHRONICLE_TABLES, Chronicle
+from runtime.ledger.exam_history import CHRONICLE_TABLES, ExamHistory
 from runtime.ledger.exam_index import ExamIndex
 from runtime.ledger.exam_table import ExamRows
 from runtime.ledger.job_table import DescriptorRows, JobRows
-from runtime.ledger.modality_notice_table import UnitWordRows
+from runtime.ledger.modality_notice_table import ModalityNoticeRows
 from runtime.ledger.object_table import ARRIVAL_TABLES, ArrivalRows, ObjectRows
 from runtime.ledger.outbox import Outbox
 
@@ -51,9 +51,9 @@ class LedgerTransaction(ObjectRows, ExamRows, JobRows):
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self.outbox = Outbox(connection)
-        self.word = UnitWordRows(connection)
+        self.word = ModalityNoticeRows(connection)
         self.arrivals = ArrivalRows(connection)
-        self.chronicle = Chronicle(connection)
+        self.exam_history = ExamHistory(connection)
         self.exam_index = ExamIndex(connection)
         self.descriptors = DescriptorRows(connection)
         self.enqueued = 0

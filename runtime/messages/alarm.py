@@ -12,8 +12,8 @@ from runtime.messages.payloads import (
     Code,
     Part,
     PayloadTooLargeError,
+    ShortText,
     UtcTime,
-    Word,
 )
 from runtime.messages.topics import SiteName, UnitName
 
@@ -38,7 +38,7 @@ class AlarmMessage(Part):
     schema_id: Literal["mammoedge.alarm/1"] = Field(default="mammoedge.alarm/1", alias="schema")
     site: SiteName
     unit: UnitName | None = Field(description="null: of the site as a whole")
-    boot_id: Word = Field(description="changes with each start of the site's service")
+    boot_id: ShortText = Field(description="changes with each start of the site's service")
     at: UtcTime
     alarm: Code = Field(description="which alarm", examples=["unit_silent"])
     state: AlarmState
@@ -49,7 +49,7 @@ class AlarmMessage(Part):
         description="for people, in English; `alarm` and `data` say it in codes; no identity",
     )
     advice: str = Field(default="", max_length=512, description="what to do")
-    data: dict[Word, Annotated[str, Field(max_length=256)] | int | float | bool] = Field(
+    data: dict[ShortText, Annotated[str, Field(max_length=256)] | int | float | bool] = Field(
         default_factory=dict, max_length=16, examples=[{"silent_s": 312.0}]
     )
 

@@ -17,7 +17,7 @@ Key = Annotated[
 ]
 Score = Annotated[float, Field(ge=0.0, le=1.0, description="suspicion, 0-1", examples=[0.734])]
 Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", examples=["disk_low"])]
-Word = Annotated[str, Field(max_length=128)]
+ShortText = Annotated[str, Field(max_length=128)]
 ViewSlug = Annotated[
     str,
     Field(
@@ -83,7 +83,7 @@ class Message(Part):
     schema_id: str = Field(alias="schema", description="type and version of this payload")
     site: SiteName
     unit: UnitName
-    boot_id: Word = Field(description="changes with each start of the unit's service")
+    boot_id: ShortText = Field(description="changes with each start of the unit's service")
     at: UtcTime = Field(description="when it was decided; expiry counts from here")
 
     def encode(self) -> bytes:
@@ -129,14 +129,14 @@ class StandingMessage(Message):
 class ModelPart(Part):
     """The model package."""
 
-    name: Word = Field(examples=["reference"])
-    version: Word = Field(examples=["0.1.0"])
+    name: ShortText = Field(examples=["reference"])
+    version: ShortText = Field(examples=["0.1.0"])
 
 
 class OperatingPointPart(Part):
     """The threshold that made a flag of a score."""
 
-    name: Word = Field(examples=["screening"])
+    name: ShortText = Field(examples=["screening"])
     threshold: Score
 
 
@@ -145,9 +145,9 @@ class JudgedBy(Part):
 
     model: ModelPart | None = None
     operating_point: OperatingPointPart | None = None
-    precision: Word | None = Field(default=None, description="asked for", examples=["int8"])
-    executed_precision: Word | None = Field(
+    precision: ShortText | None = Field(default=None, description="asked for", examples=["int8"])
+    executed_precision: ShortText | None = Field(
         default=None, description="as the engine reports it", examples=["int8"]
     )
-    requested_device: Word | None = Field(default=None, examples=["NPU"])
-    actual_device: Word | None = Field(default=None, examples=["CPU"])
+    requested_device: ShortText | None = Field(default=None, examples=["NPU"])
+    actual_device: ShortText | None = Field(default=None, examples=["CPU"])

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from runtime.messages.envelope import Key, NumberedMessage, Word
+from runtime.messages.envelope import Key, NumberedMessage, ShortText
 
 
 class EventKind(StrEnum):
@@ -46,6 +46,6 @@ class EventMessage(NumberedMessage):
     detail: str = Field(default="", max_length=512, description="for people; never an identity")
     exam_key: Key | None = None
     image_key: Key | None = None
-    data: dict[Word, Annotated[str, Field(max_length=256)] | int | float | bool] = Field(
+    data: dict[ShortText, Annotated[str, Field(max_length=256)] | int | float | bool] = Field(
         default_factory=dict, max_length=16, examples=[{"kvp": 28.0, "mas": 63.0}]
     )

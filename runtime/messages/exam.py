@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from runtime.exam_rules.exam_flag import Completion, Role
+from runtime.exam_rules.exam_flag import Completion, ImageRole
 from runtime.image.outcome import Flag
 from runtime.image.reasons import Reason, Remark
 from runtime.messages.envelope import (
@@ -18,9 +18,9 @@ from runtime.messages.envelope import (
     NumberedMessage,
     Part,
     Score,
+    ShortText,
     UtcTime,
     ViewSlug,
-    Word,
 )
 
 
@@ -38,7 +38,7 @@ class ViewEntry(Part):
 
     image_key: Key
     view: ViewSlug
-    role: Role
+    role: ImageRole
     outcome: OutcomeWord
     reasons: tuple[Reason, ...] = Field(default=(), max_length=32)
     score: Score | None = None
@@ -91,7 +91,7 @@ class ViewMessage(JudgedBy, NumberedMessage):
     image_key: Key
     view: ViewSlug
     laterality: Literal["R", "L"] | None
-    role: Role
+    role: ImageRole
     acquired_at: LocalTime | None
     received_at: UtcTime
     superseded_by: Key | None = Field(default=None, description="image_key of the retake")
@@ -100,6 +100,6 @@ class ViewMessage(JudgedBy, NumberedMessage):
     remarks: tuple[Remark, ...] = Field(default=(), max_length=32)
     score: Score | None
     flag: Flag
-    stage_ms: dict[Word, Milliseconds] = Field(
+    stage_ms: dict[ShortText, Milliseconds] = Field(
         max_length=32, examples=[{"decode": 51.2, "prepare": 11.0, "infer": 13.4, "total": 80.1}]
     )

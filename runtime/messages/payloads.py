@@ -31,10 +31,10 @@ from runtime.messages.envelope import (
     Part,
     PayloadTooLargeError,
     Score,
+    ShortText,
     StandingMessage,
     UtcTime,
     ViewSlug,
-    Word,
 )
 from runtime.messages.event import (
     EventKind,
@@ -88,6 +88,7 @@ __all__ = [
     "Part",
     "PayloadTooLargeError",
     "Score",
+    "ShortText",
     "StandingMessage",
     "StatusFacts",
     "StatusMessage",
@@ -96,7 +97,6 @@ __all__ = [
     "ViewEntry",
     "ViewMessage",
     "ViewSlug",
-    "Word",
     "payload_schema",
 ]
 

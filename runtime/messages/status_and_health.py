@@ -7,7 +7,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from runtime.messages.envelope import Code, JudgedBy, Milliseconds, Part, StandingMessage, Word
+from runtime.messages.envelope import (
+    Code,
+    JudgedBy,
+    Milliseconds,
+    Part,
+    ShortText,
+    StandingMessage,
+)
 
 
 class UnitState(StrEnum):
@@ -22,7 +29,7 @@ class StatusFacts(JudgedBy):
     """What the service knows about itself; the publisher makes `status` of it."""
 
     reasons: tuple[Code, ...] = Field(default=(), max_length=32, description="why degraded")
-    versions: dict[Word, Word] = Field(
+    versions: dict[ShortText, ShortText] = Field(
         default_factory=dict, max_length=32, examples=[{"mammoedge": "0.1.0", "openvino": "2026.4"}]
     )
     unsigned_package: bool = Field(default=False, description="the active package is not signed")
@@ -38,7 +45,7 @@ class StatusMessage(StatusFacts, StandingMessage):
     omitted_when_none: ClassVar[frozenset[str]] = frozenset({"ledger_id"})
     schema_id: Literal["mammoedge.status/1"] = Field(default="mammoedge.status/1", alias="schema")
     state: UnitState
-    ledger_id: Word | None = Field(
+    ledger_id: ShortText | None = Field(
         default=None,
         description="one ledger's life; `seq` counts within it, and another one begins again at 1",
         examples=["5f1d3c0a9b7e2468"],
@@ -56,9 +63,9 @@ class Latency(Part):
 class HealthFacts(Part):
     """Figures of the running service."""
 
-    stages: dict[Word, Latency] = Field(default_factory=dict, max_length=32)
+    stages: dict[ShortText, Latency] = Field(default_factory=dict, max_length=32)
     queue_depth: int = Field(default=0, ge=0, description="images that wait for the worker")
-    memory_mb: dict[Word, Annotated[float, Field(ge=0)]] = Field(
+    memory_mb: dict[ShortText, Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict, max_length=8, examples=[{"control": 92.5, "worker": 611.0}]
     )
     temperature_c: float | None = None

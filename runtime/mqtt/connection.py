@@ -28,13 +28,13 @@ from runtime.mqtt.connection_events import (
     UNIT_SESSION,
     Acknowledged,
     Connected,
+    ConnectOptions,
     Heard,
     Listening,
     Lost,
-    SessionTerms,
 )
 from runtime.mqtt.tls import broker_password, tls_context
-from runtime.mqtt.wakeup_pipe import PollBell
+from runtime.mqtt.wakeup_pipe import WakeupPipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,7 +63,7 @@ PARSE_FAULTS = (
 )
 
 
-class CannotConnectError(Exception):
+class BrokerUnreachableError(Exception):
     """No connection; the text is for the operator's log."""
 
 
@@ -83,10 +83,10 @@ class BrokerConnection:
         signals: SimpleQueue[Signal],
         wake: Callable[[], None],
         accept: Callable[[int], bool],
-        terms: SessionTerms = UNIT_SESSION,
+        connect_options: ConnectOptions = UNIT_SESSION,
     ) -> None:
         self._settings = settings
-        self._terms = terms
+        self._connect_options = connect_options
         self._signals = signals
         self._wake = wake
         self._accept = accept
@@ -94,7 +94,7 @@ class BrokerConnection:
         self._abandoned = False
         self._name_taken = False
         self._unheard = False
-        self._bell = PollBell()
+        self._wakeup = WakeupPipe()
         self._thread: threading.Thread | None = None
         self._client = self._new_client(client_id, will)
 
@@ -104,15 +104,15 @@ class BrokerConnection:
         """Connects (TCP, TLS) and sends CONNECT. `Connected` or `Lost` follows as a signal.
 
         Raises:
-            CannotConnectError: address, network, certificate or secret.
+            BrokerUnreachableError: address, network, certificate or secret.
         """
         settings = self._settings
         properties = _properties(PacketTypes.CONNECT)
-        properties.SessionExpiryInterval = self._terms.expiry_s
+        properties.SessionExpiryInterval = self._connect_options.expiry_s
         # A broker must not send us more (MQTT 5, 3.1.2.11.4).
-        properties.MaximumPacketSize = self._terms.packet_limit_bytes
-        if self._terms.receive_maximum is not None:
-            properties.ReceiveMaximum = self._terms.receive_maximum
+        properties.MaximumPacketSize = self._connect_options.packet_limit_bytes
+        if self._connect_options.receive_maximum is not None:
+            properties.ReceiveMaximum = self._connect_options.receive_maximum
         try:
             if settings.tls:
                 self._client.tls_set_context(tls_context(settings))
@@ -122,18 +122,18 @@ class BrokerConnection:
                 settings.host,
                 settings.port,
                 keepalive=settings.keepalive_s,
-                clean_start=self._terms.expiry_s == 0,
+                clean_start=self._connect_options.expiry_s == 0,
                 properties=properties,
             )
         except (OSError, UnicodeError) as error:
             self._close_sockets()
-            raise CannotConnectError(str(error)) from error
+            raise BrokerUnreachableError(str(error)) from error
         self._thread = threading.Thread(target=self._serve, name="broker-socket", daemon=True)
         self._thread.start()
 
     def listen(self, topics: Sequence[str]) -> None:
         """Subscribes (QoS 1); `Listening` follows."""
-        if self._terms.hear_retained:
+        if self._connect_options.hear_retained:
             # No noLocal: on a shared subscription it is a protocol error (MQTT 5, 3.8.3.1).
             options = SubscribeOptions(qos=1)
         else:
@@ -142,7 +142,7 @@ class BrokerConnection:
                 qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND, noLocal=True
             )
         self._client.subscribe([(topic, options) for topic in topics])
-        self._bell.ring()
+        self._wakeup.ring()
 
     def publish(
         self,
@@ -160,13 +160,13 @@ class BrokerConnection:
         if expiry_s is not None:
             properties.MessageExpiryInterval = expiry_s
         info = self._client.publish(topic, payload, qos, retained, properties)
-        self._bell.ring()
+        self._wakeup.ring()
         return info.mid
 
     def acknowledge(self, mid: int) -> None:
         """Answers a message of QoS 1, in the order in which they came (MQTT 5, 4.6)."""
         self._client.ack(mid, 1)
-        self._bell.ring()
+        self._wakeup.ring()
 
     def close(self, *, with_will: bool, timeout_s: float, forget: bool = False) -> None:
         """Says DISCONNECT (the will is published only `with_will`) and ends the thread.
@@ -180,7 +180,7 @@ class BrokerConnection:
         self._client.disconnect(
             reasoncode=reason if with_will else None, properties=properties if forget else None
         )
-        self._bell.ring()
+        self._wakeup.ring()
         if self._thread is not None:
             self._thread.join(timeout_s)
         self.abandon()
@@ -188,7 +188,7 @@ class BrokerConnection:
     def abandon(self) -> None:
         """Ends the connection without a word: the broker publishes the will."""
         self._abandoned = True
-        self._bell.ring()
+        self._wakeup.ring()
         if self._thread is not None:
             self._thread.join()
         self._close_sockets()
@@ -217,11 +217,11 @@ class BrokerConnection:
         # poll, not select: a control process may have more than 1024 descriptors open.
         poll = select.poll()
         poll.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
-        poll.register(self._bell, select.POLLIN)
+        poll.register(self._wakeup, select.POLLIN)
         buffered = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
         ready = dict(poll.poll(0 if buffered else POLL_MS))
-        if self._bell.fileno() in ready:
-            self._bell.heard()
+        if self._wakeup.fileno() in ready:
+            self._wakeup.heard()
         if buffered or ready.get(sock.fileno(), 0) & ~select.POLLOUT:
             client.loop_read()
         if client.want_write():
@@ -244,12 +244,12 @@ class BrokerConnection:
 
     def _close_sockets(self) -> None:
         self._close_client_socket()
-        self._bell.close()
+        self._wakeup.close()
 
     def _describe(self, properties: Properties) -> None:
-        if self._terms.content_type is not None:
+        if self._connect_options.content_type is not None:
             properties.PayloadFormatIndicator = 1
-            properties.ContentType = self._terms.content_type
+            properties.ContentType = self._connect_options.content_type
 
     # --- paho ---------------------------------------------------------------------------------
 
@@ -259,14 +259,14 @@ class BrokerConnection:
             client_id=client_id,
             protocol=mqtt.MQTTv5,
             reconnect_on_failure=False,
-            manual_ack=self._terms.manual_acknowledgement,
+            manual_ack=self._connect_options.manual_acknowledgement,
         )
         client.max_inflight_messages = 0
         client.connect_timeout = self._settings.connect_timeout_s
         if will is not None:
             properties = _properties(PacketTypes.WILLMESSAGE)
             self._describe(properties)
-            retained = self._terms.will_retained
+            retained = self._connect_options.will_retained
             client.will_set(will.topic, will.payload, qos=1, retain=retained, properties=properties)
         client.on_socket_open = _without_delay
         # With this callback set paho leaves all writing to our own loop.
@@ -318,9 +318,9 @@ class BrokerConnection:
 
     def _on_message(self, _c: mqtt.Client, _u: Any, message: mqtt.MQTTMessage) -> None:
         # rumqttd sends retained messages in spite of the subscription's retain handling.
-        if message.retain and not self._terms.hear_retained:
+        if message.retain and not self._connect_options.hear_retained:
             return
-        answered_later = self._terms.manual_acknowledgement and message.qos > 0
+        answered_later = self._connect_options.manual_acknowledgement and message.qos > 0
         if answered_later or self._accept(len(message.payload)):
             self._say(
                 Heard(

@@ -55,7 +55,7 @@ Signal = Connected | Lost | Acknowledged | Heard | Listening
 
 
 @dataclass(frozen=True, kw_only=True)
-class SessionTerms:
+class ConnectOptions:
     """What we ask of the broker besides the connection. The defaults are those of a unit.
 
     `expiry_s`: how long the broker keeps our session after the connection; 0 begins a clean one.
@@ -75,4 +75,4 @@ class SessionTerms:
     will_retained: bool = True
 
 
-UNIT_SESSION = SessionTerms()
+UNIT_SESSION = ConnectOptions()

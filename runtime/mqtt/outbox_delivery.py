@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from runtime.ledger.outbox import Backlog, OutboxRow
-    from runtime.publishing.message_factory import Voice
+    from runtime.publishing.message_factory import MessageFactory
     from runtime.publishing.publication import Publication
 
 LOG = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Outgoing:
     expiry_s: int
 
 
-class Delivery:
+class OutboxDelivery:
     """The books of one publisher; they outlive its connections. Used by one thread.
 
     A row leaves the ledger's queue only by `delivered` or `park`. Until then it is waiting there
@@ -105,13 +105,13 @@ class Delivery:
         self,
         *,
         ledger: OutboxLedger,
-        voice: Voice,
+        message_factory: MessageFactory,
         refusal_backoff_s: float,
         clock_ms: Callable[[], int],
         monotonic: Callable[[], float],
     ) -> None:
         self._ledger = ledger
-        self._voice = voice
+        self._message_factory = message_factory
         self._refusal_backoff_s = refusal_backoff_s
         self._clock_ms = clock_ms
         self._monotonic = monotonic
@@ -137,7 +137,7 @@ class Delivery:
     def _outgoing(self, row: OutboxRow, now_ms: int) -> Outgoing:
         if row.expires_at_ms <= now_ms:
             # Its number is still owed: the subscriber must see no gap, and no stale flag.
-            expired = self._voice.about_row(
+            expired = self._message_factory.about_row(
                 EventKind.EXPIRED, at_ms=now_ms, kind=row.kind, payload=row.payload
             )
             return Outgoing(
@@ -180,7 +180,7 @@ class Delivery:
             pause_s = self._refusal_backoff_s * 2 ** (refusals - 1)
             self._held[row.seq] = self._monotonic() + pause_s
             return False
-        parked = self._voice.about_row(
+        parked = self._message_factory.about_row(
             EventKind.PARKED,
             at_ms=now_ms,
             kind=row.kind,

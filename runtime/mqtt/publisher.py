@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.commands import COMMAND_LIMIT_BYTES
 from runtime.messages.payloads import EventKind
-from runtime.mqtt.connection import BrokerConnection, CannotConnectError
+from runtime.mqtt.connection import BrokerConnection, BrokerUnreachableError
 from runtime.mqtt.connection_events import Connected, Lost, Signal
-from runtime.mqtt.outbox_delivery import Delivery
+from runtime.mqtt.outbox_delivery import OutboxDelivery
 from runtime.mqtt.session import BrokerSession, CommandGate, Providers
 from runtime.timing.backoff import Backoff
 from runtime.timing.token_bucket import TokenBucket
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from runtime.messages.payloads import HealthFacts, StatusFacts
     from runtime.mqtt.outbox_delivery import OutboxLedger
     from runtime.mqtt.settings import BrokerSettings
-    from runtime.publishing.message_factory import Voice
+    from runtime.publishing.message_factory import MessageFactory
 
 LOG = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Publisher:
         self,
         *,
         ledger: OutboxLedger,
-        voice: Voice,
+        message_factory: MessageFactory,
         settings: BrokerSettings,
         clock_ms: Callable[[], int],
         randomness: Random,
@@ -62,7 +62,7 @@ class Publisher:
         reached: Callable[[str], None] = lambda _point: None,
     ) -> None:
         self._ledger = ledger
-        self._voice = voice
+        self._message_factory = message_factory
         self._settings = settings
         self._providers = Providers(
             status=status_provider,
@@ -77,9 +77,9 @@ class Publisher:
             longest_s=settings.backoff_longest_s,
             randomness=randomness,
         )
-        self._delivery = Delivery(
+        self._delivery = OutboxDelivery(
             ledger=ledger,
-            voice=voice,
+            message_factory=message_factory,
             refusal_backoff_s=settings.refusal_backoff_s,
             clock_ms=clock_ms,
             monotonic=monotonic,
@@ -183,7 +183,7 @@ class Publisher:
     def _somebody_has_our_name(self) -> None:
         if not self.name_taken:
             now_ms = self._providers.clock_ms()
-            event = self._voice.event(
+            event = self._message_factory.event_message(
                 EventKind.NAME_TAKEN,
                 at_ms=now_ms,
                 detail="another client connected to the broker under this unit's name; two units"
@@ -201,8 +201,8 @@ class Publisher:
             # The same name each time: the broker then ends our half-open connection of before, and
             # with it publishes its will, *before* the birth that follows here. Under a new name
             # that will would come a keep-alive later, and the unit would stay "offline".
-            client_id=f"mammoedge-{self._voice.site}-{self._voice.unit}",
-            will=self._voice.last_will(
+            client_id=f"mammoedge-{self._message_factory.site}-{self._message_factory.unit}",
+            will=self._message_factory.last_will(
                 self._providers.status(),
                 at_ms=self._providers.clock_ms(),
                 last_seq=self._ledger.last_seq(),
@@ -213,7 +213,7 @@ class Publisher:
         )
         try:
             connection.open()
-        except CannotConnectError as error:
+        except BrokerUnreachableError as error:
             return str(error)
         try:
             first = self._first_signal(signals)
@@ -242,7 +242,7 @@ class Publisher:
             signals=signals,
             ledger=self._ledger,
             delivery=self._delivery,
-            voice=self._voice,
+            message_factory=self._message_factory,
             settings=self._settings,
             providers=self._providers,
             gate=self._gate,

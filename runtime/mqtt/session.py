@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from runtime.ledger.outbox import OutboxRow
     from runtime.messages.payloads import HealthFacts, StatusFacts
     from runtime.mqtt.connection_events import Connected
-    from runtime.mqtt.outbox_delivery import Delivery, OutboxLedger, Outgoing
+    from runtime.mqtt.outbox_delivery import OutboxDelivery, OutboxLedger, Outgoing
     from runtime.mqtt.settings import BrokerSettings
-    from runtime.publishing.message_factory import Voice
+    from runtime.publishing.message_factory import MessageFactory
     from runtime.timing.token_bucket import TokenBucket
 
 LOG = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Providers:
     monotonic: Callable[[], float]
 
 
-class Cargo(Enum):
+class InFlightKind(Enum):
     """What a message in flight is, besides a row."""
 
     STATUS = auto()
@@ -90,7 +90,7 @@ class Cargo(Enum):
 class InFlight:
     """A message without its PUBACK."""
 
-    what: OutboxRow | Cargo
+    what: OutboxRow | InFlightKind
     seq: int
     sent_at_s: float
 
@@ -117,8 +117,8 @@ class BrokerSession:
         connected: Connected,
         signals: SimpleQueue[Signal],
         ledger: OutboxLedger,
-        delivery: Delivery,
-        voice: Voice,
+        delivery: OutboxDelivery,
+        message_factory: MessageFactory,
         settings: BrokerSettings,
         providers: Providers,
         gate: CommandGate,
@@ -128,7 +128,7 @@ class BrokerSession:
         self._signals = signals
         self._ledger = ledger
         self._delivery = delivery
-        self._voice = voice
+        self._message_factory = message_factory
         self._settings = settings
         self._providers = providers
         self._gate = gate
@@ -172,7 +172,9 @@ class BrokerSession:
     def begin(self) -> None:
         """Birth comes first; then the ears are opened."""
         self._say_status(self._providers.monotonic())
-        self._wire.listen([self._voice.topics.replay, self._voice.topics.rebirth])
+        self._wire.listen(
+            [self._message_factory.topics.replay, self._message_factory.topics.rebirth]
+        )
 
     def farewell(self) -> bool:
         """Says `offline` and waits for the acknowledgements; whether the broker has it."""
@@ -231,7 +233,7 @@ class BrokerSession:
         if flown is None:
             return  # QoS 0
         failed = signal.reason_code >= FAILURE
-        if flown.what is Cargo.STATUS:
+        if flown.what is InFlightKind.STATUS:
             self.born = self.born or not failed
             if failed:
                 self.refusal = (
@@ -241,7 +243,7 @@ class BrokerSession:
                 )
                 LOG.error("%s", self.refusal)
                 self._agenda.said = None
-        elif flown.what is Cargo.CLEARING:
+        elif flown.what is InFlightKind.CLEARING:
             self._agenda.clearing.discard(flown.seq)
             if not failed:
                 self._ledger.cleared(flown.seq)
@@ -252,9 +254,9 @@ class BrokerSession:
 
     def _command(self, heard: Heard) -> None:
         try:
-            if heard.topic == self._voice.topics.replay:
+            if heard.topic == self._message_factory.topics.replay:
                 self._replay(parse_replay(heard.payload).from_seq)
-            elif heard.topic == self._voice.topics.rebirth:
+            elif heard.topic == self._message_factory.topics.rebirth:
                 parse_rebirth(heard.payload)
                 self._agenda.status_wanted = True
         except CommandRefusedError as refusal:
@@ -280,22 +282,24 @@ class BrokerSession:
         agenda.status_wanted = agenda.status_wanted or facts != agenda.said
         if not agenda.status_wanted or self._room < 1:
             return
-        said = self._voice.status(
+        said = self._message_factory.status_message(
             facts, at_ms=self._providers.clock_ms(), last_seq=self._ledger.last_seq()
         )
-        self._fly(Cargo.STATUS, 0, self._wire.publish(said.topic, said.payload, retained=True))
+        self._fly(
+            InFlightKind.STATUS, 0, self._wire.publish(said.topic, said.payload, retained=True)
+        )
         agenda.said = facts
         agenda.status_wanted = False
 
     def _say_offline(self) -> int:
-        said = self._voice.status(
+        said = self._message_factory.status_message(
             self._providers.status(),
             at_ms=self._providers.clock_ms(),
             last_seq=self._ledger.last_seq(),
             offline=True,
         )
         mid = self._wire.publish(said.topic, said.payload, retained=True)
-        self._fly(Cargo.STATUS, 0, mid)
+        self._fly(InFlightKind.STATUS, 0, mid)
         return mid
 
     def _send_rows(self) -> None:
@@ -326,7 +330,7 @@ class BrokerSession:
         self._fly(outgoing.row, outgoing.row.seq, mid)
         self._reached("published")
 
-    def _fly(self, what: OutboxRow | Cargo, seq: int, mid: int) -> None:
+    def _fly(self, what: OutboxRow | InFlightKind, seq: int, mid: int) -> None:
         self._in_flight[mid] = InFlight(what=what, seq=seq, sent_at_s=self._providers.monotonic())
 
     def _say_health(self, now_s: float) -> None:
@@ -342,7 +346,7 @@ class BrokerSession:
             parked=backlog.parked,
             commands_refused=self._gate.refused,
         )
-        said = self._voice.health(
+        said = self._message_factory.health_message(
             self._providers.health(), outbox, at_ms=now_ms, last_seq=self._ledger.last_seq()
         )
         self._wire.publish(said.topic, said.payload, qos=0, retained=True)
@@ -361,5 +365,5 @@ class BrokerSession:
         due = [(topic, seq) for topic, seq in expired if seq not in self._agenda.clearing]
         for topic, seq in due[: self._room]:
             self._agenda.clearing.add(seq)
-            self._fly(Cargo.CLEARING, seq, self._wire.publish(topic, b"", retained=True))
+            self._fly(InFlightKind.CLEARING, seq, self._wire.publish(topic, b"", retained=True))
         self._agenda.clearing_s = now_s + (CLEARING_S if len(due) <= self._room else 1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 
-class PollBell:
+class WakeupPipe:
     """A pair of sockets; what rings is thrown away, however often it rang."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from pydantic.json_schema import models_json_schema
 
 from runtime.messages.payloads import CONTENT_TYPE, PAYLOAD_LIMIT_BYTES, Message
 from runtime.messages.topics import NAME_PATTERN
-from runtime.mqtt_contract.channels import CHANNELS, PLACES, Channel, Speaker
+from runtime.mqtt_contract.channels import CHANNELS, PLACES, Channel, ChannelSpeaker
 from runtime.mqtt_contract.examples import as_said
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
 
 
 def _operation_name(channel: Channel) -> str:
-    verb = "say" if channel.speaker is Speaker.UNIT else "ask"
+    verb = "say" if channel.speaker is ChannelSpeaker.UNIT else "ask"
     return f"{'raise' if channel.name == 'alarm' else verb}{channel.name.capitalize()}"
 
 
@@ -129,7 +129,7 @@ def _operation(channel: Channel) -> dict[str, Any]:
     binding: dict[str, Any] = {"qos": channel.qos, "retain": channel.retain}
     if channel.expiry_s is not None:
         binding["messageExpiryInterval"] = channel.expiry_s
-    heard = channel.speaker is Speaker.SITE and channel.name != "alarm"
+    heard = channel.speaker is ChannelSpeaker.SITE and channel.name != "alarm"
     return {
         "action": "receive" if heard else "send",
         "summary": f"{channel.speaker.value} says",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PLACES = Topics(site="{site}", unit="{unit}")
 
 
-class Speaker(StrEnum):
+class ChannelSpeaker(StrEnum):
     """Who says it."""
 
     UNIT = "unit"
@@ -35,7 +35,7 @@ class Channel:
 
     name: str
     address: str
-    speaker: Speaker
+    speaker: ChannelSpeaker
     payload: type[BaseModel]
     examples: tuple[BaseModel, ...]
     summary: str
@@ -51,7 +51,7 @@ CHANNELS: tuple[Channel, ...] = (
     Channel(
         name="status",
         address=PLACES.status,
-        speaker=Speaker.UNIT,
+        speaker=ChannelSpeaker.UNIT,
         payload=STATUS,
         examples=(examples.STATUS, examples.WILL),
         summary="Birth, change of state, clean stop, and (as the will) death. Said again after"
@@ -61,7 +61,7 @@ CHANNELS: tuple[Channel, ...] = (
     Channel(
         name="exam",
         address=PLACES.exam("{exam_key}"),
-        speaker=Speaker.UNIT,
+        speaker=ChannelSpeaker.UNIT,
         payload=EXAM,
         examples=(examples.EXAM, examples.EXAM_NOT_ASSESSED),
         summary="The flag of an exam. A higher `revision` replaces a lower one, whichever comes"
@@ -73,7 +73,7 @@ CHANNELS: tuple[Channel, ...] = (
     Channel(
         name="view",
         address=PLACES.view("{exam_key}", "{view}"),
-        speaker=Speaker.UNIT,
+        speaker=ChannelSpeaker.UNIT,
         payload=VIEW,
         examples=(examples.VIEW,),
         summary="The outcome of one image, as soon as there is one. Retakes of a view share its"
@@ -83,7 +83,7 @@ CHANNELS: tuple[Channel, ...] = (
     Channel(
         name="event",
         address=PLACES.event,
-        speaker=Speaker.UNIT,
+        speaker=ChannelSpeaker.UNIT,
         payload=EVENT,
         examples=(examples.EVENT, examples.EXPIRED),
         summary="Something that happened. A row that expired before it could be said comes as"
@@ -93,7 +93,7 @@ CHANNELS: tuple[Channel, ...] = (
     Channel(
         name="drift",
         address=PLACES.drift,
-        speaker=Speaker.UNIT,
+        speaker=ChannelSpeaker.UNIT,
         payload=DRIFT,
         examples=(examples.DRIFT,),
         summary="Once a day: the scores against the model's reference.",
@@ -103,7 +103,7 @@ CHANNELS: tuple[Channel, ...] = (
     Channel(
         name="health",
         address=PLACES.health,
-        speaker=Speaker.UNIT,
+        speaker=ChannelSpeaker.UNIT,
         payload=HEALTH,
         examples=(examples.HEALTH,),
         summary="Figures of the running service, every 30 s; one that is lost is soon replaced.",
@@ -113,7 +113,7 @@ CHANNELS: tuple[Channel, ...] = (
     Channel(
         name="replay",
         address=PLACES.replay,
-        speaker=Speaker.SITE,
+        speaker=ChannelSpeaker.SITE,
         payload=Replay,
         examples=(examples.REPLAY,),
         summary="Asks the unit to publish again everything from a number on; what is new goes"
@@ -123,7 +123,7 @@ CHANNELS: tuple[Channel, ...] = (
     Channel(
         name="rebirth",
         address=PLACES.rebirth,
-        speaker=Speaker.SITE,
+        speaker=ChannelSpeaker.SITE,
         payload=Rebirth,
         examples=(examples.REBIRTH,),
         summary="Asks the unit to say `status` again.",
@@ -131,7 +131,7 @@ CHANNELS: tuple[Channel, ...] = (
     Channel(
         name="alarm",
         address=f"{ROOT}/{{site}}/{SITE_SERVICE}/alarm",
-        speaker=Speaker.SITE,
+        speaker=ChannelSpeaker.SITE,
         payload=AlarmMessage,
         examples=(examples.ALARM,),
         summary="Alarms of the site's own service.",

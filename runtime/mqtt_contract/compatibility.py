@@ -38,7 +38,7 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class CompatibilityVerdict:
     """What a release would mean for those who built on the last one."""
 
     released: str
@@ -61,7 +61,7 @@ class Verdict:
         return "" if new >= old else f"the version is below {self.released}"
 
 
-def compare(released: Schema, current: Schema) -> Verdict:
+def compare(released: Schema, current: Schema) -> CompatibilityVerdict:
     """The differences between two AsyncAPI documents of ours."""
     differences: list[Difference] = []
     old_channels, new_channels = _by_address(released), _by_address(current)
@@ -77,7 +77,7 @@ def compare(released: Schema, current: Schema) -> Verdict:
         for address, (name, _) in new_channels.items()
         if address not in old_channels
     ]
-    return Verdict(
+    return CompatibilityVerdict(
         released=released["info"]["version"],
         current=current["info"]["version"],
         differences=tuple(differences),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.image.header import ImageHeader, Intent, Laterality, View
+from runtime.image.header import ImageHeader, Laterality, PresentationIntent, View
 from runtime.pixels.mammogram import Mammogram
-from runtime.pixels.voi_lut import Window, WindowFunction
+from runtime.pixels.voi_lut import VoiWindow, WindowFunction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ STATED = "stated"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Picture:
+class BareImage:
     """Pixels and the few facts that stand in for a header."""
 
     pixels: NDArray[np.uint16]
@@ -33,7 +33,7 @@ class Picture:
     """(row, column) spacing."""
     monochrome1: bool = False
     film: bool = False
-    window: Window | None = None
+    window: VoiWindow | None = None
     """None: gray as stored, from 0 to 2**bits_stored-1."""
 
     def mammogram(self) -> Mammogram:
@@ -51,7 +51,7 @@ class Picture:
             view=self.view,
             view_source=STATED if self.view else "",
             modifiers=(),
-            intent=Intent.FOR_PRESENTATION,
+            intent=PresentationIntent.FOR_PRESENTATION,
             intent_source=STATED,
             implant=False,
             implant_displaced=False,
@@ -76,7 +76,7 @@ class Picture:
             windows=(self.window or self._as_stored(),),
         )
 
-    def _as_stored(self) -> Window:
+    def _as_stored(self) -> VoiWindow:
         top = float(2**self.bits_stored - 1)
         # PS3.3 C.11.2.1.3.2: LINEAR_EXACT maps center -/+ width/2 to the ends of the range.
-        return Window(center=top / 2, width=top, function=WindowFunction.LINEAR_EXACT)
+        return VoiWindow(center=top / 2, width=top, function=WindowFunction.LINEAR_EXACT)

@@ -11,7 +11,7 @@ import numpy as np
 from runtime.dicom.attributes import binary, integer, items, numbers, texts
 from runtime.image.reasons import Remark
 from runtime.pixels.pixel_format import PixelFormat, PixelLimits, pixel_format
-from runtime.pixels.voi_lut import LookupTable, Window, WindowFunction
+from runtime.pixels.voi_lut import LookupTable, VoiWindow, WindowFunction
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class Mammogram:
     rescale_slope: float = 1.0
     rescale_intercept: float = 0.0
     """Modality value = pixel * slope + intercept; undoes the shift of signed pixels as well."""
-    windows: tuple[Window, ...] = ()
+    windows: tuple[VoiWindow, ...] = ()
     """Those that can be used, the first is the unit's own choice."""
     voi_luts: tuple[LookupTable, ...] = ()
     remarks: tuple[Remark, ...] = ()
@@ -110,7 +110,9 @@ def _rescale(ds: Dataset) -> tuple[float, float]:
     return slope, intercept if abs(intercept) < 1e9 else 0.0
 
 
-def _windows(ds: Dataset, low: float, high: float) -> tuple[tuple[Window, ...], tuple[Remark, ...]]:
+def _windows(
+    ds: Dataset, low: float, high: float
+) -> tuple[tuple[VoiWindow, ...], tuple[Remark, ...]]:
     """The usable windows, and a remark if there are none."""
     words = texts(ds, "VOILUTFunction") or ("LINEAR",)
     known = words[0].upper() in tuple(WindowFunction)
@@ -119,7 +121,7 @@ def _windows(ds: Dataset, low: float, high: float) -> tuple[tuple[Window, ...], 
     if not centers or not widths:
         return (), (Remark.WINDOW_MISSING,)
     pairs = zip(numbers(ds, "WindowCenter"), numbers(ds, "WindowWidth"), strict=False)
-    windows = (Window(center=c, width=w, function=function) for c, w in pairs)
+    windows = (VoiWindow(center=c, width=w, function=function) for c, w in pairs)
     usable = tuple(window for window in windows if window.fits(low, high))
     return usable, () if usable else (Remark.WINDOW_ABSURD,)
 

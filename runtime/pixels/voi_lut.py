@@ -22,7 +22,7 @@ class WindowFunction(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window:
+class VoiWindow:
     """Window Center and Width, in modality values."""
 
     center: float

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
-from runtime.exam_rules.exam_flag import Role
+from runtime.exam_rules.exam_flag import ImageRole
 from runtime.image.outcome import Flag, NotAssessed, ViewResult
 from runtime.messages.payloads import (
     DescriptorDriftPart,
@@ -48,7 +48,7 @@ FOREVER_S = 0xFFFF_FFFF
 """The largest message expiry interval there is (MQTT 5, 3.3.2.3.3): 136 years."""
 DETAIL_LIMIT = 512
 DATA_TEXT_LIMIT = 256
-ROLE_ORDER = (Role.EXPECTED, Role.SUPERSEDED, Role.ADDITIONAL)
+ROLE_ORDER = (ImageRole.EXPECTED, ImageRole.SUPERSEDED, ImageRole.ADDITIONAL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class _RowGist(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Voice:
+class MessageFactory:
     """One unit's way of saying things.
 
     `site_key`: at least 16 bytes. All `at_ms` are milliseconds since the epoch, UTC.
@@ -98,7 +98,9 @@ class Voice:
 
     # --- numbered -----------------------------------------------------------------------------
 
-    def exam(self, flag: ExamFlag, *, at_ms: int, accession_number: str = "") -> Publication:
+    def exam_message(
+        self, flag: ExamFlag, *, at_ms: int, accession_number: str = ""
+    ) -> Publication:
         """A revision of an exam's flag."""
         exam_key = self.exam_key(flag.study_instance_uid)
         images = sorted(flag.images, key=lambda image: ROLE_ORDER.index(image.role))
@@ -129,7 +131,7 @@ class Voice:
             content_key=exam_key,
         )
 
-    def view(
+    def view_message(
         self,
         image: ExamImage,
         *,
@@ -175,7 +177,7 @@ class Voice:
             expiry_s=self.exam_expiry_s,
         )
 
-    def event(
+    def event_message(
         self,
         event: EventKind,
         *,
@@ -256,7 +258,7 @@ class Voice:
             expiry_s=self.event_expiry_s,
         )
 
-    def drift(
+    def drift_message(
         self,
         *,
         at_ms: int,
@@ -293,7 +295,7 @@ class Voice:
 
     # --- standing -----------------------------------------------------------------------------
 
-    def status(
+    def status_message(
         self, facts: StatusFacts, *, at_ms: int, last_seq: int, offline: bool = False
     ) -> Announcement:
         """Birth, a change of state, or (`offline`) the clean stop."""
@@ -309,9 +311,9 @@ class Voice:
 
     def last_will(self, facts: StatusFacts, *, at_ms: int, last_seq: int) -> Announcement:
         """What the broker says for us when we are gone. `at` is when the connection was made."""
-        return self.status(facts, at_ms=at_ms, last_seq=last_seq, offline=True)
+        return self.status_message(facts, at_ms=at_ms, last_seq=last_seq, offline=True)
 
-    def health(
+    def health_message(
         self, facts: HealthFacts, outbox: OutboxFacts, *, at_ms: int, last_seq: int
     ) -> Announcement:
         """The figures of this moment."""

@@ -21,7 +21,7 @@ CLOCK_SLACK = timedelta(days=2)
 """A unit whose clock was set back a day must still believe its broker, and be believed."""
 
 
-class Role(StrEnum):
+class CertificateRole(StrEnum):
     """What a certificate is for. It decides on which side of TLS it counts."""
 
     BROKER = "broker"
@@ -95,7 +95,13 @@ class Authority:
         return self._certificate.not_valid_after_utc
 
     def issue(
-        self, role: Role, name: str, *, hosts: Sequence[str] = (), now: datetime, days: int
+        self,
+        role: CertificateRole,
+        name: str,
+        *,
+        hosts: Sequence[str] = (),
+        now: datetime,
+        days: int,
     ) -> KeyPair:
         """A new key and its certificate. `name` becomes the user name at the broker.
 
@@ -106,7 +112,7 @@ class Authority:
         ends_at = min(now + timedelta(days=days), self.ends_at).replace(microsecond=0)
         # One purpose each: a unit's key must not be able to play the broker (RFC 5280, 4.2.1.12).
         purpose = ExtendedKeyUsageOID.CLIENT_AUTH
-        if role is Role.BROKER:
+        if role is CertificateRole.BROKER:
             purpose = ExtendedKeyUsageOID.SERVER_AUTH
         builder = (
             _builder(subject, self._certificate.subject, key.public_key(), now, ends_at)
@@ -118,7 +124,7 @@ class Authority:
                 critical=False,
             )
         )
-        if role is Role.BROKER:
+        if role is CertificateRole.BROKER:
             names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
             builder = builder.add_extension(names, critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from runtime.messages.topics import SITE_SERVICE, SiteName
-from runtime.site_trust.authority import Revocation, Role
+from runtime.site_trust.authority import CertificateRole, Revocation
 
 if TYPE_CHECKING:
     from runtime.site_trust.authority import KeyPair
@@ -26,16 +26,16 @@ def _host(text: str) -> str:
 Host = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_host)]
 
 
-class Part(BaseModel):
+class RegisterPart(BaseModel):
     """A part of the register: immutable, closed to unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Entry(Part):
+class Entry(RegisterPart):
     """A certificate that was signed."""
 
-    role: Role
+    role: CertificateRole
     name: str
     serial: str
     ends_at: datetime
@@ -48,7 +48,7 @@ class Entry(Part):
         return self.revoked_at is None and not self.replaced
 
 
-class Register(Part):
+class Register(RegisterPart):
     """site.json: the site, its broker and every certificate, oldest first."""
 
     version: Literal[1] = 1
@@ -68,7 +68,7 @@ class Register(Part):
         """The certificates in use that end within that time."""
         return [e for e in self.in_use() if e.ends_at <= now + timedelta(days=within_days)]
 
-    def with_pair(self, role: Role, name: str, pair: KeyPair) -> Register:
+    def with_pair(self, role: CertificateRole, name: str, pair: KeyPair) -> Register:
         """With a new certificate; the one that `name` had is replaced."""
         entry = Entry(role=role, name=name, serial=pair.serial, ends_at=pair.ends_at)
         older = tuple(
@@ -96,6 +96,8 @@ class Register(Part):
         ]
 
 
-def role_of(name: str) -> Role:
+def role_of(name: str) -> CertificateRole:
     """`_broker`, `_site`, or a unit."""
-    return {BROKER_NAME: Role.BROKER, SITE_SERVICE: Role.SITE}.get(name, Role.UNIT)
+    return {BROKER_NAME: CertificateRole.BROKER, SITE_SERVICE: CertificateRole.SITE}.get(
+        name, CertificateRole.UNIT
+    )

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from runtime.messages.topics import SITE_SERVICE, UnitName
 from runtime.publishing.site_key import write_site_key
-from runtime.site_trust.authority import Authority, Role
+from runtime.site_trust.authority import Authority, CertificateRole
 from runtime.site_trust.broker_rules import access_rules, mosquitto_configuration
 from runtime.site_trust.register import BROKER_NAME, Register, role_of
 
@@ -181,19 +181,19 @@ class SiteFolder:
 
     def _give(self, name: str, *, now: datetime, days: int) -> None:
         role = role_of(name)
-        hosts = self.register.hosts if role is Role.BROKER else ()
-        common_name = hosts[0][:64] if role is Role.BROKER else name
+        hosts = self.register.hosts if role is CertificateRole.BROKER else ()
+        common_name = hosts[0][:64] if role is CertificateRole.BROKER else name
         pair = self.authority.issue(role, common_name, hosts=hosts, now=now, days=days)
         # First the register: a certificate that it does not name could not be revoked.
         self._keep(self.register.with_pair(role, name, pair))
         self._write_pair(role, name, pair)
 
-    def _write_pair(self, role: Role, name: str, pair: KeyPair) -> None:
+    def _write_pair(self, role: CertificateRole, name: str, pair: KeyPair) -> None:
         # `site.key` is what makes pseudonyms: the key of the site's programs is called otherwise.
         place, stem = {
-            Role.BROKER: ("broker", "broker"),
-            Role.SITE: ("site", "monitor"),
-            Role.UNIT: (f"units/{name}", "unit"),
+            CertificateRole.BROKER: ("broker", "broker"),
+            CertificateRole.SITE: ("site", "monitor"),
+            CertificateRole.UNIT: (f"units/{name}", "unit"),
         }[role]
         self._replace(f"{place}/ca.pem", self.authority.certificate_pem, PUBLIC)
         self._replace(f"{place}/{stem}.key", pair.key, SECRET)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import Kind
-from runtime.mqtt.connection import BrokerConnection, CannotConnectError
-from runtime.mqtt.connection_events import Connected, Heard, Lost, SessionTerms, Signal
+from runtime.mqtt.connection import BrokerConnection, BrokerUnreachableError
+from runtime.mqtt.connection_events import Connected, ConnectOptions, Heard, Lost, Signal
 from runtime.publishing.publication import Announcement
-from runtime.sparkplug.node import NodeBooks, NodeFacts, NodeTopics
+from runtime.sparkplug.node import NodeCounters, NodeFacts, NodeTopics
 from runtime.sparkplug.payload import asks_for_rebirth
 from runtime.sparkplug.protobuf import MalformedError
 from runtime.timing.backoff import Backoff
@@ -34,7 +34,7 @@ FLAGS_AT_ONCE = 100
 COMMAND_LIMIT_BYTES = 4096
 REBIRTHS_AT_ONCE, REBIRTHS_PER_S = 3, 0.2
 # The payload is no text (MQTT 5, 3.3.2.3.2), and a death that was retained would outlive a birth.
-TERMS = SessionTerms(content_type=None, will_retained=False)
+TERMS = ConnectOptions(content_type=None, will_retained=False)
 
 
 class EdgeNode:
@@ -106,23 +106,23 @@ class EdgeNode:
             self._stop.wait(self._backoff.next_s())
 
     def _one_connection(self) -> str:
-        books = NodeBooks(self._next_bd_seq())
+        counters = NodeCounters(self._next_bd_seq())
         signals: SimpleQueue[Signal] = SimpleQueue()
         connection = BrokerConnection(
             self._broker,
             client_id=self._client_id,
-            will=Announcement(self._topics.of("NDEATH"), books.death(self._clock_ms())),
+            will=Announcement(self._topics.of("NDEATH"), counters.death(self._clock_ms())),
             signals=signals,
             wake=self._ledger.wake,
             accept=lambda size: size <= COMMAND_LIMIT_BYTES and self._bucket.take(),
-            terms=TERMS,
+            connect_options=TERMS,
         )
         try:
             connection.open()
-        except CannotConnectError as error:
+        except BrokerUnreachableError as error:
             return str(error)
         try:
-            return self._converse(connection, books, signals)
+            return self._converse(connection, counters, signals)
         finally:
             connection.abandon()
 
@@ -134,7 +134,7 @@ class EdgeNode:
         return bd_seq
 
     def _converse(
-        self, connection: BrokerConnection, books: NodeBooks, signals: SimpleQueue[Signal]
+        self, connection: BrokerConnection, counters: NodeCounters, signals: SimpleQueue[Signal]
     ) -> str:
         version, born_ms = 0, 0
         deadline_s = self._monotonic() + self._broker.connect_timeout_s
@@ -145,17 +145,17 @@ class EdgeNode:
                 if isinstance(signal, Connected):
                     # The ears first, or a command between the two would be lost (5.4).
                     connection.listen([self._topics.of("NCMD")])
-                    born_ms = self._say_births(connection, books)
+                    born_ms = self._say_births(connection, counters)
                     self._backoff.reset()
                     LOG.info("Sparkplug: born as %s", self._topics.of("NBIRTH"))
                 elif isinstance(signal, Heard) and _is_rebirth(signal.payload):
-                    self._say_births(connection, books)
+                    self._say_births(connection, counters)
             if born_ms:
-                self._say_news(connection, books, born_ms)
+                self._say_news(connection, counters, born_ms)
             elif self._monotonic() > deadline_s:
                 return "the broker says nothing"
             version = self._ledger.wait_for_rows(version, LOOK_S)
-        connection.publish(self._topics.of("NDEATH"), books.death(self._clock_ms()))
+        connection.publish(self._topics.of("NDEATH"), counters.death(self._clock_ms()))
         connection.close(with_will=False, timeout_s=self._broker.stop_timeout_s)
         return "stopped"
 
@@ -168,16 +168,16 @@ class EdgeNode:
             waiting=self._ledger.backlog().waiting,
         )
 
-    def _say_births(self, connection: BrokerConnection, books: NodeBooks) -> int:
+    def _say_births(self, connection: BrokerConnection, counters: NodeCounters) -> int:
         """NBIRTH, then the device's; when that was."""
         now_ms = self._clock_ms()
         # Births and data go out with QoS 0 and are never retained (5.4, 5.6).
-        connection.publish(self._topics.of("NBIRTH"), books.birth(self._facts(), now_ms), qos=0)
-        born = books.device_birth(self._last_flag, now_ms)
+        connection.publish(self._topics.of("NBIRTH"), counters.birth(self._facts(), now_ms), qos=0)
+        born = counters.device_birth(self._last_flag, now_ms)
         connection.publish(self._topics.of_device("DBIRTH"), born, qos=0)
         return now_ms
 
-    def _say_news(self, connection: BrokerConnection, books: NodeBooks, born_ms: int) -> None:
+    def _say_news(self, connection: BrokerConnection, counters: NodeCounters, born_ms: int) -> None:
         rows = self._ledger.transact(
             lambda tx: [
                 (seq, payload, tx.outbox.at_ms(seq))
@@ -187,10 +187,10 @@ class EdgeNode:
             ]
         )
         for seq, exam, at_ms in rows:
-            said = books.flag(exam, at_ms=self._clock_ms(), historical=at_ms < born_ms)
+            said = counters.flag(exam, at_ms=self._clock_ms(), historical=at_ms < born_ms)
             connection.publish(self._topics.of_device("DDATA"), said, qos=0)
             self._cursor, self._last_flag = seq, exam
-        if news := books.news(self._facts(), self._clock_ms()):
+        if news := counters.news(self._facts(), self._clock_ms()):
             connection.publish(self._topics.of("NDATA"), news, qos=0)
 
 

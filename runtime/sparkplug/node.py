@@ -57,7 +57,7 @@ class NodeFacts:
     waiting: int
 
 
-class NodeBooks:
+class NodeCounters:
     """The numbers of one connection: `bd_seq` is that of its death, `seq` counts from the birth."""
 
     def __init__(self, bd_seq: int) -> None:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 from runtime.console.console import Console
 from runtime.console.reader import ConsoleReader
-from runtime.dicom.patient_identity import IdentityField, read_exam_identity
+from runtime.dicom.patient_identity import IdentityField, read_patient_identity
 from runtime.exam_rules.state_machine import ExamRules
-from runtime.exams.acknowledgement import AcknowledgementDesk
-from runtime.exams.clock_jump import ClockDesk
-from runtime.exams.exam_service import ExamDesk
-from runtime.exams.modality_feed import UnitDesk
+from runtime.exams.acknowledgement import Acknowledgements
+from runtime.exams.clock_jump import ClockJump
+from runtime.exams.exam_service import ExamService
+from runtime.exams.modality_feed import ModalityFeed
 from runtime.exams.registration import ActivePackage
-from runtime.exams.spooler import Reception, RoomLimits
+from runtime.exams.spooler import Spooler, SpoolLimits
 from runtime.ledger.ledger import Ledger
 from runtime.mqtt.publisher import Publisher
-from runtime.publishing.message_factory import IdentityPolicy, Voice
+from runtime.publishing.message_factory import IdentityPolicy, MessageFactory
 from runtime.publishing.site_key import read_site_key
 from runtime.sparkplug.edge_node import EdgeNode
 from runtime.sparkplug.node import NodeTopics
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from models.histogram import ScoreHistogram
     from models.package import Package
-    from runtime.console.system_status import Box
+    from runtime.console.system_status import SystemStatus
     from runtime.exams.intake_ports import Intake
     from runtime.exams.unit_clock import UnitClock
     from runtime.image.outcome import JobOutcome, ModelRef
@@ -59,25 +59,25 @@ class Callbacks:
     """Something that `status` says has changed."""
     status: Callable[[], StatusFacts]
     health: Callable[[], HealthFacts]
-    box: Callable[[Backlog], Box]
+    system_status: Callable[[Backlog], SystemStatus]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machinery:
+class UnitComponents:
     """What the wiring made, in the order in which it is started."""
 
     ledger: Ledger
-    desk: ExamDesk
+    desk: ExamService
     supervisor: Supervisor
-    reception: Reception
+    spooler: Spooler
     publisher: Publisher
     intakes: tuple[Intake, ...]
     package: Package
     model: ModelRef
     reference: ScoreHistogram
-    acknowledgement: AcknowledgementDesk
+    acknowledgement: Acknowledgements
     console: Console | None
-    clock_desk: ClockDesk
+    clock_jump: ClockJump
     edge_node: EdgeNode | None
 
 
@@ -105,7 +105,7 @@ def worker_start(settings: Settings, package: Package, model: ModelRef) -> Start
     )
 
 
-class Wiring:
+class UnitBuilder:
     """One unit's.
 
     Args:
@@ -134,7 +134,7 @@ class Wiring:
         self._worker_command = worker_command
         self._closing = closing
 
-    def machinery(self) -> Machinery:
+    def components(self) -> UnitComponents:
         """All parts.
 
         Raises:
@@ -145,28 +145,30 @@ class Wiring:
         model = self._model(package)
         settings.storage.folder.mkdir(parents=True, exist_ok=True)
         ledger = self._closing.enter_context(Ledger(settings.storage.folder / "ledger.db"))
-        voice = self._voice(ledger)
-        desk = self._desk(ledger, voice, package, model)
+        message_factory = self._message_factory(ledger)
+        desk = self._desk(ledger, message_factory, package, model)
 
         def event(kind: EventKind, detail: str) -> None:
             now_ms = self._clock.now_ms()
-            ledger.add_event(voice.event(kind, at_ms=now_ms, detail=detail), now_ms)
+            ledger.add_event(
+                message_factory.event_message(kind, at_ms=now_ms, detail=detail), now_ms
+            )
 
         supervisor = self._supervisor(ledger, desk, event, worker_start(settings, package, model))
-        acknowledgement = self._acknowledgement(ledger, voice)
-        return Machinery(
+        acknowledgement = self._acknowledgement(ledger, message_factory)
+        return UnitComponents(
             ledger=ledger,
             desk=desk,
             supervisor=supervisor,
-            reception=self._reception(ledger, desk, voice, event, supervisor),
-            publisher=self._publisher(ledger, voice),
+            spooler=self._spooler(ledger, desk, message_factory, event, supervisor),
+            publisher=self._publisher(ledger, message_factory),
             intakes=tuple(plan.intake_type(plan.settings) for plan in settings.intakes),
             package=package,
             model=model,
             reference=package.score_histogram(),
             acknowledgement=acknowledgement,
             console=self._console(ledger, acknowledgement) if settings.console.enabled else None,
-            clock_desk=ClockDesk(clock=self._clock, ledger=ledger, voice=voice),
+            clock_jump=ClockJump(clock=self._clock, ledger=ledger, message_factory=message_factory),
             edge_node=self._edge_node(ledger) if settings.sparkplug.enabled else None,
         )
 
@@ -183,9 +185,9 @@ class Wiring:
             fault = f"model.operating_point: {error.args[0]}"
             raise SettingsError(settings.file, [fault]) from error
 
-    def _voice(self, ledger: Ledger) -> Voice:
+    def _message_factory(self, ledger: Ledger) -> MessageFactory:
         settings = self._settings
-        return Voice(
+        return MessageFactory(
             site=settings.unit.site,
             unit=settings.unit.unit,
             boot_id=self._boot_id,
@@ -199,11 +201,13 @@ class Wiring:
             event_expiry_s=int(settings.expiry.event_days * DAY_S),
         )
 
-    def _desk(self, ledger: Ledger, voice: Voice, package: Package, model: ModelRef) -> ExamDesk:
+    def _desk(
+        self, ledger: Ledger, message_factory: MessageFactory, package: Package, model: ModelRef
+    ) -> ExamService:
         settings = self._settings
-        return ExamDesk(
+        return ExamService(
             ledger=ledger,
-            voice=voice,
+            message_factory=message_factory,
             rules=ExamRules(
                 expected_views=settings.exam.expected_views,
                 idle_timeout_ms=int(settings.exam.idle_timeout_s * 1000),
@@ -217,7 +221,7 @@ class Wiring:
     def _supervisor(
         self,
         ledger: Ledger,
-        desk: ExamDesk,
+        desk: ExamService,
         event: Callable[[EventKind, str], None],
         start: Start,
     ) -> Supervisor:
@@ -240,26 +244,26 @@ class Wiring:
             worker_command=self._worker_command,
         )
 
-    def _reception(
+    def _spooler(
         self,
         ledger: Ledger,
-        desk: ExamDesk,
-        voice: Voice,
+        desk: ExamService,
+        message_factory: MessageFactory,
         event: Callable[[EventKind, str], None],
         supervisor: Supervisor,
-    ) -> Reception:
+    ) -> Spooler:
         settings, callbacks = self._settings, self._callbacks
-        return Reception(
+        return Spooler(
             folder=settings.storage.folder,
-            limits=RoomLimits(
+            limits=SpoolLimits(
                 reserve_bytes=settings.storage.reserve_mb * MEGABYTE,
                 max_waiting_images=settings.storage.max_waiting_images,
                 max_object_bytes=settings.storage.max_object_mb * MEGABYTE,
             ),
             desk=desk,
-            unit_desk=UnitDesk(
+            modality_feed=ModalityFeed(
                 ledger=ledger,
-                voice=voice,
+                message_factory=message_factory,
                 status_provider=callbacks.status,
                 clock_ms=self._clock.now_ms,
             ),
@@ -268,16 +272,16 @@ class Wiring:
             anticipate=supervisor.anticipate,
             event=event,
             reached=callbacks.reached,
-            identify=partial(read_exam_identity, shown=kept_identity(settings)),
+            identify=partial(read_patient_identity, shown=kept_identity(settings)),
         )
 
     # --- towards the site and the screen ---------------------------------------------------------
 
-    def _publisher(self, ledger: Ledger, voice: Voice) -> Publisher:
+    def _publisher(self, ledger: Ledger, message_factory: MessageFactory) -> Publisher:
         callbacks = self._callbacks
         return Publisher(
             ledger=ledger,
-            voice=voice,
+            message_factory=message_factory,
             settings=self._settings.broker,
             clock_ms=self._clock.now_ms,
             randomness=random.Random(),  # noqa: S311 - spreads reconnects, guards nothing
@@ -286,10 +290,10 @@ class Wiring:
             reached=callbacks.reached,
         )
 
-    def _acknowledgement(self, ledger: Ledger, voice: Voice) -> AcknowledgementDesk:
-        return AcknowledgementDesk(
+    def _acknowledgement(self, ledger: Ledger, message_factory: MessageFactory) -> Acknowledgements:
+        return Acknowledgements(
             ledger=ledger,
-            voice=voice,
+            message_factory=message_factory,
             overdue_after_ms=int(self._settings.console.unacknowledged_after_s * 1000),
             clock_ms=self._clock.now_ms,
         )
@@ -308,13 +312,13 @@ class Wiring:
             randomness=random.Random(),  # noqa: S311 - spreads reconnects, guards nothing
         )
 
-    def _console(self, ledger: Ledger, acknowledgement: AcknowledgementDesk) -> Console:
+    def _console(self, ledger: Ledger, acknowledgement: Acknowledgements) -> Console:
         settings, clock_ms = self._settings, self._clock.now_ms
         console = Console(
             settings.console,
             reader=ConsoleReader(
                 ledger=ledger,
-                box=self._callbacks.box,
+                system_status=self._callbacks.system_status,
                 clock_ms=clock_ms,
                 expected_views=settings.exam.expected_views,
                 unacknowledged_after_s=settings.console.unacknowledged_after_s,

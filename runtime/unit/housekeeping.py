@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from runtime.ledger.transaction import LedgerTransaction
-    from runtime.unit.composition import Machinery
+    from runtime.unit.composition import UnitComponents
     from runtime.unit.settings import Settings
 
 DAY_MS = 24 * 60 * 60 * 1000
 
 
-def keep_house(parts: Machinery, settings: Settings, now_ms: int) -> None:
+def keep_house(parts: UnitComponents, settings: Settings, now_ms: int) -> None:
     """Does what is due at `now_ms` (ms since the epoch, UTC).
 
     Raises:
@@ -26,7 +26,7 @@ def keep_house(parts: Machinery, settings: Settings, now_ms: int) -> None:
     parts.ledger.transact(lambda tx: tx.outbox.forget_before(now_ms - replay_ms))
     image_ms = now_ms - storage.keep_images_days * DAY_MS
     for image_id, path in parts.ledger.transact(lambda tx: tx.spooled_before(image_ms)):
-        parts.reception.remove(path)
+        parts.spooler.remove(path)
         parts.ledger.transact(partial(_file_removed, image_id=image_id))
     record_ms = now_ms - storage.keep_records_days * DAY_MS
     parts.ledger.transact(lambda tx: tx.forget_exams_before(record_ms))

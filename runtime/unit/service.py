@@ -13,13 +13,13 @@ from contextlib import ExitStack
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from runtime.console.system_status import Box, Link, box_of
+from runtime.console.system_status import BrokerLink, SystemStatus, system_status_of
 from runtime.exams.unit_clock import UnitClock
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import EventKind, HealthFacts, StatusFacts
 from runtime.mqtt.tls import ends_soon
 from runtime.system.process_memory import MEGABYTE
-from runtime.unit.composition import Callbacks, Wiring
+from runtime.unit.composition import Callbacks, UnitBuilder
 from runtime.unit.housekeeping import keep_house
 from runtime.unit.latency import LatencyBook
 from runtime.unit.malloc_tuning import (
@@ -83,7 +83,7 @@ class Service:
         self._rest = RestWatch(self._started_at)
         self._closing = ExitStack()
         self._listening: list[Intake] = []
-        self._parts = Wiring(
+        self._parts = UnitBuilder(
             settings,
             clock=self._clock,
             boot_id=secrets.token_hex(8),
@@ -93,11 +93,11 @@ class Service:
                 announce=self._announce,
                 status=self._status,
                 health=self._health,
-                box=self._box,
+                system_status=self._system_status,
             ),
             worker_command=worker_command,
             closing=self._closing,
-        ).machinery()
+        ).components()
 
     # --- what the publisher says of us -----------------------------------------------------------
 
@@ -114,14 +114,14 @@ class Service:
     def _health(self) -> HealthFacts:
         return health_facts(self._parts, self._latency, time.monotonic() - self._started_at)
 
-    def _box(self, backlog: Backlog) -> Box:
+    def _system_status(self, backlog: Backlog) -> SystemStatus:
         """What the console says of us; called by one thread."""
         parts, now_ms = self._parts, self._clock.now_ms()
         connected = parts.publisher.connected
         self._broker_away_since_ms = None if connected else self._broker_away_since_ms or now_ms
-        return box_of(
+        return system_status_of(
             self._status(backlog),
-            link=Link(connected=connected, away_since_ms=self._broker_away_since_ms),
+            link=BrokerLink(connected=connected, away_since_ms=self._broker_away_since_ms),
             backlog=backlog,
             disk_free_mb=free_mb(parts),
             worker_restarts=max(0, parts.supervisor.state.starts - 1),
@@ -147,11 +147,11 @@ class Service:
         """Runs until `stop`. Raises OSError if an intake's address is taken."""
         parts = self._parts
         with self._closing:  # the ledger closes last
-            swept = parts.reception.sweep(
+            swept = parts.spooler.sweep(
                 parts.ledger.transact(lambda tx: tx.spooled_paths()),
                 ledger_is_new=parts.ledger.last_seq() == 0,
             )
-            parts.clock_desk.open()
+            parts.clock_jump.open()
             open_jobs = parts.desk.adopt_open_work()
             LOG.info("ledger open: jobs=%d unanswered_files=%d", open_jobs, swept)
             try:
@@ -172,7 +172,7 @@ class Service:
         if parts.console is not None:
             parts.console.start()  # before images can come: she sees the first of them
         for intake in parts.intakes:
-            intake.start(parts.reception)
+            intake.start(parts.spooler)
             self._listening.append(intake)
             LOG.info("listening: %s", intake.address)
         parts.publisher.start()
@@ -195,14 +195,14 @@ class Service:
             self._look_after_threads()
             pause_s = min(ROOM_CHECK_S, self._settings.exam.idle_timeout_s)
             try:
-                if parts.clock_desk.look():
+                if parts.clock_jump.look():
                     parts.publisher.announce()
                 self._check_room()
                 parts.desk.time_out_idle()
                 self._attend_console()
                 if self._rest.begins(parts.ledger.last_seq(), time.monotonic()):
                     give_back_free_memory()
-                if time.monotonic() >= next_housekeeping and not parts.clock_desk.unsettled:
+                if time.monotonic() >= next_housekeeping and not parts.clock_jump.unsettled:
                     keep_house(parts, self._settings, self._clock.now_ms())
                     next_housekeeping = time.monotonic() + HOUSEKEEPING_S
                 timeout_ms = parts.desk.next_timeout_ms()
@@ -241,11 +241,11 @@ class Service:
         parts = self._parts
         # Some slack above the reserve, or else an image more or less would make an event each time.
         slack = self._settings.storage.reserve_mb * MEGABYTE // 20 if self._disk_low else 0
-        low = parts.reception.free_bytes() < slack
+        low = parts.spooler.free_bytes() < slack
         if low != self._disk_low:
             self._disk_low = low
             LOG.warning("disk %s its reserve", "below" if low else "above")
-            parts.reception.report(
+            parts.spooler.report(
                 EventKind.DISK_LOW if low else EventKind.DISK_RECOVERED,
                 "new images are refused" if low else "images are taken again",
                 source="disk",
@@ -264,7 +264,7 @@ class Service:
         parts.publisher.stop()
         if parts.console is not None:
             parts.console.stop()
-        parts.reception.close()
+        parts.spooler.close()
 
 
 def configure_logging(level: str) -> None:

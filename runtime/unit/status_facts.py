@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runtime.ledger.outbox import Backlog
-    from runtime.unit.composition import Machinery
+    from runtime.unit.composition import UnitComponents
     from runtime.unit.latency import LatencyBook
 
 
 def degraded_reasons(
-    parts: Machinery, backlog: Backlog, *, disk_low: bool, certificate_ends_soon: bool = False
+    parts: UnitComponents, backlog: Backlog, *, disk_low: bool, certificate_ends_soon: bool = False
 ) -> tuple[str, ...]:
     """Why the unit cannot be wholly relied on; () if it can."""
     state = parts.supervisor.state
@@ -25,16 +25,16 @@ def degraded_reasons(
         ("worker_not_ready", state.ready is None and bool(state.faults)),
         ("starting", state.ready is None and not state.faults),
         ("disk_low", disk_low),
-        ("backlog_full", parts.reception.backlog_is_full),
+        ("backlog_full", parts.spooler.backlog_is_full),
         ("rows_parked", bool(backlog.parked)),
-        ("clock_jumped", parts.clock_desk.unsettled),
+        ("clock_jumped", parts.clock_jump.unsettled),
         ("certificate_ends_soon", certificate_ends_soon),
     )
     return tuple(reason for reason, holds in reasons if holds) + parts.publisher.faults
 
 
 def status_facts(
-    parts: Machinery, reasons: tuple[str, ...], requested_devices: Sequence[str]
+    parts: UnitComponents, reasons: tuple[str, ...], requested_devices: Sequence[str]
 ) -> StatusFacts:
     """Versions, model, devices and intakes, as of now."""
     ready = parts.supervisor.state.ready
@@ -56,7 +56,7 @@ def status_facts(
     )
 
 
-def health_facts(parts: Machinery, latency: LatencyBook, uptime_s: float) -> HealthFacts:
+def health_facts(parts: UnitComponents, latency: LatencyBook, uptime_s: float) -> HealthFacts:
     """Latencies, queue, memory and disk, as of now."""
     worker = parts.supervisor.state
     return HealthFacts(
@@ -69,6 +69,6 @@ def health_facts(parts: Machinery, latency: LatencyBook, uptime_s: float) -> Hea
     )
 
 
-def free_mb(parts: Machinery) -> float:
+def free_mb(parts: UnitComponents) -> float:
     """What the disk has left above its reserve, MB."""
-    return max(0.0, parts.reception.free_bytes() / MEGABYTE)
+    return max(0.0, parts.spooler.free_bytes() / MEGABYTE)

@@ -25,7 +25,7 @@ RETRY = b"retry: 1000\n\n"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frame:
+class ServerSentEvent:
     """One state, as JSON. `as_of_ms`: no commit before that moment is missing in it."""
 
     number: int
@@ -69,7 +69,7 @@ class LiveBoard:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
         self._turn = asyncio.Condition()
-        self._frame: Frame | None = None
+        self._frame: ServerSentEvent | None = None
         self._number = 0
         self._pages = 0
         self._ended = False
@@ -122,7 +122,7 @@ class LiveBoard:
         if self._frame is None or self._frame.board != board:
             self._number += 1
         async with self._turn:
-            self._frame = Frame(number=self._number, as_of_ms=as_of_ms, board=board)
+            self._frame = ServerSentEvent(number=self._number, as_of_ms=as_of_ms, board=board)
             self._turn.notify_all()
 
     async def end(self) -> None:
@@ -138,7 +138,7 @@ class LiveBoard:
         self._news.set()
         try:
             yield RETRY
-            sent: Frame | None = None
+            sent: ServerSentEvent | None = None
             while True:
                 frame = await self._after(sent)
                 if frame is None:
@@ -149,7 +149,7 @@ class LiveBoard:
         finally:
             self._pages -= 1
 
-    async def _after(self, sent: Frame | None) -> Frame | None:
+    async def _after(self, sent: ServerSentEvent | None) -> ServerSentEvent | None:
         """The next frame, or the present one if it is another; None at the end."""
         async with self._turn:
             await self._turn.wait_for(lambda: self._ended or self._frame not in (None, sent))

@@ -52,7 +52,7 @@ class PlaceSettings(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class PageAddress:
     """Where a page is served. Port 0: any free one. TLS where the files are named."""
 
     host: str
@@ -61,7 +61,7 @@ class Place:
     key_file: Path | None = None
 
     @classmethod
-    def of(cls, settings: PlaceSettings) -> Place:
+    def of(cls, settings: PlaceSettings) -> PageAddress:
         """Where a page's settings say."""
         return cls(
             host=settings.host,
@@ -108,7 +108,7 @@ class PageServer:
     def __init__(
         self,
         name: str,
-        place: Place,
+        place: PageAddress,
         *,
         make_live: Callable[[], LiveBoard],
         make_app: Callable[[LiveBoard], ASGIApp],

@@ -33,10 +33,10 @@ from runtime.worker.protocol import (
     Done,
     Faulted,
     JudgeJob,
-    Link,
     LinkLostError,
     Ready,
     Start,
+    WorkerLink,
 )
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def open_pipeline(start: Start) -> Pipeline:
 class Worker:
     """Answers the supervisor's requests, one at a time."""
 
-    def __init__(self, link: Link, pipeline: Pipeline, package_sha256: str) -> None:
+    def __init__(self, link: WorkerLink, pipeline: Pipeline, package_sha256: str) -> None:
         self._link = link
         self._package_sha256 = package_sha256
         self._pipeline = pipeline
@@ -156,7 +156,7 @@ def main(descriptor: int, parent_pid: int) -> int:
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s worker %(name)s: %(message)s"
     )
-    link = Link(socket=socket.socket(fileno=descriptor), peer="control")
+    link = WorkerLink(socket=socket.socket(fileno=descriptor), peer="control")
     try:
         start = TO_WORKER.validate_json(link.receive())
         if not isinstance(start, Start):

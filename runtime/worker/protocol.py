@@ -113,7 +113,7 @@ class LinkLostError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Link:
+class WorkerLink:
     """One end of the socket pair. A time-out is set on the socket itself."""
 
     socket: socket.socket

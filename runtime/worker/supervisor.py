@@ -22,17 +22,17 @@ from runtime.worker.protocol import (
     Done,
     Faulted,
     JudgeJob,
-    Link,
     LinkLostError,
     Ready,
     Start,
+    WorkerLink,
 )
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from runtime.exams.exam_service import ExamDesk
+    from runtime.exams.exam_service import ExamService
     from runtime.image.outcome import Job, JobOutcome
     from runtime.ledger.job_table import OpenJob
     from runtime.ledger.ledger import Ledger
@@ -67,7 +67,7 @@ class WorkerState:
 @dataclass(frozen=True, kw_only=True)
 class _Worker:
     process: subprocess.Popen[bytes]
-    link: Link
+    link: WorkerLink
 
     def end(self) -> None:
         """Kills the child and waits for it; harmless if it is gone."""
@@ -86,7 +86,7 @@ class Supervisor:
         start: Start,
         limits: WorkerLimits,
         ledger: Ledger,
-        desk: ExamDesk,
+        desk: ExamService,
         report: Callable[[EventKind, str], None],
         judged: Callable[[JobOutcome], None],
         changed: Callable[[], None],
@@ -223,7 +223,7 @@ class Supervisor:
 
     def _greet(self, process: subprocess.Popen[bytes], ours: socket.socket) -> _Worker | None:
         ours.settimeout(self._limits.start_timeout_s)
-        worker = _Worker(process=process, link=Link(socket=ours))
+        worker = _Worker(process=process, link=WorkerLink(socket=ours))
         with self._news:
             self._worker = worker
         starts = self._state.starts + 1

@@ -34,7 +34,7 @@ def packages(tmp_path_factory) -> dict[str, Path]:
 
 
 @dataclass
-class Story:
+class ExamTimeline:
     """What a test plays with; everything ends with it."""
 
     folder: Path
@@ -61,12 +61,12 @@ class Story:
 
 
 @pytest.fixture
-def story(tmp_path, packages) -> Iterator[Story]:
+def story(tmp_path, packages) -> Iterator[ExamTimeline]:
     """A broker (not started), and units and subscribers on demand."""
     if reason := mosquitto_missing():
         skip_or_fail(reason)
     with ExitStack() as stack:
-        yield Story(tmp_path, packages, stack)
+        yield ExamTimeline(tmp_path, packages, stack)
 
 
 def exam_messages(subscriber: Subscriber, study_uid: str, unit: UnitProcess) -> list[Record]:

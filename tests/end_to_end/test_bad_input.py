@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from firmware_bridge.dicom_network.destination import Destination
-from firmware_bridge.sender.storage_scu import Outcome, Sender, outgoing
+from firmware_bridge.sender.storage_scu import Outcome, StorageScu, outgoing
 from tests.end_to_end.conftest import STORESCU, dcmtk_send, wait_for_final
 from tests.end_to_end.poisoned_worker import CRASH_ROWS, HANG_ROWS
 from tests.support.brokers import wait_until
@@ -25,13 +25,13 @@ def send_one(unit, path):
     file = outgoing(path)
     if file.__class__.__name__ == "SentFile":
         return file
-    with Sender(Destination.parse(unit.address), [file]) as sender:
+    with StorageScu(Destination.parse(unit.address), [file]) as sender:
         return sender.send(file)
 
 
 def view_reasons(subscriber, unit, sop_uid):
     """The reasons of the view message about an image; None if there is none yet."""
-    key = unit.voice().image_key(sop_uid)
+    key = unit.message_factory().image_key(sop_uid)
     for record in subscriber.once().values():
         if "/view/" in record.topic and record.body["image_key"] == key:
             return record.body["reasons"]
@@ -105,7 +105,7 @@ def test_what_is_no_mammogram_is_refused_with_the_right_status(story):
     ct.SOPClassUID = ct.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
     mg = write(mammogram_dataset(seed=5), story.folder / "mg.dcm")
     files = [outgoing(write(ct, story.folder / "ct.dcm")), outgoing(mg)]
-    with Sender(Destination.parse(unit.address), files) as sender:
+    with StorageScu(Destination.parse(unit.address), files) as sender:
         outcomes = [sender.send(file).outcome for file in files]
     assert outcomes == [Outcome.REFUSED, Outcome.STORED]
     chest = mammogram_dataset(seed=2, film=True)

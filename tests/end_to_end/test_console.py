@@ -76,7 +76,7 @@ def test_a_live_exam_from_the_unit_to_the_page_and_back_to_the_site(story, page)
 
     wait_until(acknowledged, 30, "the event")
     (event,) = acknowledged()
-    assert event["exam_key"] == unit.voice().exam_key(exam.study_uid)
+    assert event["exam_key"] == unit.message_factory().exam_key(exam.study_uid)
     heard = b"\n".join(r.topic.encode() + b" " + r.payload for r in subscriber.seen())
     for secret in ("Secretname", "ACC-0815", "S.Z.", "20260203101500", exam.study_uid):
         assert secret.encode() not in heard, secret

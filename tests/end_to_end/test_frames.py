@@ -117,7 +117,7 @@ def test_a_c_store_of_a_frame_is_its_twin(example, playing, tmp_path):
     # The second one has a frame's UID in another exam: that is a conflict, and comes behind.
     wait_until(lambda: events(subscriber, "image_conflict"), 30, "the conflict")
     (conflict,) = events(subscriber, "image_conflict")
-    assert conflict["image_key"] == unit.voice().image_key(f"{STUDY}.2")
+    assert conflict["image_key"] == unit.message_factory().image_key(f"{STUDY}.2")
     assert exam_messages(subscriber, STUDY, unit)[-1].body == final
     assert unit.stop() == 0
 
@@ -208,7 +208,7 @@ def test_a_rejected_frame_is_superseded_by_its_retake(playing):
     assert (final["flag"], final["completed_by"]) == ("none", "exam_closed")
     roles = {view["image_key"]: view["role"] for view in final["views"]}
     assert len(roles) == 5
-    assert roles[unit.voice().image_key(f"{STUDY}.0")] == "superseded"
+    assert roles[unit.message_factory().image_key(f"{STUDY}.0")] == "superseded"
     assert len(events(subscriber, "repeat")) == 1
     assert unit.stop() == 0
 

@@ -13,10 +13,10 @@ from pydicom import dcmread
 from pydicom.uid import CTImageStorage
 
 from firmware_bridge.dicom_network.destination import Destination
-from firmware_bridge.sender.storage_scu import Outcome, Sender, outgoing
+from firmware_bridge.sender.storage_scu import Outcome, StorageScu, outgoing
 from firmware_bridge.simulated_exams.phantom_breast import PhantomBreast
 from firmware_bridge.simulated_exams.phantom_image import phantom_image
-from firmware_bridge.simulated_exams.reissue import ExamIdentity
+from firmware_bridge.simulated_exams.reissue import ReissuedIdentity
 from firmware_bridge.simulated_exams.vendor_shapes import VENDOR_SHAPES
 from tests.support.brokers import wait_until
 from tests.support.exams import VIEWS
@@ -56,7 +56,7 @@ class Woman:
 
 def write_images(folder, woman: Woman) -> list:
     """Her four views, one of them with a broken pixel stream in every third exam."""
-    identity = ExamIdentity(
+    identity = ReissuedIdentity(
         study_instance_uid=woman.study_uid,
         series_instance_uid=f"{woman.study_uid}.1",
         patient_id=woman.patient_id,
@@ -86,7 +86,7 @@ def write_images(folder, woman: Woman) -> list:
 def send(unit: UnitProcess, files: list) -> None:
     """As an acquisition workstation does."""
     parcels = [outgoing(path) for path in files]
-    with Sender(Destination.parse(unit.address), parcels) as sender:
+    with StorageScu(Destination.parse(unit.address), parcels) as sender:
         assert [sender.send(parcel).outcome for parcel in parcels] == [Outcome.STORED] * 4
 
 

@@ -29,7 +29,7 @@ def test_what_is_no_breast_is_not_assessed_on_mqtt(story):
     keys, files = {}, []
     for number, case in enumerate(sent_cases()):
         ds = mammogram_dataset(pixels=case.pixels, seed=300 + number)
-        keys[unit.voice().image_key(ds.SOPInstanceUID)] = case.family
+        keys[unit.message_factory().image_key(ds.SOPInstanceUID)] = case.family
         files.append(write(ds, story.folder / f"{number}.dcm"))
     assert len(files) >= len(FAMILIES) - 1
     dcmtk_send(STORESCU, unit, files)

@@ -12,12 +12,12 @@ import pytest
 
 from runtime.image.outcome import Flag
 from runtime.mqtt_contract.asyncapi import asyncapi_document
-from runtime.publishing.message_factory import Voice
+from runtime.publishing.message_factory import MessageFactory
 from tests.conftest import skip_or_fail
 from tests.support.brokers import Mosquitto, mosquitto_missing, wait_until
 from tests.support.builders import exam_flag, image, result
 from tests.support.node import run_node
-from tests.support.unit_under_test import VOICE, Unit, now_ms
+from tests.support.unit_under_test import MESSAGE_FACTORY, Unit, now_ms
 
 SCRIPTS = Path(__file__).parent / "outsiders"
 OURS = ("models", "runtime", "converters", "firmware_bridge", "tests")
@@ -34,7 +34,7 @@ def document(tmp_path):
 def python_outsider(document, port, folder) -> subprocess.Popen:
     """The stranger with paho, in a folder from which nothing of ours can be imported."""
     return subprocess.Popen(
-        [sys.executable, "-I", SCRIPTS / "outsider.py", document, str(port), VOICE.site],
+        [sys.executable, "-I", SCRIPTS / "outsider.py", document, str(port), MESSAGE_FACTORY.site],
         cwd=folder,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -45,24 +45,29 @@ def python_outsider(document, port, folder) -> subprocess.Popen:
 def node_outsider(document, port) -> subprocess.Popen:
     """The stranger with MQTT.js."""
     script = (SCRIPTS / "outsider.js").read_text()
-    return run_node(script, str(document), str(port), VOICE.site, packages=("mqtt", "ajv"))
+    return run_node(
+        script, str(document), str(port), MESSAGE_FACTORY.site, packages=("mqtt", "ajv")
+    )
 
 
 def say_exams(unit, first, count) -> None:
     """Exams as they go: a view, a provisional flag, a final one."""
-    voice: Voice = VOICE
+    message_factory: MessageFactory = MESSAGE_FACTORY
     for n in range(first, first + count):
         study, at_ms = f"1.2.{n}", now_ms()
         flags = (Flag.NOT_ASSESSED, (Flag.PRIORITY, Flag.NONE)[n % 2])
         seen = image("RCC", result(0.2), image_id=n)
         unit.ledger.add_event(
-            voice.view(seen, study_instance_uid=study, at_ms=at_ms, stage_ms={"infer": 9.5}), at_ms
+            message_factory.view_message(
+                seen, study_instance_uid=study, at_ms=at_ms, stage_ms={"infer": 9.5}
+            ),
+            at_ms,
         )
         for revision, flag in enumerate(flags, start=1):
             said = exam_flag(
                 study_instance_uid=study, revision=revision, flag=flag, final=revision == 2
             )
-            unit.ledger.add_event(voice.exam(said, at_ms=at_ms), at_ms)
+            unit.ledger.add_event(message_factory.exam_message(said, at_ms=at_ms), at_ms)
 
 
 def ledger_rows(unit) -> list[list]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from firmware_bridge.dicom_network.destination import Destination
-from firmware_bridge.sender.storage_scu import CannotConnectError, Outcome, Sender, outgoing
+from firmware_bridge.sender.storage_scu import Outcome, PeerUnreachableError, StorageScu, outgoing
 from tests.conftest import skip_or_fail
 from tests.support.brokers import Mosquitto, mosquitto_missing
 from tests.support.exams import write_exam
@@ -96,13 +96,13 @@ def send_until_stored(unit: UnitProcess, exam, deadline: float) -> None:
         assert time.monotonic() < deadline, f"not stored in time: {sorted(waiting)}"
         files = {view: outgoing(path) for view, path in waiting.items()}
         try:
-            with Sender(
+            with StorageScu(
                 Destination.parse(unit.address), list(files.values()), response_timeout_s=10
             ) as sender:
                 for view, file in files.items():
                     if sender.send(file).outcome is Outcome.STORED:
                         del waiting[view]
-        except (CannotConnectError, OSError):
+        except (PeerUnreachableError, OSError):
             time.sleep(0.05)
 
 
@@ -167,7 +167,7 @@ def test_nothing_is_lost_and_nothing_is_doubled(victim, tmp_path, capsys):
                     assert time.monotonic() < deadline, unit.log[-3000:]
                     time.sleep(0.05)
                 send_until_stored(unit, exam, deadline)
-            keys = {unit.voice().exam_key(exam.study_uid) for exam in exams}
+            keys = {unit.message_factory().exam_key(exam.study_uid) for exam in exams}
             wait_for_all(site, keys, deadline)
         finally:
             site.done.set()

@@ -111,7 +111,7 @@ def test_an_independent_host_follows_births_flags_and_deaths(host_python, tmp_pa
             wait_until(lambda: host.of("DDATA"), what="a flag")
             flag = host.of("DDATA")[0]["metrics"]
             assert flag["Exam/Flag"]["value"] == "priority"
-            assert flag["Exam/Key"]["value"] == unit.voice.exam_key("1.2.3")
+            assert flag["Exam/Key"]["value"] == unit.message_factory.exam_key("1.2.3")
             assert (flag["Exam/Revision"]["value"], flag["Exam/Seq"]["value"]) == (2, seq)
             assert (flag["Exam/Final"]["value"], flag["Exam/Score"]["value"]) == (True, 0.75)
             assert not flag["Exam/Flag"]["historical"]

@@ -10,9 +10,9 @@ from pydicom.uid import generate_uid
 
 from benches.soak import AT_REST_S, GOAL_GROWTH, soak
 from firmware_bridge.dicom_network.destination import Destination
-from firmware_bridge.sender.mpps_scu import StepClient, write_rejection_note
+from firmware_bridge.sender.mpps_scu import MppsScu, write_rejection_note
 from firmware_bridge.simulated_exams.exam_source import Taken
-from firmware_bridge.simulated_exams.reissue import ExamIdentity
+from firmware_bridge.simulated_exams.reissue import ReissuedIdentity
 from tests.end_to_end.conftest import (
     STORESCU,
     dcmtk_send,
@@ -25,12 +25,12 @@ from tests.support.certificates import Authority
 from tests.support.exams import BRIGHT, DARK, write_exam
 
 
-def identity_of(path) -> ExamIdentity:
+def identity_of(path) -> ReissuedIdentity:
     """What the images of a written exam say."""
     from datetime import datetime
 
     ds = dcmread(path, stop_before_pixels=True)
-    return ExamIdentity(
+    return ReissuedIdentity(
         study_instance_uid=str(ds.StudyInstanceUID),
         series_instance_uid=str(ds.SeriesInstanceUID),
         patient_id="P",
@@ -53,7 +53,7 @@ def test_a_procedure_step_closes_a_two_view_exam_at_once(story):
     subscriber = story.subscriber()
     exam = write_exam(story.folder / "exam", 11, views=("LCC", "LMLO"))
     identity = identity_of(exam.files["LCC"])
-    steps = StepClient(Destination.parse(unit.address), calling_ae_title="MAMMO1")
+    steps = MppsScu(Destination.parse(unit.address), calling_ae_title="MAMMO1")
     step_uid = generate_uid()
     assert steps.begin(step_uid, identity) == 0x0000
     dcmtk_send(STORESCU, unit, [exam.files["LCC"]])
@@ -74,7 +74,7 @@ def test_a_procedure_step_survives_a_power_cut(story):
     subscriber = story.subscriber()
     exam = write_exam(story.folder / "exam", 12, views=("LCC",))
     identity = identity_of(exam.files["LCC"])
-    steps = StepClient(Destination.parse(unit.address), calling_ae_title="MAMMO1")
+    steps = MppsScu(Destination.parse(unit.address), calling_ae_title="MAMMO1")
     step_uid = generate_uid()
     assert steps.begin(step_uid, identity) == 0x0000
     unit.kill()

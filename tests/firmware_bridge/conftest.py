@@ -12,14 +12,14 @@ from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
 from firmware_bridge.dicom_intake.storage_scp import DicomIntake
 from firmware_bridge.frame_intake.intake import FrameIntake
 from firmware_bridge.frame_intake.settings import FrameIntakeSettings
-from runtime.exams.modality_feed import UnitDesk
+from runtime.exams.modality_feed import ModalityFeed
 from runtime.ledger.ledger import Ledger
 from runtime.messages.payloads import StatusFacts
 from tests.conftest import skip_or_fail
 from tests.firmware_bridge.fakes import Door, FakeReceiver, answers
 from tests.firmware_bridge.firmware import PIXELS, STUDY, Firmware
 from tests.support.synthetic import mammogram_dataset, write
-from tests.support.unit_under_test import VOICE, now_ms
+from tests.support.unit_under_test import MESSAGE_FACTORY, now_ms
 
 
 @pytest.fixture
@@ -65,8 +65,8 @@ def ledger(tmp_path):
 def open_socket(receiver, ledger, tmp_path):
     """Starts intakes; at the end each must serve one more firmware, whatever was done to it."""
     intakes = []
-    receiver.unit_desk = UnitDesk(
-        ledger=ledger, voice=VOICE, status_provider=StatusFacts, clock_ms=now_ms
+    receiver.modality_feed = ModalityFeed(
+        ledger=ledger, message_factory=MESSAGE_FACTORY, status_provider=StatusFacts, clock_ms=now_ms
     )
 
     def start(**settings):

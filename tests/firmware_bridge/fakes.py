@@ -21,7 +21,7 @@ from firmware_bridge.dicom_network.transfer_syntaxes import (
 )
 from runtime.dicom.part10_reader import data_set_offset
 from runtime.exam_rules.procedure_step import StepAnswer
-from runtime.exams.intake_ports import OutOfRoomError, Receipt, Received, ReceptionRefusedError
+from runtime.exams.intake_ports import ObjectRefusedError, OutOfRoomError, Receipt, Received
 from runtime.image.reasons import Reason
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class FakeReceiver:
         self.step_answer = StepAnswer.TAKEN
         self.fault_of_word: Exception | None = None
         self.words_refused = 0
-        self.unit_desk = None
+        self.modality_feed = None
         self._lock = threading.Lock()
 
     def check_room(self, size_bytes: int = 0) -> None:
@@ -76,7 +76,7 @@ class FakeReceiver:
             threading.Event().wait(self.delay_s)
         if self.refuse is not None:
             path.unlink()
-            raise ReceptionRefusedError(self.refuse, "as the test wants it")
+            raise ObjectRefusedError(self.refuse, "as the test wants it")
         if not self.room:
             path.unlink()
             raise OutOfRoomError

@@ -15,7 +15,7 @@ from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
 from firmware_bridge.dicom_intake.storage_scp import DicomIntake
 from firmware_bridge.folder_intake.intake import FolderIntake, FolderIntakeSettings
 from runtime.exams.intake_ports import Receipt, Received
-from runtime.exams.spooler import Reception, RoomLimits
+from runtime.exams.spooler import Spooler, SpoolLimits
 from tests.firmware_bridge.fakes import RawPeer, wait_until
 from tests.support.synthetic import mammogram_dataset, write
 
@@ -118,14 +118,14 @@ def heard():
 
 
 @pytest.fixture
-def reception(tmp_path, heard, caplog):
+def spooler(tmp_path, heard, caplog):
     """The real one; whatever is logged is kept."""
     caplog.set_level(logging.DEBUG)
-    return Reception(
+    return Spooler(
         folder=tmp_path / "unit",
-        limits=RoomLimits(reserve_bytes=0, max_waiting_images=10, max_object_bytes=1 << 30),
+        limits=SpoolLimits(reserve_bytes=0, max_waiting_images=10, max_object_bytes=1 << 30),
         desk=Desk(),
-        unit_desk=None,
+        modality_feed=None,
         waiting_images=lambda: 0,
         arrived=lambda: None,
         anticipate=lambda _: None,
@@ -135,7 +135,7 @@ def reception(tmp_path, heard, caplog):
 
 
 @pytest.mark.parametrize("malformed", MALFORMED)
-def test_a_file_in_the_folder_leaks_nothing(malformed, reception, heard, caplog, tmp_path):
+def test_a_file_in_the_folder_leaks_nothing(malformed, spooler, heard, caplog, tmp_path):
     """Log, events, pydicom's warnings, and the text beside the file; nor does its name."""
     content = malformed(tmp_path)
     inbox = tmp_path / "inbox"
@@ -144,7 +144,7 @@ def test_a_file_in_the_folder_leaks_nothing(malformed, reception, heard, caplog,
     heard.warnings.clear()
     caplog.clear()
     intake = FolderIntake(FolderIntakeSettings(folder=inbox, settle_s=0.05, rescan_s=0.2))
-    intake.start(reception)
+    intake.start(spooler)
     reason = inbox / "refused" / f"{NAME}.dcm.reason.txt"
     assert wait_until(reason.exists)
     intake.stop()
@@ -153,11 +153,11 @@ def test_a_file_in_the_folder_leaks_nothing(malformed, reception, heard, caplog,
 
 
 @pytest.mark.parametrize("malformed", MALFORMED)
-def test_an_object_over_dicom_leaks_nothing(malformed, reception, heard, caplog, tmp_path):
+def test_an_object_over_dicom_leaks_nothing(malformed, spooler, heard, caplog, tmp_path):
     """Log, events, pydicom's warnings, and the Error Comment; nor does the calling title leave."""
     content = data_set(malformed(tmp_path))
     intake = DicomIntake(DicomIntakeSettings(port=0, host="127.0.0.1"))
-    intake.start(reception)
+    intake.start(spooler)
     peer = RawPeer(intake.port)
     peer.assoc._reactor_checkpoint.clear()
     wait_until(lambda: peer.assoc._is_paused)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from models.manifest import Manifest
-from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, Role
-from runtime.image.header import ImageHeader, Intent, Laterality, View
+from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, ImageRole
+from runtime.image.header import ImageHeader, Laterality, PresentationIntent, View
 from runtime.image.outcome import Execution, Flag, ModelRef, NotAssessed, ViewResult
 from runtime.image.reasons import Reason
 
@@ -30,7 +30,9 @@ def unassessed(*reasons: Reason) -> NotAssessed:
     return NotAssessed(reasons=reasons or (Reason.UNDECODABLE,), model=MODEL)
 
 
-def image(view_code, outcome, *, role=Role.EXPECTED, image_id=1, superseded_by=None) -> ExamImage:
+def image(
+    view_code, outcome, *, role=ImageRole.EXPECTED, image_id=1, superseded_by=None
+) -> ExamImage:
     """One image of an exam."""
     return ExamImage(
         image_id=image_id,
@@ -56,7 +58,7 @@ def header(view_code="RCC", *, study="1.2.3", sop="1.2.3.1", **changes) -> Image
         "view": None if view_code[1:] == "?" else View(view_code[1:]),
         "view_source": "ViewCodeSequence",
         "modifiers": (),
-        "intent": Intent.FOR_PRESENTATION,
+        "intent": PresentationIntent.FOR_PRESENTATION,
         "intent_source": "PresentationIntentType",
         "implant": False,
         "implant_displaced": False,
@@ -108,7 +110,7 @@ def manifest(scope="view", rule="max_view") -> Manifest:
 def exam_flag(images=None, **changes) -> ExamFlag:
     """A final flag of two views."""
     images = images or (
-        image("LMLO", unassessed(), image_id=2, role=Role.ADDITIONAL),
+        image("LMLO", unassessed(), image_id=2, role=ImageRole.ADDITIONAL),
         image("RCC", result(0.75), image_id=1),
     )
     facts = {

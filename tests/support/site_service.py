@@ -52,15 +52,15 @@ class RunningSite:
         """The service's own word of itself."""
         return self.service.board.now()
 
-    def glance(self):
+    def summary(self):
         """The fleet as a page would read it."""
         import time
 
-        return Fleet(self.store).glance(time.time_ns() // 1_000_000)
+        return Fleet(self.store).summary(time.time_ns() // 1_000_000)
 
     def unit(self, name="mammo-1"):
         """One unit's glance, None before it was heard."""
-        return next((unit for unit in self.glance().units if unit.unit == name), None)
+        return next((unit for unit in self.summary().units if unit.unit == name), None)
 
     def get(self, path) -> tuple[int, str]:
         """An answer of its HTTP application."""

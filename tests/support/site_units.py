@@ -15,8 +15,8 @@ from runtime.messages.payloads import (
     StatusFacts,
     StatusMessage,
 )
-from runtime.publishing.message_factory import Voice
-from runtime.site.store.ingested_message import Posting
+from runtime.publishing.message_factory import MessageFactory
+from runtime.site.store.ingested_message import IngestedMessage
 from tests.support.builders import MODEL, exam_flag, image, result, unassessed
 
 NOON_MS = 1_795_348_800_000
@@ -37,24 +37,26 @@ class SaidUnit:
     def __init__(
         self, name="mammo-1", *, boot="boot-1", site="st-anna", first_seq=1, ledger=None
     ) -> None:
-        self.voice = Voice(site=site, unit=name, boot_id=boot, site_key=KEY, ledger_id=ledger)
+        self.message_factory = MessageFactory(
+            site=site, unit=name, boot_id=boot, site_key=KEY, ledger_id=ledger
+        )
         self.next_seq = first_seq
         self.clock_error_ms = 0
         self.model = MODEL
 
     def reboot(self, boot: str) -> SaidUnit:
         """The same unit after a restart."""
-        self.voice = replace(self.voice, boot_id=boot)
+        self.message_factory = replace(self.message_factory, boot_id=boot)
         return self
 
-    def _numbered(self, publication, at_ms, *, retained=False) -> Posting:
+    def _numbered(self, publication, at_ms, *, retained=False) -> IngestedMessage:
         message = publication.message.numbered(self.next_seq)
         self.next_seq += 1
-        return Posting(message=message, received_ms=at_ms + 50, retained=retained)
+        return IngestedMessage(message=message, received_ms=at_ms + 50, retained=retained)
 
     def exam(
         self, study=1, *, flag=Flag.NONE, revision=1, final=True, at_ms=NOON_MS, retained=False
-    ) -> Posting:
+    ) -> IngestedMessage:
         """A revision of an exam's flag."""
         said = exam_flag(
             images=(image("RCC", result(0.1), image_id=study),),
@@ -66,17 +68,19 @@ class SaidUnit:
             model=self.model,
         )
         return self._numbered(
-            self.voice.exam(said, at_ms=at_ms + self.clock_error_ms), at_ms, retained=retained
+            self.message_factory.exam_message(said, at_ms=at_ms + self.clock_error_ms),
+            at_ms,
+            retained=retained,
         )
 
-    def view(self, sop=1, *, study=1, reasons=(), at_ms=NOON_MS) -> Posting:
+    def view(self, sop=1, *, study=1, reasons=(), at_ms=NOON_MS) -> IngestedMessage:
         """The outcome of an image, judged 80 ms after it was durable."""
         outcome = unassessed(*reasons) if reasons else result(0.1)
         shot = replace(
             image("RCC", outcome, image_id=sop), received_at_ms=at_ms + self.clock_error_ms - 80
         )
         return self._numbered(
-            self.voice.view(
+            self.message_factory.view_message(
                 shot,
                 study_instance_uid=f"1.2.{study}",
                 at_ms=at_ms + self.clock_error_ms,
@@ -85,13 +89,17 @@ class SaidUnit:
             at_ms,
         )
 
-    def event(self, kind=EventKind.EXPOSURE, *, at_ms=NOON_MS) -> Posting:
+    def event(self, kind=EventKind.EXPOSURE, *, at_ms=NOON_MS) -> IngestedMessage:
         """Something that happened."""
-        return self._numbered(self.voice.event(kind, at_ms=at_ms + self.clock_error_ms), at_ms)
+        return self._numbered(
+            self.message_factory.event_message(kind, at_ms=at_ms + self.clock_error_ms), at_ms
+        )
 
-    def drift(self, day="2026-11-21", *, histogram=(0,) * 20, psi=0.02, at_ms=NOON_MS) -> Posting:
+    def drift(
+        self, day="2026-11-21", *, histogram=(0,) * 20, psi=0.02, at_ms=NOON_MS
+    ) -> IngestedMessage:
         """A day's drift."""
-        said = self.voice.drift(
+        said = self.message_factory.drift_message(
             at_ms=at_ms + self.clock_error_ms,
             model=self.model,
             day=day,
@@ -104,20 +112,22 @@ class SaidUnit:
         )
         return self._numbered(said, at_ms)
 
-    def status(self, *, at_ms=NOON_MS, offline=False, retained=False, reasons=()) -> Posting:
+    def status(
+        self, *, at_ms=NOON_MS, offline=False, retained=False, reasons=()
+    ) -> IngestedMessage:
         """Birth, change or will."""
         facts = FACTS.model_copy(update={"reasons": reasons})
-        said = self.voice.status(
+        said = self.message_factory.status_message(
             facts, at_ms=at_ms + self.clock_error_ms, last_seq=self.next_seq - 1, offline=offline
         )
         message = StatusMessage.model_validate_json(said.payload)
-        return Posting(message=message, received_ms=at_ms + 50, retained=retained)
+        return IngestedMessage(message=message, received_ms=at_ms + 50, retained=retained)
 
-    def health(self, *, at_ms=NOON_MS, waiting=0, oldest_s=None, retained=False) -> Posting:
+    def health(self, *, at_ms=NOON_MS, waiting=0, oldest_s=None, retained=False) -> IngestedMessage:
         """Figures of the moment."""
         outbox = OutboxFacts(waiting=waiting, oldest_s=oldest_s, parked=0, commands_refused=0)
-        said = self.voice.health(
+        said = self.message_factory.health_message(
             HealthFacts(), outbox, at_ms=at_ms + self.clock_error_ms, last_seq=self.next_seq - 1
         )
         message = HealthMessage.model_validate_json(said.payload)
-        return Posting(message=message, received_ms=at_ms + 50, retained=retained)
+        return IngestedMessage(message=message, received_ms=at_ms + 50, retained=retained)

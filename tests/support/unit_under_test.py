@@ -10,11 +10,11 @@ from runtime.ledger.ledger import Ledger
 from runtime.messages.payloads import EventKind, HealthFacts, StatusFacts
 from runtime.mqtt.publisher import Publisher
 from runtime.mqtt.settings import BrokerSettings
-from runtime.publishing.message_factory import Voice
+from runtime.publishing.message_factory import MessageFactory
 from tests.support.builders import exam_flag
 
 KEY = bytes(range(32))
-VOICE = Voice(site="st-anna", unit="mammo-1", boot_id="b00t", site_key=KEY)
+MESSAGE_FACTORY = MessageFactory(site="st-anna", unit="mammo-1", boot_id="b00t", site_key=KEY)
 ROOT = "mammoedge/v1/st-anna/mammo-1"
 
 
@@ -38,7 +38,9 @@ class Unit:
     ) -> None:
         folder.mkdir(exist_ok=True, parents=True)
         self.ledger = Ledger(folder / "ledger.db")
-        self.voice = replace(VOICE, boot_id=boot_id, ledger_id=self.ledger.ledger_id)
+        self.message_factory = replace(
+            MESSAGE_FACTORY, boot_id=boot_id, ledger_id=self.ledger.ledger_id
+        )
         self.clock_ms = clock_ms
         self.reasons: tuple[str, ...] = ()
         facts = {
@@ -56,7 +58,7 @@ class Unit:
     def _publisher(self) -> Publisher:
         return Publisher(
             ledger=self.ledger,
-            voice=self.voice,
+            message_factory=self.message_factory,
             settings=self._settings,
             clock_ms=self.clock_ms,
             randomness=random.Random(1),
@@ -79,14 +81,18 @@ class Unit:
         """Queues events; the last number."""
         at_ms = at_ms or self.clock_ms()
         for _ in range(count):
-            seq = self.ledger.add_event(self.voice.event(kind, at_ms=at_ms), at_ms)
+            seq = self.ledger.add_event(
+                self.message_factory.event_message(kind, at_ms=at_ms), at_ms
+            )
         return seq
 
     def say_exam(self, *, revision=1, at_ms=None, expiry_s=3600, study="1.2.3") -> int:
         """Queues a revision of an exam's flag; its number."""
         at_ms = at_ms or self.clock_ms()
-        voice = replace(self.voice, exam_expiry_s=expiry_s)
-        said = voice.exam(exam_flag(revision=revision, study_instance_uid=study), at_ms=at_ms)
+        message_factory = replace(self.message_factory, exam_expiry_s=expiry_s)
+        said = message_factory.exam_message(
+            exam_flag(revision=revision, study_instance_uid=study), at_ms=at_ms
+        )
         return self.ledger.add_event(said, at_ms)
 
     def start(self):

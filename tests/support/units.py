@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from runtime.publishing.message_factory import Voice
+from runtime.publishing.message_factory import MessageFactory
 from runtime.publishing.site_key import read_site_key, write_site_key
 from tests.support.brokers import free_port, wait_until
 
@@ -122,10 +122,10 @@ class UnitProcess:
         assert self._process is not None, "the unit was not started"
         return self._process
 
-    def voice(self) -> Voice:
+    def message_factory(self) -> MessageFactory:
         """What a site that holds the key can compute: the unit's pseudonyms."""
         key = read_site_key(self.folder / "site.key")
-        return Voice(site=SITE, unit=UNIT, boot_id="", site_key=key)
+        return MessageFactory(site=SITE, unit=UNIT, boot_id="", site_key=key)
 
     def start(self, *arguments: str, environment: dict[str, str] | None = None) -> Self:
         """Starts the service; returns at once."""

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtime.exams.clock_jump import ClockDesk
+from runtime.exams.clock_jump import ClockJump
 from runtime.exams.unit_clock import UnitClock, elapsed_ms, wall_ms
 from tests.runtime.site.listeners import Listener
 from tests.support.brokers import Mosquitto, wait_until
@@ -100,9 +100,11 @@ class Stage:
         self.stack.callback(lambda: listener.subscriber.close(forget=True))
         return listener.until_up()
 
-    def watch_clock(self, unit: Unit) -> ClockDesk:
+    def watch_clock(self, unit: Unit) -> ClockJump:
         """What the service does at its start."""
-        desk = ClockDesk(clock=self.clocks.unit, ledger=unit.ledger, voice=unit.voice)
+        desk = ClockJump(
+            clock=self.clocks.unit, ledger=unit.ledger, message_factory=unit.message_factory
+        )
         desk.open()
         return desk
 
@@ -167,7 +169,7 @@ def prove(fault: str, listener: Listener, unit: Unit, *, remark: str = "") -> Pr
 def shown_flags(listener: Listener, unit: Unit) -> dict[str, bytes]:
     """Each exam's flag in the picture, by topic."""
     exams = listener.unit.exams.items()
-    return {unit.voice.topics.exam(key): exam.encode() for key, exam in exams}
+    return {unit.message_factory.topics.exam(key): exam.encode() for key, exam in exams}
 
 
 def says_expired(payload: bytes, kind: str) -> bool:
@@ -236,7 +238,9 @@ def day_offline(stage: Stage) -> Proof:
     late = stage.listener(broker, client_id="late")
     late.until(lambda: late.picture.units and late.unit.state, "the state")
     late.until(lambda: len(late.unit.exams) >= 4, "the flags of now")
-    stale = set(late.unit.exams) - {unit.voice.exam_key(f"1.2.{n}") for n in range(20, 24)}
+    stale = set(late.unit.exams) - {
+        unit.message_factory.exam_key(f"1.2.{n}") for n in range(20, 24)
+    }
     assert not stale, stale
     assert proof.expired == 8, proof
     return proof
@@ -302,7 +306,7 @@ def ledger_lost(stage: Stage) -> Proof:
     listener.until(lambda: listener.unit.generation == 2, "the second ledger")
     # Of the lost ledger's exams the last flags stand until they expire; they are no rows of this.
     for number in range(4):
-        listener.unit.exams.pop(first.voice.exam_key(f"1.2.{number}"), None)
+        listener.unit.exams.pop(first.message_factory.exam_key(f"1.2.{number}"), None)
     assert listener.unit.status.ledger_id == second.ledger.ledger_id != first.ledger.ledger_id
     return prove("ledger lost, numbers begin again", listener, second, remark="new ledger_id seen")
 

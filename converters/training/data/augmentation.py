@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from converters.training.data.preparation import Picture, Recipe, normalise
+from converters.training.data.preparation import Picture, PreparationOptions, normalise
 
 BAND_SHARE = 0.7
 COARSE_PX = 6.0
@@ -60,7 +60,10 @@ def cut_window(picture: Picture, generator: np.random.Generator, amount: Augment
 
 
 def cut_tissue(
-    picture: Picture, generator: np.random.Generator, amount: Augmentation, recipe: Recipe
+    picture: Picture,
+    generator: np.random.Generator,
+    amount: Augmentation,
+    recipe: PreparationOptions,
 ) -> Picture:
     """A window of a view that holds at least 40 % breast (after some tries: the fullest found)."""
     margin = amount.context_px
@@ -143,7 +146,7 @@ def change_tone(window: Picture, generator: np.random.Generator, amount: Augment
     return changed
 
 
-def finish_window(window: Picture, amount: Augmentation, recipe: Recipe) -> Picture:
+def finish_window(window: Picture, amount: Augmentation, recipe: PreparationOptions) -> Picture:
     """Normalise with the context around the window, then cut the window out of it."""
     normal = normalise(window, recipe)
     margin = amount.context_px

@@ -18,7 +18,12 @@ from converters.training.data.annotations import (
     key_of,
     read_annotations,
 )
-from converters.training.data.preparation import Picture, Recipe, breast_box, resize_to_spacing
+from converters.training.data.preparation import (
+    Picture,
+    PreparationOptions,
+    breast_box,
+    resize_to_spacing,
+)
 from converters.training.data.split import FORBIDDEN_PATIENTS
 
 LESION_SPACING_MM = 0.05
@@ -72,7 +77,7 @@ def read_grey(path: Path) -> Picture:
     return np.asarray(pixels / float(np.iinfo(pixels.dtype).max), dtype=np.float32)
 
 
-def load_lesions(data: Path, recipe: Recipe) -> list[Sample]:
+def load_lesions(data: Path, recipe: PreparationOptions) -> list[Sample]:
     """The lesion crops of CBIS-DDSM."""
     folder = data / "cbis-ddsm-lesions"
     annotations = read_annotations(folder)
@@ -101,7 +106,7 @@ def load_lesions(data: Path, recipe: Recipe) -> list[Sample]:
     return samples
 
 
-def load_views(data: Path, name: str, recipe: Recipe) -> list[Sample]:
+def load_views(data: Path, name: str, recipe: PreparationOptions) -> list[Sample]:
     """The whole views of one folder, cropped to the breast and resized as the runtime would."""
     folder = data / name
     rows: dict[str, list[dict[str, str]]] = {}

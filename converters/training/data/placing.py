@@ -31,7 +31,7 @@ LEAST_DEVIATION = 2 / 255
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class CropPlace:
     """Box of a crop in its view, in the view's pixels, and how surely it lies there.
 
     `scale` and `width_ratio` are view pixels for a crop's pixel down the rows, and how much
@@ -54,10 +54,10 @@ class Place:
         return self.correlation >= LEAST_CORRELATION
 
 
-def place_crop(view: Picture, crop: Picture, *, names: tuple[str, str]) -> Place | None:
+def place_crop(view: Picture, crop: Picture, *, names: tuple[str, str]) -> CropPlace | None:
     """The best place of `crop` in `view`; None where no size of it fits. `names` of view, crop."""
     small = cv2.resize(crop, None, fx=SHRINK_FIRST, fy=SHRINK_FIRST, interpolation=cv2.INTER_AREA)
-    best: Place | None = None
+    best: CropPlace | None = None
     for pattern in (small, np.ascontiguousarray(small[:, ::-1])):
         for scale in SCALES:
             for ratio in WIDTH_RATIOS:
@@ -73,7 +73,7 @@ def place_crop(view: Picture, crop: Picture, *, names: tuple[str, str]) -> Place
                 found = np.where(_varies(view, rows, columns), found, -1.0)
                 top, left = (int(i) for i in np.unravel_index(found.argmax(), found.shape))
                 if best is None or found[top, left] > best.correlation:
-                    best = Place(
+                    best = CropPlace(
                         view=names[0],
                         crop=names[1],
                         top=top,
@@ -97,16 +97,18 @@ def _varies(view: Picture, rows: int, columns: int) -> NDArray[np.bool_]:
     return np.asarray((square - mean * mean)[inside] > LEAST_DEVIATION**2)
 
 
-def write_places(path: Path, places: Iterable[Place]) -> None:
+def write_places(path: Path, places: Iterable[CropPlace]) -> None:
     """Keep the places: to find them takes minutes. A search that is broken off leaves no file."""
     found = [asdict(place) for place in places]
     with path.open("w", newline="") as lines:
-        writer = csv.DictWriter(lines, [field.name for field in fields(Place)], lineterminator="\n")
+        writer = csv.DictWriter(
+            lines, [field.name for field in fields(CropPlace)], lineterminator="\n"
+        )
         writer.writeheader()
         writer.writerows(found)
 
 
-def read_places(path: Path) -> Sequence[Place]:
+def read_places(path: Path) -> Sequence[CropPlace]:
     """What `write_places` wrote.
 
     Raises:
@@ -124,8 +126,8 @@ def read_places(path: Path) -> Sequence[Place]:
     return places
 
 
-def _place(row: dict[str, str]) -> Place:
-    return Place(
+def _place(row: dict[str, str]) -> CropPlace:
+    return CropPlace(
         view=row["view"],
         crop=row["crop"],
         top=int(row["top"]),

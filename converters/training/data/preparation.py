@@ -26,7 +26,7 @@ BITS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class PreparationOptions:
     """The declared options of the preparation."""
 
     spacing_mm: float
@@ -54,7 +54,7 @@ class Recipe:
         )
 
 
-def resize_to_spacing(picture: Picture, spacing_mm: float, recipe: Recipe) -> Picture:
+def resize_to_spacing(picture: Picture, spacing_mm: float, recipe: PreparationOptions) -> Picture:
     """Resize to the recipe's spacing, or further down until it fits the canvas."""
     spacing = (spacing_mm, spacing_mm)
     at = place(recipe.resize_step, picture.shape[0], picture.shape[1], spacing)
@@ -64,7 +64,7 @@ def resize_to_spacing(picture: Picture, spacing_mm: float, recipe: Recipe) -> Pi
     return np.asarray(resized, dtype=np.float32)
 
 
-def normalise(picture: Picture, recipe: Recipe) -> Picture:
+def normalise(picture: Picture, recipe: PreparationOptions) -> Picture:
     """Deviation from the mean of a box, in standard deviations of that box; 0 where no content.
 
     Content is what is brighter than the recipe's floor: padding is 0 and air nearly so. Only
@@ -86,7 +86,7 @@ def pad_top_left(picture: Picture, rows_px: int, columns_px: int) -> Picture:
     return canvas
 
 
-def breast_box(picture: Picture, spacing_mm: float, recipe: Recipe) -> Box:
+def breast_box(picture: Picture, spacing_mm: float, recipe: PreparationOptions) -> Box:
     """The breast with its margin, in pixels of `picture`; all of it where no breast is found."""
     rows, columns = picture.shape
     pixels = np.rint(picture * (2**BITS - 1)).astype(np.uint16)
@@ -96,7 +96,9 @@ def breast_box(picture: Picture, spacing_mm: float, recipe: Recipe) -> Box:
     return crop_box(step, whole, breast, (spacing_mm, spacing_mm))
 
 
-def prepare(picture: Picture, spacing_mm: float, recipe: Recipe, *, is_region: bool) -> Picture:
+def prepare(
+    picture: Picture, spacing_mm: float, recipe: PreparationOptions, *, is_region: bool
+) -> Picture:
     """The whole recipe: crop (views only), resize, pad, normalise; the size of the canvas."""
     if not is_region:
         box = breast_box(picture, spacing_mm, recipe)

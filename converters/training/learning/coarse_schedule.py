@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from converters.training.data.augmentation import Augmentation
-from converters.training.data.preparation import Recipe
+from converters.training.data.preparation import PreparationOptions
 from converters.training.learning.optimisation import fit, made_ahead
 from converters.training.networks.coarse_network import CELL_PX, CoarseNetwork
 from converters.training.networks.graph import CLAMP, Pooling, content_cells, pool_logits
@@ -70,7 +70,7 @@ def draw_coarse_batches(
     pool: CoarsePool,
     schedule: CoarseSchedule,
     amount: Augmentation,
-    recipe: Recipe,
+    recipe: PreparationOptions,
     epoch: int,
 ) -> Iterator[CoarseBatch]:
     """One epoch, made ahead in one background thread; the seed fixes every window."""
@@ -122,7 +122,7 @@ def train_coarse(
     pool: CoarsePool,
     schedule: CoarseSchedule,
     amount: Augmentation,
-    recipe: Recipe,
+    recipe: PreparationOptions,
 ) -> CoarseNetwork:
     """Train `network` in place; returns the exponential moving average of its weights."""
     windows = len(pool.film) + bool(pool.digital) * schedule.digital_windows

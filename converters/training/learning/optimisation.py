@@ -20,7 +20,7 @@ Network = TypeVar("Network", bound=nn.Module)
 Batch = TypeVar("Batch")
 
 
-class Pace(Protocol):
+class LearningPace(Protocol):
     """How long and how fast to learn: what both schedules have."""
 
     @property
@@ -64,7 +64,7 @@ def fit(
     network: Network,
     batches: Callable[[int], Iterable[Batch]],
     loss_of: Callable[[Network, Batch], Tensor],
-    pace: Pace,
+    pace: LearningPace,
     *,
     steps_per_epoch: int,
 ) -> Network:

@@ -20,7 +20,7 @@ from converters.training.data.augmentation import (
     graft,
 )
 from converters.training.data.dataset import Sample
-from converters.training.data.preparation import Picture, Recipe
+from converters.training.data.preparation import Picture, PreparationOptions
 from converters.training.learning.optimisation import fit, made_ahead
 from converters.training.networks.graph import CLAMP, Pooling, content_cells, pool_logits
 from converters.training.networks.network import LesionNetwork
@@ -78,7 +78,7 @@ def draw_window(
     pool: Pool,
     generator: np.random.Generator,
     amount: Augmentation,
-    recipe: Recipe,
+    recipe: PreparationOptions,
     *,
     is_tissue: bool,
 ) -> Picture:
@@ -95,7 +95,7 @@ def draw_window(
 
 
 def draw_batches(
-    pool: Pool, schedule: Schedule, amount: Augmentation, recipe: Recipe, epoch: int
+    pool: Pool, schedule: Schedule, amount: Augmentation, recipe: PreparationOptions, epoch: int
 ) -> Iterator[Windows]:
     """One epoch of batches, made ahead in one background thread; the seed fixes every window."""
     generator = np.random.default_rng((schedule.seed, epoch))
@@ -167,7 +167,7 @@ def train(
     pool: Pool,
     schedule: Schedule,
     amount: Augmentation,
-    recipe: Recipe,
+    recipe: PreparationOptions,
 ) -> LesionNetwork:
     """Train `network` in place; returns the exponential moving average of its weights."""
     drawn = len(pool.lesions) + bool(pool.tissue) * schedule.tissue_windows

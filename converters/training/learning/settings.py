@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.training.data.augmentation import Augmentation
-from converters.training.data.preparation import Recipe
+from converters.training.data.preparation import PreparationOptions
 from converters.training.learning.coarse_schedule import CoarseSchedule
 from converters.training.learning.schedule import Schedule
 from converters.training.networks.graph import EvidenceMap, Fusion, Pooling
@@ -53,10 +53,10 @@ class PeakSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class TrainingSettings:
     """All of settings.toml, a field for each table."""
 
-    recipe: Recipe
+    recipe: PreparationOptions
     network: NetworkSettings
     augmentation: Augmentation
     lesion_schedule: Schedule
@@ -73,7 +73,7 @@ class Settings:
 
 
 TABLES: dict[str, type[Any]] = {
-    "recipe": Recipe,
+    "recipe": PreparationOptions,
     "network": NetworkSettings,
     "augmentation": Augmentation,
     "lesion_schedule": Schedule,
@@ -90,7 +90,7 @@ TABLES: dict[str, type[Any]] = {
 }
 
 
-class SettingsError(ValueError):
+class TrainingSettingsError(ValueError):
     """All faults of a settings file, one a line."""
 
 
@@ -100,17 +100,17 @@ def _differences(where: str, found: set[str], expected: set[str]) -> list[str]:
     return unknown + missing
 
 
-def load_settings(path: Path) -> Settings:
+def load_settings(path: Path) -> TrainingSettings:
     """Read and check a settings file.
 
     Raises:
-        SettingsError: with every key that is unknown or missing, or what else is wrong.
+        TrainingSettingsError: with every key that is unknown or missing, or what else is wrong.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
         message = f"{path}: {fault}"
-        raise SettingsError(message) from fault
+        raise TrainingSettingsError(message) from fault
     faults = _differences("", set(document), set(TABLES))
     for name, table in TABLES.items():
         found = document.get(name, {})
@@ -119,9 +119,9 @@ def load_settings(path: Path) -> Settings:
         elif name in document:
             faults += _differences(f"{name}.", set(found), {field.name for field in fields(table)})
     if faults:
-        raise SettingsError("\n".join(f"{path}: {fault}" for fault in faults))
+        raise TrainingSettingsError("\n".join(f"{path}: {fault}" for fault in faults))
     try:
-        return Settings(**{name: table(**document[name]) for name, table in TABLES.items()})
+        return TrainingSettings(**{name: table(**document[name]) for name, table in TABLES.items()})
     except (TypeError, ValueError) as fault:
         message = f"{path}: {fault}"
-        raise SettingsError(message) from fault
+        raise TrainingSettingsError(message) from fault

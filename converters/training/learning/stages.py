@@ -21,7 +21,7 @@ from converters.training.data.annotations import ATTRIBUTES
 from converters.training.data.dataset import Sample
 from converters.training.learning.coarse_schedule import CoarsePool, CoarseSchedule, train_coarse
 from converters.training.learning.schedule import Pool, Schedule, train
-from converters.training.learning.settings import Settings
+from converters.training.learning.settings import TrainingSettings
 from converters.training.networks.averaging import average_weights
 from converters.training.networks.coarse_network import CoarseNetwork, load_imagenet_stages
 from converters.training.networks.network import LesionNetwork, load_imagenet
@@ -129,7 +129,10 @@ def checkpoints(folder: Path, settings: Path, *, resume: bool) -> Checkpoints:
 
 
 def learn_fine(
-    lesions: Sequence[Sample], views: Sequence[Sample], settings: Settings, kept: Checkpoints
+    lesions: Sequence[Sample],
+    views: Sequence[Sample],
+    settings: TrainingSettings,
+    kept: Checkpoints,
 ) -> LesionNetwork:
     """First the lesions alone; then views too, from the places where that network is drawn.
 
@@ -162,7 +165,9 @@ def learn_fine(
     return kept.made(FINE, network, mean)
 
 
-def _pieces(network: LesionNetwork, views: Sequence[Sample], settings: Settings) -> list[Sample]:
+def _pieces(
+    network: LesionNetwork, views: Sequence[Sample], settings: TrainingSettings
+) -> list[Sample]:
     peaks = settings.peaks
     side_px = round(peaks.side_mm / settings.recipe.spacing_mm)
 
@@ -175,7 +180,10 @@ def _pieces(network: LesionNetwork, views: Sequence[Sample], settings: Settings)
 
 
 def learn_coarse(
-    film: Sequence[CoarseView], views: Sequence[Sample], settings: Settings, kept: Checkpoints
+    film: Sequence[CoarseView],
+    views: Sequence[Sample],
+    settings: TrainingSettings,
+    kept: Checkpoints,
 ) -> CoarseNetwork:
     """The coarse network from ImageNet's weights; then refined; the mean of both."""
     pool = CoarsePool(

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from converters.training.data.dataset import Sample
-from converters.training.data.preparation import Picture, Recipe, normalise, resize_to_spacing
+from converters.training.data.preparation import (
+    Picture,
+    PreparationOptions,
+    normalise,
+    resize_to_spacing,
+)
 from converters.training.networks.graph import (
     CLAMP,
     Pooling,
@@ -30,7 +35,7 @@ class CellMap:
     content: Tensor
 
 
-def normalise_sample(picture: Picture, recipe: Recipe, cell_px: int) -> Picture:
+def normalise_sample(picture: Picture, recipe: PreparationOptions, cell_px: int) -> Picture:
     """A picture at the recipe's spacing, padded to whole cells and normalised.
 
     The shipped canvas only adds more padding, which changes nothing inside; what exceeds the
@@ -73,7 +78,7 @@ def joined_cells(graph: SuspicionGraph) -> CellScorer:
 
 
 def map_cells(
-    score: CellScorer, samples: Sequence[Sample], recipe: Recipe, *, cell_px: int
+    score: CellScorer, samples: Sequence[Sample], recipe: PreparationOptions, *, cell_px: int
 ) -> list[CellMap]:
     """Score the cells of whole pictures, one at a time."""
     maps = []

@@ -18,7 +18,7 @@ BODY_STRIDE_PX = 32
 """The network body halves its input five times."""
 
 
-class Stage(NamedTuple):
+class BlockStage(NamedTuple):
     """A row of the block table: `repeats` blocks, of which the first has `stride`."""
 
     repeats: int
@@ -31,13 +31,13 @@ class Stage(NamedTuple):
 STEM_CHANNELS = 32
 HEAD_CHANNELS = 1280
 STAGES = (
-    Stage(1, 3, 1, 1, 16),
-    Stage(2, 3, 2, 6, 24),
-    Stage(2, 5, 2, 6, 40),
-    Stage(3, 3, 2, 6, 80),
-    Stage(3, 5, 1, 6, 112),
-    Stage(4, 5, 2, 6, 192),
-    Stage(1, 3, 1, 6, 320),
+    BlockStage(1, 3, 1, 1, 16),
+    BlockStage(2, 3, 2, 6, 24),
+    BlockStage(2, 5, 2, 6, 40),
+    BlockStage(3, 3, 2, 6, 80),
+    BlockStage(3, 5, 1, 6, 112),
+    BlockStage(4, 5, 2, 6, 192),
+    BlockStage(1, 3, 1, 6, 320),
 )
 
 
@@ -78,7 +78,7 @@ def new_norm(channels: int) -> nn.BatchNorm2d:
 class InvertedBottleneck(nn.Module):  # type: ignore[misc]  # mypy skips torch
     """MobileNetV2 block without squeeze-and-excite, ReLU6, as all of EfficientNet-Lite's."""
 
-    def __init__(self, inputs: int, stage: Stage, *, stride: int) -> None:
+    def __init__(self, inputs: int, stage: BlockStage, *, stride: int) -> None:
         super().__init__()
         width = inputs * stage.expansion
         self.expands = stage.expansion != 1

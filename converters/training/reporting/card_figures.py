@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.packaging.svg_plots import Series, curves
+from converters.packaging.svg_plots import Curve, curves
 from converters.training.data.dataset import Sample
 from converters.training.data.preparation import Picture
 from converters.training.reporting.figures import labels_of
@@ -81,7 +81,7 @@ def _points(points: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _reliability(figures: Mapping[str, Any]) -> list[str]:
     series = [
-        Series(
+        Curve(
             name=f"{name} (Brier {found['brier']:.3f})",
             points=[(row["mean_score"], row["share_malignant"]) for row in found["reliability"]],
         )
@@ -89,7 +89,7 @@ def _reliability(figures: Mapping[str, Any]) -> list[str]:
         if name != "all validation views"
     ]
     plot = curves(
-        [Series(name="a perfect probability", points=[(0, 0), (1, 1)]), *series],
+        [Curve(name="a perfect probability", points=[(0, 0), (1, 1)]), *series],
         "mean score of a tenth of the images",
         "share that is malignant",
     )

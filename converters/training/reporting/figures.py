@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from converters.training.data.dataset import Sample
-from converters.training.data.preparation import Picture, Recipe
+from converters.training.data.preparation import Picture, PreparationOptions
 from converters.training.networks.cells import normalise_sample
 from converters.training.networks.graph import SuspicionGraph
 from converters.training.reporting.validation import (
     Interval,
-    OperatingPoint,
+    ValidatedPoint,
     bootstrap_auc,
     brier,
     operating_points,
@@ -44,7 +44,7 @@ def graph_scorer(graph: SuspicionGraph) -> Scorer:
     return score
 
 
-def file_scorer(path: Path, recipe: Recipe) -> Scorer:
+def file_scorer(path: Path, recipe: PreparationOptions) -> Scorer:
     """The exported file in OpenVINO, on its whole canvas, in float32."""
     options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     compiled = openvino.Core().compile_model(path, "CPU", options)
@@ -61,7 +61,7 @@ def file_scorer(path: Path, recipe: Recipe) -> Scorer:
 
 
 def judge(
-    score: Scorer, samples: Sequence[Sample], recipe: Recipe, cell_px: int
+    score: Scorer, samples: Sequence[Sample], recipe: PreparationOptions, cell_px: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Suspicion (0..1) of each sample; whether the map's peak is a hit.
 
@@ -154,17 +154,17 @@ def points_of(
 
 
 def _at(
-    point: OperatingPoint,
+    point: ValidatedPoint,
     name: str,
     sets: Sequence[str],
     scores: NDArray[np.float64],
     labels: NDArray[np.bool_],
-) -> OperatingPoint:
+) -> ValidatedPoint:
     members = np.array(sets) == name
     return point_at(point.name, point.threshold, scores[members], labels[members])
 
 
-def _point_row(point: OperatingPoint) -> dict[str, Any]:
+def _point_row(point: ValidatedPoint) -> dict[str, Any]:
     return {
         "name": point.name,
         "threshold": round(point.threshold, 5),

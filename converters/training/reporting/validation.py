@@ -22,7 +22,7 @@ class Interval:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OperatingPoint:
+class ValidatedPoint:
     """A threshold on the suspicion (0..1), and what it gives; positive is score >= threshold."""
 
     name: str
@@ -71,11 +71,11 @@ def wilson(hits: int, total: int) -> Interval:
     return Interval(value=share, low=low, high=high)
 
 
-def point_at(name: str, threshold: float, scores: Scores, labels: Labels) -> OperatingPoint:
+def point_at(name: str, threshold: float, scores: Scores, labels: Labels) -> ValidatedPoint:
     """What a threshold gives on these images."""
     flagged = scores >= threshold
     positives, negatives = int(labels.sum()), int((~labels).sum())
-    return OperatingPoint(
+    return ValidatedPoint(
         name=name,
         threshold=threshold,
         sensitivity=wilson(int((flagged & labels).sum()), positives),
@@ -90,7 +90,7 @@ def operating_points(
     *,
     high_sensitivity: float,
     high_specificity: float,
-) -> list[OperatingPoint]:
+) -> list[ValidatedPoint]:
     """Three points: sensitivity at least as asked, Youden's best, specificity at least as asked.
 
     One threshold serves all groups (techniques), and the group with the most views must not choose

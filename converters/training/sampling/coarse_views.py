@@ -12,8 +12,8 @@ import numpy as np
 
 from converters.training.data.annotations import Annotation, LesionKey, key_of, read_annotations
 from converters.training.data.dataset import LESION_SPACING_MM, SEVERITY, Sample, read_grey
-from converters.training.data.placing import Place, place_crop
-from converters.training.data.preparation import Picture, Recipe
+from converters.training.data.placing import CropPlace, place_crop
+from converters.training.data.preparation import Picture, PreparationOptions
 from converters.training.data.split import FORBIDDEN_PATIENTS
 from converters.training.networks.coarse_network import POOLED_PX
 from converters.training.sampling.coarse_windows import CoarseView, Region
@@ -29,7 +29,7 @@ SPICULATED = 1
 """Index of SPICULATED among the attributes of a lesion."""
 
 
-def coarse_recipe(recipe: Recipe) -> Recipe:
+def coarse_recipe(recipe: PreparationOptions) -> PreparationOptions:
     """The recipe at the coarse branch's spacing."""
     return replace(
         recipe,
@@ -39,7 +39,7 @@ def coarse_recipe(recipe: Recipe) -> Recipe:
     )
 
 
-def find_places(data: Path) -> Iterator[Place]:
+def find_places(data: Path) -> Iterator[CropPlace]:
     """Places of all crops whose view is there; minutes."""
     for crop in sorted((data / CROPS).glob("*/*/*.jpg")):
         key = key_of(crop)
@@ -52,7 +52,7 @@ def find_places(data: Path) -> Iterator[Place]:
             yield place
 
 
-def _region(place: Place, annotation: Annotation | None, down: float, across: float) -> Region:
+def _region(place: CropPlace, annotation: Annotation | None, down: float, across: float) -> Region:
     rows, columns = place.rows * down * LESION_SHARE, place.columns * across * LESION_SHARE
     row = (place.top + place.rows / 2) * down
     column = (place.left + place.columns / 2) * across
@@ -66,10 +66,12 @@ def _region(place: Place, annotation: Annotation | None, down: float, across: fl
     )
 
 
-def load_film(data: Path, places: Sequence[Place], recipe: Recipe) -> list[CoarseView]:
+def load_film(
+    data: Path, places: Sequence[CropPlace], recipe: PreparationOptions
+) -> list[CoarseView]:
     """The 1 mm views, resized by the scale at which their crops fit; `recipe` is the coarse one."""
     annotations = read_annotations(data / CROPS)
-    by_view: dict[str, list[Place]] = {}
+    by_view: dict[str, list[CropPlace]] = {}
     for place in places:
         by_view.setdefault(place.view, []).append(place)
     views = []
@@ -103,17 +105,17 @@ def load_film(data: Path, places: Sequence[Place], recipe: Recipe) -> list[Coars
     return views
 
 
-def _key(place: Place) -> LesionKey:
+def _key(place: CropPlace) -> LesionKey:
     return key_of(Path(place.crop))
 
 
-def _label(place: Place) -> str:
+def _label(place: CropPlace) -> str:
     # The folder: malignant, benign or benign_without_callback.
     return place.crop.split("/")[1].partition("_")[0]
 
 
-def _usual(view: str) -> Place:
-    return Place(
+def _usual(view: str) -> CropPlace:
+    return CropPlace(
         view=view,
         crop="",
         top=0,
@@ -126,7 +128,7 @@ def _usual(view: str) -> Place:
     )
 
 
-def _cropped(picture: Picture, recipe: Recipe) -> Picture:
+def _cropped(picture: Picture, recipe: PreparationOptions) -> Picture:
     """Without the empty columns at the right: the breasts are all turned left."""
     filled = np.flatnonzero((picture > recipe.floor).any(axis=0))
     return np.ascontiguousarray(picture[:, : int(filled[-1]) + 4]) if len(filled) else picture

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.training.data.augmentation import Augmentation, change_tone, finish_window
-from converters.training.data.preparation import Picture, Recipe
+from converters.training.data.preparation import Picture, PreparationOptions
 from converters.training.networks.coarse_network import CELL_PX, CLASSES
 
 UNKNOWN = -1.0
@@ -110,7 +110,10 @@ def _cells(masks: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def draw_coarse_window(
-    view: CoarseView, generator: np.random.Generator, amount: Augmentation, recipe: Recipe
+    view: CoarseView,
+    generator: np.random.Generator,
+    amount: Augmentation,
+    recipe: PreparationOptions,
 ) -> CoarseWindow:
     """An augmented window of a view; `recipe` has the coarse branch's spacing."""
     side = amount.window_px + 2 * amount.context_px

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from converters.training.data.dataset import Sample
-from converters.training.data.preparation import Recipe
+from converters.training.data.preparation import PreparationOptions
 from converters.training.networks.cells import CellMap, fine_cells, map_cells
 from converters.training.networks.graph import MASKED_LOGIT, smooth_logits
 from converters.training.networks.network import LesionNetwork
@@ -39,7 +39,7 @@ def highest_cells(cells: CellMap, count: int, *, apart_cells: int) -> list[tuple
 def cut_peaks(
     network: LesionNetwork,
     views: Sequence[Sample],
-    recipe: Recipe,
+    recipe: PreparationOptions,
     *,
     count: int,
     side_px: int,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select, update
 
 from runtime.site.alarms.alarm_reconciliation import reconcile
-from runtime.site.alarms.alarm_rules import WatchLimits, findings
+from runtime.site.alarms.alarm_rules import AlarmLimits, findings
 from runtime.site.alarms.replay_requests import ReplayRules, rebirths_due, replays_due
 from runtime.site.control_charts.chart_rules import RULES
 from runtime.site.control_charts.charting import chart_exams
@@ -56,14 +56,14 @@ class WatchRules:
     site: str
     service: str
     look_every_s: float
-    limits: WatchLimits
+    limits: AlarmLimits
     replays: ReplayRules
     keep_days: int
     expected: Mapping[tuple[str, str, str], float]
     """Priority rate by (model, version, operating point)."""
 
 
-class Lookout:
+class AlarmEvaluator:
     """The loop. `told`: called after each look, so that alarms go out."""
 
     def __init__(
@@ -157,13 +157,13 @@ class Lookout:
 
     def _judge(self, now_ms: int) -> None:
         rules = self._rules
-        glance = self._fleet.glance(now_ms)
+        summary = self._fleet.summary(now_ms)
         if now_ms - self._drifts_ms >= DRIFT_EVERY_MS:
             self._drifts_ms = now_ms
             self._drifts = self._drift_watch.verdicts(now_ms)
         with self._store.writing() as connection:
             found = findings(
-                glance,
+                summary,
                 limits=rules.limits,
                 drifts=self._drifts,
                 expected=rules.expected,

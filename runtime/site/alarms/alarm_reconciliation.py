@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from runtime.site.alarms.alarm_rules import Finding
+    from runtime.site.alarms.alarm_rules import AlarmFinding
     from runtime.site.queries.fleet_summary import AlarmEntry
 
 
 def reconcile(
-    connection: Connection, site: str, found: Sequence[Finding], *, now_ms: int
+    connection: Connection, site: str, found: Sequence[AlarmFinding], *, now_ms: int
 ) -> tuple[int, int]:
     """Opens, changes and closes the site's alarms; how many were opened and closed.
 
@@ -98,7 +98,7 @@ def tell_again(connection: Connection, site: str, column: str) -> None:
     )
 
 
-def _row(site: str, key: str, finding: Finding, now_ms: int) -> dict[str, Any]:
+def _row(site: str, key: str, finding: AlarmFinding, now_ms: int) -> dict[str, Any]:
     return {
         "site": site,
         "unit": finding.unit,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from runtime.site.control_charts.chart_state import ChartState
     from runtime.site.control_charts.drift_verdict import DriftVerdict
-    from runtime.site.queries.fleet_summary import FleetGlance, UnitGlance
+    from runtime.site.queries.fleet_summary import FleetSummary, UnitSummary
 
 TWIN_REMEMBERED_MS = HOUR_MS
 LOST_REMEMBERED_MS = DAY_MS
@@ -45,7 +45,7 @@ class AlarmKind(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class AlarmFinding:
     """Something that is wrong now. `subject` tells apart findings of one kind about one unit."""
 
     kind: AlarmKind
@@ -59,7 +59,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchLimits:
+class AlarmLimits:
     """When something counts as wrong."""
 
     clock_offset_s: float = 60.0
@@ -68,35 +68,35 @@ class WatchLimits:
 
 
 def findings(
-    glance: FleetGlance,
+    summary: FleetSummary,
     *,
-    limits: WatchLimits,
+    limits: AlarmLimits,
     drifts: Mapping[int, tuple[DriftVerdict, int]],
     expected: Mapping[tuple[str, str, str], float],
     foreign_last_hour: int,
-) -> list[Finding]:
+) -> list[AlarmFinding]:
     """Everything that is wrong at the glance's moment.
 
     `drifts`: by unit, its newest drift's verdict and since when one stands. `expected`: the
     priority rate (0-1) by (model, version, operating point), as the packages were measured.
     """
-    found: list[Finding] = []
-    for unit in glance.units:
-        found += _silence(unit, glance.at_ms)
-        found += _losses(unit, glance.at_ms)
-        found += _clock(unit, limits, glance.at_ms)
-        found += _twins(unit, glance.at_ms)
+    found: list[AlarmFinding] = []
+    for unit in summary.units:
+        found += _silence(unit, summary.at_ms)
+        found += _losses(unit, summary.at_ms)
+        found += _clock(unit, limits, summary.at_ms)
+        found += _twins(unit, summary.at_ms)
         found += _rates(unit, expected)
         found += _drift(unit, drifts.get(unit.unit_id))
-    found += _foreign(foreign_last_hour, limits, glance)
-    found += _services(glance, limits)
+    found += _foreign(foreign_last_hour, limits, summary)
+    found += _services(summary, limits)
     return found
 
 
-def _silence(unit: UnitGlance, now_ms: int) -> Iterable[Finding]:
+def _silence(unit: UnitSummary, now_ms: int) -> Iterable[AlarmFinding]:
     if unit.standing is Standing.SILENT:
         silent_s = (now_ms - unit.last_heard_ms) / 1000
-        yield Finding(
+        yield AlarmFinding(
             kind=AlarmKind.UNIT_SILENT,
             unit=unit.unit,
             severity=Severity.CRITICAL,
@@ -108,10 +108,10 @@ def _silence(unit: UnitGlance, now_ms: int) -> Iterable[Finding]:
         )
 
 
-def _losses(unit: UnitGlance, now_ms: int) -> Iterable[Finding]:
+def _losses(unit: UnitSummary, now_ms: int) -> Iterable[AlarmFinding]:
     lost_ms = unit.gap.lost_ms
     if unit.gap.lost and lost_ms is not None and now_ms - lost_ms < LOST_REMEMBERED_MS:
-        yield Finding(
+        yield AlarmFinding(
             kind=AlarmKind.NUMBERS_LOST,
             unit=unit.unit,
             severity=Severity.WARNING,
@@ -123,11 +123,11 @@ def _losses(unit: UnitGlance, now_ms: int) -> Iterable[Finding]:
         )
 
 
-def _clock(unit: UnitGlance, limits: WatchLimits, now_ms: int) -> Iterable[Finding]:
+def _clock(unit: UnitSummary, limits: AlarmLimits, now_ms: int) -> Iterable[AlarmFinding]:
     offset_ms = unit.clock_offset_ms or 0
     if abs(offset_ms) > limits.clock_offset_s * 1000:
         direction = "behind" if offset_ms > 0 else "ahead of"
-        yield Finding(
+        yield AlarmFinding(
             kind=AlarmKind.CLOCK_OFF,
             unit=unit.unit,
             severity=Severity.WARNING,
@@ -139,9 +139,9 @@ def _clock(unit: UnitGlance, limits: WatchLimits, now_ms: int) -> Iterable[Findi
         )
 
 
-def _twins(unit: UnitGlance, now_ms: int) -> Iterable[Finding]:
+def _twins(unit: UnitSummary, now_ms: int) -> Iterable[AlarmFinding]:
     if unit.twin_ms is not None and now_ms - unit.twin_ms < TWIN_REMEMBERED_MS:
-        yield Finding(
+        yield AlarmFinding(
             kind=AlarmKind.TWO_UNITS_ONE_NAME,
             unit=unit.unit,
             severity=Severity.CRITICAL,
@@ -152,7 +152,9 @@ def _twins(unit: UnitGlance, now_ms: int) -> Iterable[Finding]:
         )
 
 
-def _rates(unit: UnitGlance, expected: Mapping[tuple[str, str, str], float]) -> Iterable[Finding]:
+def _rates(
+    unit: UnitSummary, expected: Mapping[tuple[str, str, str], float]
+) -> Iterable[AlarmFinding]:
     for measure in Measure:
         chart = unit.charts.get(measure.value)
         if chart is None or chart.baseline_rate is None:
@@ -180,8 +182,8 @@ _RATE_ADVICE = {
 
 
 def _changed(
-    unit: UnitGlance, measure: Measure, chart: ChartState, *, rose: bool
-) -> Iterable[Finding]:
+    unit: UnitSummary, measure: Measure, chart: ChartState, *, rose: bool
+) -> Iterable[AlarmFinding]:
     stands = chart.up_alarm if rose else chart.down_alarm
     since_ms = chart.up_since_ms if rose else chart.down_since_ms
     count, exams = (
@@ -189,7 +191,7 @@ def _changed(
     )
     if not stands or since_ms is None or chart.baseline_rate is None:
         return
-    yield Finding(
+    yield AlarmFinding(
         kind=AlarmKind.RATE_RISEN if rose else AlarmKind.RATE_FALLEN,
         unit=unit.unit,
         subject=measure.value,
@@ -207,10 +209,10 @@ def _changed(
     )
 
 
-def _jumped(unit: UnitGlance, measure: Measure, chart: ChartState) -> Iterable[Finding]:
+def _jumped(unit: UnitSummary, measure: Measure, chart: ChartState) -> Iterable[AlarmFinding]:
     block = RULES[measure].block
     if chart.block_alarm and chart.last_block_ms is not None and chart.baseline_rate is not None:
-        yield Finding(
+        yield AlarmFinding(
             kind=AlarmKind.RATE_JUMPED,
             unit=unit.unit,
             subject=measure.value,
@@ -227,13 +229,15 @@ def _jumped(unit: UnitGlance, measure: Measure, chart: ChartState) -> Iterable[F
         )
 
 
-def _unexpected(unit: UnitGlance, chart: ChartState, by_package: float | None) -> Iterable[Finding]:
+def _unexpected(
+    unit: UnitSummary, chart: ChartState, by_package: float | None
+) -> Iterable[AlarmFinding]:
     if by_package is None or chart.baseline_rate is None or chart.baseline_exams < 200:
         return
     own = chart.baseline_count / chart.baseline_exams
     if by_package / 2 <= own <= by_package * 2:
         return
-    yield Finding(
+    yield AlarmFinding(
         kind=AlarmKind.RATE_UNEXPECTED,
         unit=unit.unit,
         subject=Measure.PRIORITY.value,
@@ -264,14 +268,14 @@ _SUSPECT_ADVICE = {
 }
 
 
-def _drift(unit: UnitGlance, known: tuple[DriftVerdict, int] | None) -> Iterable[Finding]:
+def _drift(unit: UnitSummary, known: tuple[DriftVerdict, int] | None) -> Iterable[AlarmFinding]:
     if known is None or known[0].suspect is None:
         return
     verdict, since_ms = known
     suspect = verdict.suspect
     assert suspect is not None  # noqa: S101 - narrows the type
     passed = ", ".join(f"{i.name} {i.psi:.2f} (limit {i.threshold:.2f})" for i in verdict.passed)
-    yield Finding(
+    yield AlarmFinding(
         kind=AlarmKind.DRIFT,
         unit=unit.unit,
         subject=suspect.value,
@@ -283,14 +287,14 @@ def _drift(unit: UnitGlance, known: tuple[DriftVerdict, int] | None) -> Iterable
     )
 
 
-def _foreign(last_hour: int, limits: WatchLimits, glance: FleetGlance) -> Iterable[Finding]:
-    if last_hour > limits.foreign_per_hour and glance.foreign:
-        newest = glance.foreign[0]
-        yield Finding(
+def _foreign(last_hour: int, limits: AlarmLimits, summary: FleetSummary) -> Iterable[AlarmFinding]:
+    if last_hour > limits.foreign_per_hour and summary.foreign:
+        newest = summary.foreign[0]
+        yield AlarmFinding(
             kind=AlarmKind.FOREIGN_MESSAGES,
             unit="",
             severity=Severity.WARNING,
-            since_ms=min(item.first_ms for item in glance.foreign),
+            since_ms=min(item.first_ms for item in summary.foreign),
             saw=f"{last_hour} messages within an hour that are none of ours, the last at"
             f" {newest.place} ({newest.why})",
             advice="Nothing of them enters a figure. The broker's log names the client; its access"
@@ -299,11 +303,11 @@ def _foreign(last_hour: int, limits: WatchLimits, glance: FleetGlance) -> Iterab
         )
 
 
-def _services(glance: FleetGlance, limits: WatchLimits) -> Iterable[Finding]:
-    for service in glance.services:
-        if glance.at_ms - service.seen_ms > limits.service_silent_ms:
+def _services(summary: FleetSummary, limits: AlarmLimits) -> Iterable[AlarmFinding]:
+    for service in summary.services:
+        if summary.at_ms - service.seen_ms > limits.service_silent_ms:
             seen = datetime.fromtimestamp(service.seen_ms / 1000, tz=UTC)
-            yield Finding(
+            yield AlarmFinding(
                 kind=AlarmKind.SERVICE_SILENT,
                 unit="",
                 subject=service.service,

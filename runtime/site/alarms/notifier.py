@@ -96,7 +96,7 @@ def post(settings: WebhookSection, alerts: Sequence[dict[str, Any]]) -> None:
         raise WebhookRefusedError(str(error)) from error
 
 
-class Herald:
+class Notifier:
     """The loop. `wake` starts a round; without it one begins every `repeat_s`."""
 
     def __init__(

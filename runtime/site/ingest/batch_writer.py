@@ -9,8 +9,8 @@ from sqlalchemy import func, insert, select
 
 from runtime.messages.payloads import HealthMessage, NumberedMessage, StatusMessage, UnitState
 from runtime.site.ingest.exam_writer import enter_drifts, enter_events, enter_exams, enter_images
-from runtime.site.ingest.sequence_numbers import Roll
-from runtime.site.store.aggregates import Tally
+from runtime.site.ingest.sequence_numbers import LockedUnits
+from runtime.site.store.aggregates import BatchSums
 from runtime.site.store.ingested_message import Entered
 from runtime.site.store.site_clock import offset_from_birth
 from runtime.site.store.tables import FOREIGN, STATES
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from runtime.site.ingest.sequence_numbers import Boot, UnitBook
-    from runtime.site.store.ingested_message import ForeignPosting, Posting
+    from runtime.site.ingest.sequence_numbers import Boot, UnitEntry
+    from runtime.site.store.ingested_message import IngestedForeign, IngestedMessage
 
 MOST_FOREIGN_PLACES = 1000
 """Someone who writes to ever new topics must not fill the database with them."""
@@ -32,53 +32,53 @@ ELSEWHERE = "(other topics)"
 
 def enter(
     connection: Connection,
-    postings: Sequence[Posting],
-    foreign: Sequence[ForeignPosting] = (),
+    ingested_messages: Sequence[IngestedMessage],
+    foreign: Sequence[IngestedForeign] = (),
     *,
     now_ms: int,
 ) -> Entered:
     """Enters a batch, in the order in which it came. Inside the caller's transaction."""
     _enter_foreign(connection, foreign)
-    if not postings:
+    if not ingested_messages:
         return Entered(foreign=len(foreign))
-    roll = Roll(connection, postings)
+    units = LockedUnits(connection, ingested_messages)
     states = []
-    for posting in postings:
-        unit, boot = roll.unit(posting), roll.boot(posting)
-        if not posting.retained:
-            unit.last_heard_ms = max(unit.last_heard_ms, posting.received_ms)
-        message = posting.message
+    for ingested in ingested_messages:
+        unit, boot = units.unit(ingested), units.boot(ingested)
+        if not ingested.retained:
+            unit.last_heard_ms = max(unit.last_heard_ms, ingested.received_ms)
+        message = ingested.message
         if isinstance(message, StatusMessage):
-            roll.ledger_named(boot, message.ledger_id)
-            roll.claimed(boot, message.last_seq)
-            states += _enter_status(unit, boot, message, posting)
+            units.ledger_named(boot, message.ledger_id)
+            units.claimed(boot, message.last_seq)
+            states += _enter_status(unit, boot, message, ingested)
         elif isinstance(message, HealthMessage):
-            roll.claimed(boot, message.last_seq)
-            _enter_health(unit, message, posting)
+            units.claimed(boot, message.last_seq)
+            _enter_health(unit, message, ingested)
     if states:
         connection.execute(insert(STATES), states)
-    new = roll.number(postings)
-    tally = Tally()
+    new = units.number(ingested_messages)
+    tally = BatchSums()
     enter_exams(connection, new, tally)
     enter_images(connection, new, tally)
     enter_events(connection, new)
     enter_drifts(connection, new)
     tally.save(connection)
-    roll.save(now_ms)
-    standing = sum(not isinstance(a.message, NumberedMessage) for a in postings)
+    units.save(now_ms)
+    standing = sum(not isinstance(a.message, NumberedMessage) for a in ingested_messages)
     return Entered(
         messages=len(new) + standing,
-        duplicates=roll.duplicates,
-        conflicts=roll.conflicts,
-        foreign=len(foreign) + roll.implausible,
+        duplicates=units.duplicates,
+        conflicts=units.conflicts,
+        foreign=len(foreign) + units.implausible,
     )
 
 
 def _enter_status(
-    unit: UnitBook, boot: Boot, message: StatusMessage, posting: Posting
+    unit: UnitEntry, boot: Boot, message: StatusMessage, ingested: IngestedMessage
 ) -> list[dict[str, object]]:
     """The unit's state; the row of its story if it changed."""
-    at_ms, received_ms = utc_ms(message.at), posting.received_ms
+    at_ms, received_ms = utc_ms(message.at), ingested.received_ms
     offline = message.state is UnitState.OFFLINE
     current = unit.boot_id == message.boot_id
     if offline and not current and unit.boot_id is not None:
@@ -87,12 +87,12 @@ def _enter_status(
         # A will carries the moment of its connection, so it is never too old.
         if current and unit.status_ms is not None and at_ms < unit.status_ms:
             return []
-        if not current and boot.born_ms is not None and not posting.retained:
+        if not current and boot.born_ms is not None and not ingested.retained:
             # It was born, another boot took its place, and here it is again.
             unit.twin_ms = received_ms
         if boot.born_ms is None:
             boot.born_ms = received_ms
-        if not posting.retained:
+        if not ingested.retained:
             offset = offset_from_birth(at_ms, received_ms)
             unit.clock_offset_ms = unit.clock_offset_ms if offset is None else offset
         unit.status_ms = at_ms
@@ -117,17 +117,17 @@ def _enter_status(
     ]
 
 
-def _enter_health(unit: UnitBook, message: HealthMessage, posting: Posting) -> None:
+def _enter_health(unit: UnitEntry, message: HealthMessage, ingested: IngestedMessage) -> None:
     at_ms = utc_ms(message.at)
-    if not posting.retained:
-        unit.clock_offset_ms = posting.received_ms - at_ms
-        unit.health_ms = posting.received_ms
+    if not ingested.retained:
+        unit.clock_offset_ms = ingested.received_ms - at_ms
+        unit.health_ms = ingested.received_ms
     elif unit.health_ms is not None:
         return
     unit.health = message.encode().decode()
 
 
-def _enter_foreign(connection: Connection, foreign: Sequence[ForeignPosting]) -> None:
+def _enter_foreign(connection: Connection, foreign: Sequence[IngestedForeign]) -> None:
     if not foreign:
         return
     counts: Counter[tuple[str, str]] = Counter((item.place, item.why) for item in foreign)

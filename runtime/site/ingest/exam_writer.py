@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
     from runtime.site.ingest.sequence_numbers import NewMessage
-    from runtime.site.store.aggregates import Tally
+    from runtime.site.store.aggregates import BatchSums
 
 Row = dict[str, Any]
 
@@ -27,7 +27,7 @@ KEPT = frozenset({"charted_ms"})
 """Columns of somebody else: no message writes them."""
 
 
-def enter_exams(connection: Connection, new: Sequence[NewMessage], tally: Tally) -> None:
+def enter_exams(connection: Connection, new: Sequence[NewMessage], tally: BatchSums) -> None:
     """The newest revision of each exam; an exam is counted in the hour we first heard of."""
     exams = [n for n in new if isinstance(n.message, ExamMessage)]
     standing = _standing(connection, EXAMS, "exam_key", [_key(n, "exam_key") for n in exams])
@@ -48,7 +48,7 @@ def enter_exams(connection: Connection, new: Sequence[NewMessage], tally: Tally)
     _write(connection, EXAMS, changed)
 
 
-def enter_images(connection: Connection, new: Sequence[NewMessage], tally: Tally) -> None:
+def enter_images(connection: Connection, new: Sequence[NewMessage], tally: BatchSums) -> None:
     """The newest outcome of each image; its latencies are those of the first."""
     images = [n for n in new if isinstance(n.message, ViewMessage)]
     standing = _standing(connection, IMAGES, "image_key", [_key(n, "image_key") for n in images])
@@ -131,7 +131,7 @@ def _key(entry: NewMessage, name: str) -> str:
     return str(getattr(entry.message, name))
 
 
-def _count_exam(tally: Tally, row: Row, *, times: int) -> None:
+def _count_exam(tally: BatchSums, row: Row, *, times: int) -> None:
     judged_by = (row["model"], row["model_version"], row["operating_point"])
     tally.exam(row["unit_id"], row["happened_ms"], judged_by, row["flag"], times=times)
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from runtime.messages.payloads import Message
 from runtime.site.ingest.batch_writer import enter
-from runtime.site.store.ingested_message import ForeignPosting, Posting
+from runtime.site.store.ingested_message import IngestedForeign, IngestedMessage
 from runtime.site.store.store import StoreError
 from runtime.site.subscriber.arrival import LinkChange
 from runtime.site.subscriber.parsing import Foreign, read
-from runtime.site.subscriber.subscriber import Delivery
+from runtime.site.subscriber.subscriber import HeardMessage
 
 if TYPE_CHECKING:
     import threading
@@ -65,7 +65,7 @@ class Listener:
         self._monotonic = monotonic
         self._committed = committed
         self._link_up = link_up
-        self._waiting: list[Delivery] = []
+        self._waiting: list[HeardMessage] = []
         self._commits_s: deque[float] = deque(maxlen=COMMITS_REMEMBERED)
 
     def run(self, stop: threading.Event) -> None:
@@ -108,18 +108,18 @@ class Listener:
 
     def _commit(self) -> bool:
         """Commits the batch and acknowledges it; False if the database did not take it."""
-        postings, foreign = [], []
+        ingested_messages, foreign = [], []
         for delivery in self._waiting:
             said = self._read(delivery)
-            if isinstance(said, Posting):
-                postings.append(said)
+            if isinstance(said, IngestedMessage):
+                ingested_messages.append(said)
             elif said is not None:
                 foreign.append(said)
         began_s = self._monotonic()
         now_ms = self._clock_ms()
         try:
             with self._store.writing() as connection:
-                entered = enter(connection, postings, foreign, now_ms=now_ms)
+                entered = enter(connection, ingested_messages, foreign, now_ms=now_ms)
         except StoreError as error:
             self._fault(error, now_ms)
             return False
@@ -160,13 +160,13 @@ class Listener:
             unread_dropped=self._subscriber.unread_dropped,
         )
 
-    def _read(self, delivery: Delivery) -> Posting | ForeignPosting | None:
+    def _read(self, delivery: HeardMessage) -> IngestedMessage | IngestedForeign | None:
         came = delivery.arrival
         said = read(came.topic, came.payload, site=self._site)
         if isinstance(said, Message):
-            return Posting(message=said, received_ms=came.at_ms, retained=came.retained)
+            return IngestedMessage(message=said, received_ms=came.at_ms, retained=came.retained)
         if isinstance(said, Foreign):
-            return ForeignPosting(
+            return IngestedForeign(
                 place=said.unit or _beginning(came.topic),
                 why=said.reason.value,
                 received_ms=came.at_ms,

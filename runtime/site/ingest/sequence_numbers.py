@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from runtime.site.store.ingested_message import Posting
+    from runtime.site.store.ingested_message import IngestedMessage
 
 UnitName = tuple[str, str]
 
 
 @dataclass(kw_only=True)
-class UnitBook:
+class UnitEntry:
     """A unit's row while a batch is entered."""
 
     unit_id: int
@@ -82,17 +82,19 @@ class NewMessage:
     retained: bool
 
 
-class Roll:
+class LockedUnits:
     """The locked units of one batch, with their boots and streams."""
 
-    def __init__(self, connection: Connection, postings: Sequence[Posting]) -> None:
+    def __init__(
+        self, connection: Connection, ingested_messages: Sequence[IngestedMessage]
+    ) -> None:
         self._connection = connection
         self.duplicates = 0
         self.conflicts = 0
         self.implausible = 0
         heard: dict[UnitName, int] = {}
-        for posting in postings:
-            heard[posting.message.site, posting.message.unit] = posting.received_ms
+        for ingested in ingested_messages:
+            heard[ingested.message.site, ingested.message.unit] = ingested.received_ms
         self.units = _locked_units(connection, heard)
         ids = [book.unit_id for book in self.units.values()]
         self._streams = streams_of(connection, ids)
@@ -104,7 +106,7 @@ class Roll:
                 .distinct()
             )
         }
-        boot_ids = {posting.message.boot_id for posting in postings}
+        boot_ids = {ingested.message.boot_id for ingested in ingested_messages}
         self._boots = {
             (row["unit_id"], row["boot_id"]): Boot(**row)
             for row in connection.execute(
@@ -112,28 +114,28 @@ class Roll:
             ).mappings()
         }
 
-    def unit(self, posting: Posting) -> UnitBook:
+    def unit(self, ingested: IngestedMessage) -> UnitEntry:
         """The unit that said it."""
-        return self.units[posting.message.site, posting.message.unit]
+        return self.units[ingested.message.site, ingested.message.unit]
 
-    def boot(self, posting: Posting) -> Boot:
+    def boot(self, ingested: IngestedMessage) -> Boot:
         """The boot that said it; put on record when it is new."""
-        unit, boot_id = self.unit(posting), posting.message.boot_id
+        unit, boot_id = self.unit(ingested), ingested.message.boot_id
         known = self._boots.get((unit.unit_id, boot_id))
         if known is not None:
-            known.last_ms = max(known.last_ms, posting.received_ms)
+            known.last_ms = max(known.last_ms, ingested.received_ms)
             return known
         streams = [s for (unit_id, _), s in self._streams.items() if unit_id == unit.unit_id]
         newest = max(streams, key=lambda stream: stream.ledger, default=None)
         ledger = newest.ledger if newest else 0
-        said = posting.message
+        said = ingested.message
         if newest and isinstance(said, StatusMessage) and said.state is not UnitState.OFFLINE:
             # A ledger never forgets a number that it gave: this one gave fewer, so it is another.
             ledger += said.last_seq < newest.received_seq
         boot_no = self._connection.execute(
             insert(BOOTS)
             .values(
-                unit_id=unit.unit_id, boot_id=boot_id, ledger=ledger, last_ms=posting.received_ms
+                unit_id=unit.unit_id, boot_id=boot_id, ledger=ledger, last_ms=ingested.received_ms
             )
             .returning(BOOTS.c.boot_no)
         ).scalar_one()
@@ -144,7 +146,7 @@ class Roll:
             ledger=ledger,
             ledger_id=None,
             born_ms=None,
-            last_ms=posting.received_ms,
+            last_ms=ingested.received_ms,
         )
         self._boots[unit.unit_id, boot_id] = boot
         return boot
@@ -175,16 +177,16 @@ class Roll:
 
     # --- numbers -----------------------------------------------------------------------------
 
-    def number(self, postings: Iterable[Posting]) -> list[NewMessage]:
+    def number(self, ingested_messages: Iterable[IngestedMessage]) -> list[NewMessage]:
         """Puts the numbers of numbered messages on record; those messages that are new."""
-        numbered = [a for a in postings if isinstance(a.message, NumberedMessage)]
+        numbered = [a for a in ingested_messages if isinstance(a.message, NumberedMessage)]
         known = self._known(numbered)
         new: list[NewMessage] = []
         rows: list[dict[str, int]] = []
-        for posting in numbered:
-            message = posting.message
+        for ingested in numbered:
+            message = ingested.message
             assert isinstance(message, NumberedMessage)  # noqa: S101 - narrows the type
-            unit, boot = self.unit(posting), self.boot(posting)
+            unit, boot = self.unit(ingested), self.boot(ingested)
             if not self._plausible(boot, message.seq):
                 self.implausible += 1
                 continue
@@ -202,7 +204,7 @@ class Roll:
                 self.duplicates += 1
                 continue
             known[unit.unit_id, boot.ledger, message.seq] = (boot.boot_no, at_ms)
-            self._stream(unit.unit_id, boot.ledger).arrived.append((message.seq, posting.retained))
+            self._stream(unit.unit_id, boot.ledger).arrived.append((message.seq, ingested.retained))
             rows.append(
                 {
                     "unit_id": unit.unit_id,
@@ -210,7 +212,7 @@ class Roll:
                     "seq": message.seq,
                     "boot_no": boot.boot_no,
                     "at_ms": at_ms,
-                    "received_ms": posting.received_ms,
+                    "received_ms": ingested.received_ms,
                 }
             )
             new.append(
@@ -220,25 +222,27 @@ class Roll:
                     ledger=boot.ledger,
                     at_ms=at_ms,
                     happened_ms=happened_ms(
-                        at_ms, received_ms=posting.received_ms, offset_ms=unit.clock_offset_ms
+                        at_ms, received_ms=ingested.received_ms, offset_ms=unit.clock_offset_ms
                     ),
-                    received_ms=posting.received_ms,
-                    retained=posting.retained,
+                    received_ms=ingested.received_ms,
+                    retained=ingested.retained,
                 )
             )
         if rows:
             self._connection.execute(insert(NUMBERS), rows)
         return new
 
-    def _known(self, numbered: Sequence[Posting]) -> dict[tuple[int, int, int], tuple[int, int]]:
+    def _known(
+        self, numbered: Sequence[IngestedMessage]
+    ) -> dict[tuple[int, int, int], tuple[int, int]]:
         """(boot, at) of the numbers of this batch that are on record; only the old can be."""
         asked: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-        for posting in numbered:
-            assert isinstance(posting.message, NumberedMessage)  # noqa: S101 - narrows the type
-            boot = self.boot(posting)
+        for ingested in numbered:
+            assert isinstance(ingested.message, NumberedMessage)  # noqa: S101 - narrows the type
+            boot = self.boot(ingested)
             stream = self._streams.get((boot.unit_id, boot.ledger))
-            if stream is not None and posting.message.seq <= stream.received_seq:
-                asked[boot.unit_id, boot.ledger].append(posting.message.seq)
+            if stream is not None and ingested.message.seq <= stream.received_seq:
+                asked[boot.unit_id, boot.ledger].append(ingested.message.seq)
         found: dict[tuple[int, int, int], tuple[int, int]] = {}
         for (unit_id, ledger), seqs in asked.items():
             rows = self._connection.execute(
@@ -275,7 +279,7 @@ class Roll:
         """Writes units, boots and streams as they are now."""
         units = [
             {"b_unit_id": book.unit_id}
-            | {name: getattr(book, name) for name in UnitBook.__annotations__ if name != "unit_id"}
+            | {name: getattr(book, name) for name in UnitEntry.__annotations__ if name != "unit_id"}
             for book in self.units.values()
         ]
         self._connection.execute(
@@ -303,9 +307,9 @@ def _is_expired(message: NumberedMessage) -> bool:
     return isinstance(message, EventMessage) and message.event is EventKind.EXPIRED
 
 
-def _locked_units(connection: Connection, heard: dict[UnitName, int]) -> dict[UnitName, UnitBook]:
+def _locked_units(connection: Connection, heard: dict[UnitName, int]) -> dict[UnitName, UnitEntry]:
     """The units' rows, made where they are new; locked in one order: nobody waits in a ring."""
-    columns = [UNITS.c.site, UNITS.c.unit, *(UNITS.c[name] for name in UnitBook.__annotations__)]
+    columns = [UNITS.c.site, UNITS.c.unit, *(UNITS.c[name] for name in UnitEntry.__annotations__)]
     names = {unit for _, unit in heard}
     asked = select(*columns).where(UNITS.c.unit.in_(names)).order_by(UNITS.c.unit_id)
     rows = connection.execute(asked.with_for_update()).mappings().all()
@@ -328,6 +332,6 @@ def _locked_units(connection: Connection, heard: dict[UnitName, int]) -> dict[Un
     for row in rows:
         name = (row["site"], row["unit"])
         if name in heard:
-            facts = {column: row[column] for column in UnitBook.__annotations__}
-            found[name] = UnitBook(**facts)
+            facts = {column: row[column] for column in UnitEntry.__annotations__}
+            found[name] = UnitEntry(**facts)
     return found

@@ -20,7 +20,7 @@ class Speaker(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Word:
+class StatusHeard:
     """What is looked at to tell. `at_ms`: when the unit said it, by its own clock."""
 
     boot_id: str
@@ -30,7 +30,7 @@ class Word:
     retained: bool
 
 
-class UnitLives:
+class Boots:
     """The last `most` starts of a unit, the current one last."""
 
     def __init__(self, most: int) -> None:
@@ -52,12 +52,12 @@ class UnitLives:
         """The ledger that a start works with, where it has said so."""
         return self._ledgers.get(boot_id)
 
-    def is_fresh(self, word: Word) -> bool:
+    def is_fresh(self, word: StatusHeard) -> bool:
         """Whether it was said live, and not before."""
         newest_ms = self._newest_ms.get(word.boot_id)
         return not word.retained and (newest_ms is None or word.at_ms > newest_ms)
 
-    def speaker(self, word: Word) -> Speaker:
+    def speaker(self, word: StatusHeard) -> Speaker:
         """Who speaks. Changes nothing."""
         current, known = self.current, word.boot_id in self._newest_ms
         if word.boot_id == current:
@@ -71,7 +71,7 @@ class UnitLives:
             return Speaker.STRAGGLER  # older than what we know: the broker's memory was put back
         return Speaker.NEXT
 
-    def heard(self, word: Word) -> None:
+    def heard(self, word: StatusHeard) -> None:
         """It speaks now."""
         newest_ms = self._newest_ms.get(word.boot_id, word.at_ms)
         self._newest_ms[word.boot_id] = max(newest_ms, word.at_ms)

@@ -50,7 +50,7 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One change. `at_ms`: when we heard of it, UTC. `generation`: see `UnitPicture`.
+    """One change. `at_ms`: when we heard of it, UTC. `generation`: see `KnownUnit`.
 
     `replayed`: a row that came below the highest number, so after a request or a fault.
     `spans`: of a gap, its numbers, first and last included.

@@ -9,7 +9,7 @@ LATENCIES_KEPT = 200
 SKEWS_KEPT = 20
 
 
-class UnitTimes:
+class ClockAndLatency:
     """The last moments that a unit said, against those at which we heard them (ms)."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureLimits:
+class MemoryLimits:
     """How much a picture remembers; what is older goes, and is counted where it matters.
 
     `rows`: whole messages kept by number (0: none, for a service with a database of its own).

@@ -11,7 +11,7 @@ from runtime.messages.topics import Topics
 
 if TYPE_CHECKING:
     from runtime.messages.payloads import NumberedMessage
-    from runtime.site.live_model.memory_limits import PictureLimits
+    from runtime.site.live_model.memory_limits import MemoryLimits
 
 
 class Row(NamedTuple):
@@ -31,10 +31,10 @@ KIND_OF: dict[type[NumberedMessage], Kind] = {
 }
 
 
-class RowMemory:
+class RecentMessages:
     """Bounded: the oldest go where there are too many."""
 
-    def __init__(self, limits: PictureLimits) -> None:
+    def __init__(self, limits: MemoryLimits) -> None:
         self._limits = limits
         self._former_exams: set[str] = set()
         self.exams: OrderedDict[str, ExamMessage] = OrderedDict()

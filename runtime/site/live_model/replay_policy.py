@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from runtime.messages.payloads import UnitState
 
 if TYPE_CHECKING:
-    from runtime.site.live_model.site_state import Picture
-    from runtime.site.live_model.unit_state import UnitPicture
+    from runtime.site.live_model.site_state import SiteState
+    from runtime.site.live_model.unit_state import KnownUnit
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask:
+class ReplayRequest:
     """Ask `unit` to publish again from `from_seq`; the numbers up to `up_to` are missing."""
 
     unit: str
@@ -32,7 +32,7 @@ class _Case:
     asked_ms: int = 0
 
 
-class ReplayDesk:
+class ReplayPolicy:
     """Asks for the lowest missing number once that has stood for a while, with growing pauses.
 
     A number that came means that a replay is under way: the waiting begins anew. After `attempts`
@@ -55,26 +55,26 @@ class ReplayDesk:
         self._cases: dict[str, _Case] = {}
         self._given_up: dict[str, tuple[int, int]] = {}
 
-    def due(self, picture: Picture, now_ms: int) -> tuple[Ask, ...]:
+    def due(self, picture: SiteState, now_ms: int) -> tuple[ReplayRequest, ...]:
         """What to ask for now. Tell `asked` of each that was really sent."""
         if not picture.connected:
             return ()
         asks = [self._of(unit, now_ms) for unit in picture]
         return tuple(ask for ask in asks if ask is not None)
 
-    def asked(self, ask: Ask, generation: int, now_ms: int) -> None:
+    def asked(self, ask: ReplayRequest, generation: int, now_ms: int) -> None:
         """The request is on its way."""
         case = self._cases.get(ask.unit)
         if case is not None and case.generation == generation:
             case.attempts += 1
             case.asked_ms = now_ms
 
-    def given_up(self, unit: UnitPicture) -> int:
+    def given_up(self, unit: KnownUnit) -> int:
         """Missing numbers up to here are not asked for any more; 0 if there are none."""
         generation, up_to = self._given_up.get(unit.unit, (0, 0))
         return up_to if generation == unit.generation else 0
 
-    def _of(self, unit: UnitPicture, now_ms: int) -> Ask | None:
+    def _of(self, unit: KnownUnit, now_ms: int) -> ReplayRequest | None:
         name, generation = unit.unit, unit.generation
         missing = self._missing(unit)
         if missing is None:
@@ -94,9 +94,9 @@ class ReplayDesk:
         answers = unit.state in (UnitState.ONLINE, UnitState.DEGRADED)
         if case.attempts >= self._attempts or not waited or not answers:
             return None
-        return Ask(unit=name, from_seq=from_seq, up_to=up_to)
+        return ReplayRequest(unit=name, from_seq=from_seq, up_to=up_to)
 
-    def _missing(self, unit: UnitPicture) -> tuple[int, int, int] | None:
+    def _missing(self, unit: KnownUnit) -> tuple[int, int, int] | None:
         """(from, up to, patience) of the lowest missing numbers; None if nothing is."""
         given_up = self.given_up(unit)
         gap = next((gap for gap in unit.book.gaps() if gap.last > given_up), None)

@@ -41,7 +41,7 @@ class Seen(Enum):
     """So far ahead that no unit can have got there; not entered."""
 
 
-class SeqBook:
+class SequenceTracker:
     """Spans of seen numbers, at most `spans` of them; older ones are forgotten, and counted.
 
     A number that is more than `longest_jump` ahead of all that is known is not entered, so that a
@@ -170,7 +170,7 @@ class Generation:
     """
 
     number: int
-    book: SeqBook
+    book: SequenceTracker
     most_rows: int
     most_digests: int
     ledger_id: str | None = None

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from runtime.messages.alarm import AlarmMessage
 from runtime.messages.payloads import HealthMessage, Message, NumberedMessage, StatusMessage
 from runtime.site.live_model.change import Change, ChangeKind
-from runtime.site.live_model.memory_limits import PictureLimits
+from runtime.site.live_model.memory_limits import MemoryLimits
 from runtime.site.live_model.unit_json import unit_json
-from runtime.site.live_model.unit_state import UnitPicture
+from runtime.site.live_model.unit_state import KnownUnit
 from runtime.site.subscriber.arrival import Arrival, LinkChange
 from runtime.site.subscriber.parsing import (
     Cleared,
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 ALARMS_KEPT = 200
 
 
-class Picture:
+class SiteState:
     """What is known of the units of one site."""
 
-    def __init__(self, site: str, *, limits: PictureLimits | None = None) -> None:
+    def __init__(self, site: str, *, limits: MemoryLimits | None = None) -> None:
         self.site = site
-        self.limits = limits or PictureLimits()
-        self.units: dict[str, UnitPicture] = {}
+        self.limits = limits or MemoryLimits()
+        self.units: dict[str, KnownUnit] = {}
         self.foreign: dict[ForeignReason, int] = {}
         """Messages that were none of ours, by reason."""
         self.alarms: dict[tuple[str, str | None], AlarmMessage] = {}
@@ -47,7 +47,7 @@ class Picture:
         """Whether the picture is live."""
         return self.link is not None and self.link.up
 
-    def __iter__(self) -> Iterator[UnitPicture]:
+    def __iter__(self) -> Iterator[KnownUnit]:
         """The units by name."""
         return iter(self.units[name] for name in sorted(self.units))
 
@@ -95,7 +95,7 @@ class Picture:
         if unit is None:
             if len(self.units) >= self.limits.units:
                 return self._foreign(Foreign(reason=ForeignReason.TOO_MANY_UNITS), at_ms)
-            unit = UnitPicture(site=self.site, unit=name, at_ms=at_ms, limits=self.limits)
+            unit = KnownUnit(site=self.site, unit=name, at_ms=at_ms, limits=self.limits)
             self.units[name] = unit
             changes.append(Change(kind=ChangeKind.UNIT_NEW, at_ms=at_ms, unit=name))
         changes += self._of_unit(unit, said, arrival)
@@ -105,7 +105,7 @@ class Picture:
         return changes
 
     @staticmethod
-    def _of_unit(unit: UnitPicture, said: Message | Cleared, arrival: Arrival) -> list[Change]:
+    def _of_unit(unit: KnownUnit, said: Message | Cleared, arrival: Arrival) -> list[Change]:
         at_ms, retained = arrival.at_ms, arrival.retained
         if isinstance(said, Cleared):
             return unit.hear_cleared(said.place.exam_key, at_ms)

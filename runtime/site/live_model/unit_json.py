@@ -9,10 +9,10 @@ from runtime.timing.timestamps import utc_text
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from runtime.site.live_model.unit_state import UnitPicture
+    from runtime.site.live_model.unit_state import KnownUnit
 
 
-def unit_json(unit: UnitPicture) -> dict[str, Any]:
+def unit_json(unit: KnownUnit) -> dict[str, Any]:
     """What `watch --json` says of a unit; as JSON takes it."""
     book = unit.book
     return {

@@ -16,30 +16,30 @@ from runtime.messages.payloads import (
     UnitState,
     ViewMessage,
 )
-from runtime.site.live_model.boots import Speaker, UnitLives, Word
+from runtime.site.live_model.boots import Boots, Speaker, StatusHeard
 from runtime.site.live_model.change import Change, ChangeKind
-from runtime.site.live_model.clock_and_latency import UnitTimes
-from runtime.site.live_model.recent_messages import RowMemory, row_of
-from runtime.site.live_model.sequence_tracker import Generation, Seen, SeqBook
+from runtime.site.live_model.clock_and_latency import ClockAndLatency
+from runtime.site.live_model.recent_messages import RecentMessages, row_of
+from runtime.site.live_model.sequence_tracker import Generation, Seen, SequenceTracker
 from runtime.site.subscriber.parsing import Foreign, ForeignReason
 from runtime.timing.timestamps import utc_ms
 
 if TYPE_CHECKING:
-    from runtime.site.live_model.memory_limits import PictureLimits
+    from runtime.site.live_model.memory_limits import MemoryLimits
     from runtime.site.live_model.recent_messages import Row
     from runtime.site.live_model.sequence_tracker import Span
 
 LEDGERS_KEPT = 4
 
 
-class UnitPicture:
+class KnownUnit:
     """One unit as the wire shows it.
 
     `generation` counts the unit's ledgers as far as one can tell: by their `ledger_id`, and by a
     live word of the unit that counts from further back than was heard.
     """
 
-    def __init__(self, *, site: str, unit: str, at_ms: int, limits: PictureLimits) -> None:
+    def __init__(self, *, site: str, unit: str, at_ms: int, limits: MemoryLimits) -> None:
         self.site = site
         self.unit = unit
         self.first_heard_ms = at_ms
@@ -48,14 +48,14 @@ class UnitPicture:
         self.status: StatusMessage | None = None
         self.status_retained = False
         self.health: HealthMessage | None = None
-        self._memory = RowMemory(limits)
+        self._memory = RecentMessages(limits)
         self.counts = dict.fromkeys(
             ("rows", "replayed", "doubles", "conflicts", "stale", "forgotten", "foreign",
              "commands", "seq_restarts", "two_units"), 0
         )  # fmt: skip
         self._limits = limits
-        self._times = UnitTimes()
-        self._lives = UnitLives(limits.boots)
+        self._times = ClockAndLatency()
+        self._boots = Boots(limits.boots)
         self._generations = 0
         self._ledgers: OrderedDict[str, Generation] = OrderedDict()
         self._now = self._new_generation(None)
@@ -70,7 +70,7 @@ class UnitPicture:
     @property
     def boot_id(self) -> str | None:
         """Which start of the unit speaks now."""
-        return self._lives.current
+        return self._boots.current
 
     @property
     def generation(self) -> int:
@@ -78,7 +78,7 @@ class UnitPicture:
         return self._now.number
 
     @property
-    def book(self) -> SeqBook:
+    def book(self) -> SequenceTracker:
         """The numbers of that ledger."""
         return self._now.book
 
@@ -94,12 +94,12 @@ class UnitPicture:
 
     @property
     def skew_ms(self) -> float | None:
-        """Our clock minus the unit's (`UnitTimes`)."""
+        """Our clock minus the unit's (`ClockAndLatency`)."""
         return self._times.skew_ms
 
     @property
     def latency_ms(self) -> dict[str, float] | None:
-        """From the unit's `at` to our hearing of it (`UnitTimes.latency_ms`)."""
+        """From the unit's `at` to our hearing of it (`ClockAndLatency.latency_ms`)."""
         return self._times.latency_ms
 
     @property
@@ -144,14 +144,14 @@ class UnitPicture:
         """Birth, change of state, clean stop, the will; or the figures of a moment."""
         if not self.book.plausible(said.last_seq):
             return [self.implausible(at_ms)]
-        word = Word(
+        word = StatusHeard(
             boot_id=said.boot_id,
             at_ms=utc_ms(said.at),
             ledger_id=self._ledger_of(said),
             offline=isinstance(said, StatusMessage) and said.state is UnitState.OFFLINE,
             retained=retained,
         )
-        speaker = self._lives.speaker(word)
+        speaker = self._boots.speaker(word)
         if speaker is Speaker.STRAGGLER:
             self.counts["stale"] += 1
             return []
@@ -269,35 +269,37 @@ class UnitPicture:
 
     def _ledger_of(self, said: StatusMessage | HealthMessage) -> str | None:
         own = said.ledger_id if isinstance(said, StatusMessage) else None
-        return own or self._lives.ledger_of(said.boot_id)
+        return own or self._boots.ledger_of(said.boot_id)
 
     def _is_of_another_ledger(self, said: NumberedMessage) -> bool:
-        own, its = self._now.ledger_id, self._lives.ledger_of(said.boot_id)
+        own, its = self._now.ledger_id, self._boots.ledger_of(said.boot_id)
         return self._now.is_of_before(said) or (None not in (own, its) and own != its)
 
-    def _who_speaks(self, word: Word, speaker: Speaker, last_seq: int, at_ms: int) -> list[Change]:
+    def _who_speaks(
+        self, word: StatusHeard, speaker: Speaker, last_seq: int, at_ms: int
+    ) -> list[Change]:
         """Which start of the unit, with which of its ledgers."""
         changes = []
         if speaker is Speaker.BESIDE:
             self.counts["two_units"] += 1
             detail = f"boot_id {word.boot_id}"
             changes.append(self._change(ChangeKind.TWO_UNITS, at_ms, detail=detail))
-        follows = speaker is Speaker.NEXT and self._lives.current is not None
+        follows = speaker is Speaker.NEXT and self._boots.current is not None
         # A unit counts before it speaks, and what it says stays in order on its way.
-        back = (follows or self._lives.is_fresh(word)) and last_seq < self.book.highest
+        back = (follows or self._boots.is_fresh(word)) and last_seq < self.book.highest
         known = self._now.ledger_id
         other = word.ledger_id is not None and known is not None and word.ledger_id != known
         if other or (back and not word.offline):
             changes.append(self._turn_to(word, last_seq, at_ms, anew=back and not other))
         elif word.ledger_id is not None and known is None:
             self._name_ledger(word.ledger_id)
-        self._lives.heard(word)
+        self._boots.heard(word)
         return changes
 
-    def _turn_to(self, word: Word, last_seq: int, at_ms: int, *, anew: bool) -> Change:
+    def _turn_to(self, word: StatusHeard, last_seq: int, at_ms: int, *, anew: bool) -> Change:
         """Another ledger: one that was heard before, or (`anew`, or unknown) a new one."""
         detail = f"after {self.book.highest} the unit counts on from {last_seq}"
-        former = self._lives.boots - {word.boot_id}
+        former = self._boots.boots - {word.boot_id}
         self.counts["seq_restarts"] += 1
         self._memory.ledger_changed()
         before = self._ledgers.get(word.ledger_id or "")
@@ -316,7 +318,7 @@ class UnitPicture:
         self._generations += 1
         self._now = Generation(
             number=self._generations,
-            book=SeqBook(
+            book=SequenceTracker(
                 spans=limits.spans,
                 longest_jump=limits.longest_jump,
                 highest_start=limits.highest_start,

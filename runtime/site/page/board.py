@@ -13,10 +13,10 @@ from runtime.site.report.alarm_words import Fact, facts_of
 if TYPE_CHECKING:
     from runtime.site.queries.fleet_summary import (
         AlarmEntry,
-        DriftGlance,
-        FleetGlance,
-        RateGlance,
-        UnitGlance,
+        DriftSummary,
+        FleetSummary,
+        RateSummary,
+        UnitSummary,
     )
 
 CLOCK_OFF_MS = 60_000
@@ -24,7 +24,7 @@ LONG_BACKLOG_S = 600.0
 TWIN_SHOWN_MS = 24 * 3600 * 1000
 
 
-class Trouble(StrEnum):
+class UnitTrouble(StrEnum):
     """What is the matter beside a unit's state and alarms; the page has words for each."""
 
     PRIORITY_BEYOND = "priority_beyond"
@@ -39,7 +39,7 @@ class Trouble(StrEnum):
     UNSIGNED = "unsigned"
 
 
-KNOWN = frozenset({Trouble.UNSIGNED, Trouble.LOST, Trouble.DEVICE})
+KNOWN = frozenset({UnitTrouble.UNSIGNED, UnitTrouble.LOST, UnitTrouble.DEVICE})
 """Told on the unit's page, and nobody's alarm: settings, hardware, and what is past."""
 
 
@@ -101,7 +101,7 @@ class UnitTile:
     reasons: tuple[str, ...]
     state_since_ms: int | None
     last_heard_ms: int
-    troubles: tuple[Trouble, ...]
+    troubles: tuple[UnitTrouble, ...]
     alarms: tuple[int, ...]
     today: FlagCounts
     hourly: tuple[int, ...]
@@ -143,22 +143,22 @@ class FleetBoard:
     foreign: tuple[ForeignTile, ...]
 
 
-def board_of(glance: FleetGlance, *, software: str, heard_ms: int | None) -> FleetBoard:
+def board_of(summary: FleetSummary, *, software: str, heard_ms: int | None) -> FleetBoard:
     """The page's picture of a glance."""
     return FleetBoard(
         software=software,
-        day_ms=glance.day_ms,
+        day_ms=summary.day_ms,
         heard_ms=heard_ms,
-        units=tuple(tile_of(unit, glance.at_ms) for unit in glance.units),
-        alarms=tuple(_alarm(alarm) for alarm in glance.alarms),
+        units=tuple(tile_of(unit, summary.at_ms) for unit in summary.units),
+        alarms=tuple(_alarm(alarm) for alarm in summary.alarms),
         foreign=tuple(
             ForeignTile(place=one.place, why=one.why, messages=one.messages, last_ms=one.last_ms)
-            for one in glance.foreign
+            for one in summary.foreign
         ),
     )
 
 
-def tile_of(unit: UnitGlance, now_ms: int) -> UnitTile:
+def tile_of(unit: UnitSummary, now_ms: int) -> UnitTile:
     """One unit's tile."""
     drift = drift_tile(unit.drift)
     troubles = tuple(trouble for trouble, holds in _troubles(unit, now_ms) if holds)
@@ -191,7 +191,7 @@ def tile_of(unit: UnitGlance, now_ms: int) -> UnitTile:
     )
 
 
-def drift_tile(drift: DriftGlance | None) -> DriftTile | None:
+def drift_tile(drift: DriftSummary | None) -> DriftTile | None:
     """The largest index of a `drift` message; None where nothing could be compared yet."""
     if drift is None:
         return None
@@ -202,28 +202,28 @@ def drift_tile(drift: DriftGlance | None) -> DriftTile | None:
     return DriftTile(day=drift.day, largest=largest, psi=round(found[largest], 3))
 
 
-def _troubles(unit: UnitGlance, now_ms: int) -> list[tuple[Trouble, bool]]:
+def _troubles(unit: UnitSummary, now_ms: int) -> list[tuple[UnitTrouble, bool]]:
     oldest_s = unit.backlog_oldest_s or 0.0
     other_device = unit.actual_device != "" and unit.actual_device != (
         unit.requested_device.split(",")[0] or unit.actual_device
     )
     return [
-        (Trouble.TWIN, unit.twin_ms is not None and now_ms - unit.twin_ms < TWIN_SHOWN_MS),
-        (Trouble.PRIORITY_BEYOND, unit.priority.beyond),
-        (Trouble.NOT_ASSESSED_BEYOND, unit.not_assessed.beyond),
-        (Trouble.GAP, unit.gap.missing > 0),
-        (Trouble.LOST, unit.gap.lost > 0),
-        (Trouble.BACKLOG, oldest_s > LONG_BACKLOG_S),
-        (Trouble.PARKED, unit.parked > 0),
-        (Trouble.CLOCK, abs(unit.clock_offset_ms or 0) > CLOCK_OFF_MS),
-        (Trouble.DEVICE, other_device),
-        (Trouble.UNSIGNED, unit.unsigned_package),
+        (UnitTrouble.TWIN, unit.twin_ms is not None and now_ms - unit.twin_ms < TWIN_SHOWN_MS),
+        (UnitTrouble.PRIORITY_BEYOND, unit.priority.beyond),
+        (UnitTrouble.NOT_ASSESSED_BEYOND, unit.not_assessed.beyond),
+        (UnitTrouble.GAP, unit.gap.missing > 0),
+        (UnitTrouble.LOST, unit.gap.lost > 0),
+        (UnitTrouble.BACKLOG, oldest_s > LONG_BACKLOG_S),
+        (UnitTrouble.PARKED, unit.parked > 0),
+        (UnitTrouble.CLOCK, abs(unit.clock_offset_ms or 0) > CLOCK_OFF_MS),
+        (UnitTrouble.DEVICE, other_device),
+        (UnitTrouble.UNSIGNED, unit.unsigned_package),
     ]
 
 
-def _level(unit: UnitGlance, troubles: tuple[Trouble, ...]) -> Level:
+def _level(unit: UnitSummary, troubles: tuple[UnitTrouble, ...]) -> Level:
     severe = any(alarm.severity == "critical" for alarm in unit.alarms)
-    if unit.standing is Standing.SILENT or severe or Trouble.TWIN in troubles:
+    if unit.standing is Standing.SILENT or severe or UnitTrouble.TWIN in troubles:
         return Level.CRITICAL
     urgent = [one for one in troubles if one not in KNOWN]
     if unit.standing is Standing.DEGRADED or urgent or unit.alarms:
@@ -231,7 +231,7 @@ def _level(unit: UnitGlance, troubles: tuple[Trouble, ...]) -> Level:
     return Level.AWAY if unit.standing is Standing.OFFLINE else Level.WELL
 
 
-def _rate(rate: RateGlance) -> RateTile:
+def _rate(rate: RateSummary) -> RateTile:
     return RateTile(
         rate=rate.rate,
         low=rate.low,

@@ -15,7 +15,7 @@ from runtime.site.sign_in.sessions import SessionBook
 from runtime.site.sign_in.sign_in import SignIn
 from runtime.web.live import LiveBoard
 from runtime.web.pages import load_pages
-from runtime.web.server import PageServer, Place
+from runtime.web.server import PageAddress, PageServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,9 @@ class FleetPage(PageServer):
                 longest_s=settings.session_hours * 3600, monotonic=time.monotonic
             )
             self._sign_in = self._door(self._book)
-        super().__init__("fleet page", Place.of(settings), make_live=self._live, make_app=self._app)
+        super().__init__(
+            "fleet page", PageAddress.of(settings), make_live=self._live, make_app=self._app
+        )
 
     def _live(self) -> LiveBoard:
         return LiveBoard(
@@ -92,7 +94,7 @@ def page_problem(settings: PageSettings) -> str:
         return f"{error}; openid needs the extra [site-openid]"
     except (CredentialsError, OSError) as error:
         return str(error)
-    return Place.of(settings).tls_problem
+    return PageAddress.of(settings).tls_problem
 
 
 def _provider(settings: PageSettings) -> SingleSignOn | None:

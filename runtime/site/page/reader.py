@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from runtime.site.queries.fleet import Fleet
-    from runtime.site.queries.fleet_summary import ServiceGlance
+    from runtime.site.queries.fleet_summary import ServiceSummary
     from runtime.site.store.store import Store
 
 BOARD: TypeAdapter[FleetBoard] = TypeAdapter(FleetBoard)
@@ -40,11 +40,11 @@ class FleetReader:
         """The fleet now, as JSON. Raises CannotReadError."""
         now_ms = self._clock_ms()
         try:
-            glance = self._fleet.glance(now_ms, day_ms=local_midnight_ms(now_ms))
+            summary = self._fleet.summary(now_ms, day_ms=local_midnight_ms(now_ms))
         except StoreError as error:
             raise CannotReadError(str(error)) from error
         board = board_of(
-            glance, software=version("mammoedge"), heard_ms=listened_until_ms(glance.services)
+            summary, software=version("mammoedge"), heard_ms=listened_until_ms(summary.services)
         )
         return BOARD.dump_json(board)
 
@@ -61,7 +61,7 @@ class FleetReader:
         )
 
 
-def listened_until_ms(services: Sequence[ServiceGlance]) -> int | None:
+def listened_until_ms(services: Sequence[ServiceSummary]) -> int | None:
     """Until when what units say is known to have come into the books; None: never.
 
     A service that has no broker, or whose database fails, says so of itself while it lives.

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from runtime.site.page.unit_page import SPANS_DAYS, unit_body
 from runtime.site.report.wording import Wording
-from runtime.site.sign_in.access_middleware import SiteGate
+from runtime.site.sign_in.access_middleware import SiteAccess
 from runtime.site.sign_in.sign_in import SignIn, session_of
 from runtime.site.store.store import StoreError
 from runtime.web.languages import LANGUAGE_COOKIE, chosen_language
@@ -63,7 +63,7 @@ class FleetApp:
         if self._parts.sign_in is not None:
             routes += self._parts.sign_in.routes()
         app = Starlette(routes=routes, exception_handlers={StoreError: _database_failed})
-        return SiteGate(app, book=self._parts.book)
+        return SiteAccess(app, book=self._parts.book)
 
     def _language(self, request: Request) -> str:
         cookie = request.cookies.get(LANGUAGE_COOKIE)

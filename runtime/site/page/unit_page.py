@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.site.report.unit_section import UnitStory
+from runtime.site.report.unit_section import UnitSection
 from runtime.web.markup import Markup, el, joined
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ SPANS_DAYS = (30, 7, 90)
 
 def unit_body(history: UnitHistory, wording: Wording, days: int) -> Markup:
     """Everything below the unit's own live tile."""
-    story = UnitStory(history, wording)
+    story = UnitSection(history, wording)
     links = (
         el(
             "a",

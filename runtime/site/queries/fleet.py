@@ -13,11 +13,11 @@ from runtime.messages.payloads import HealthMessage, StatusMessage, UnitState
 from runtime.site.control_charts.chart_state import Measure
 from runtime.site.queries.fleet_facts import FleetFacts
 from runtime.site.queries.fleet_summary import (
-    FleetGlance,
-    ForeignGlance,
-    ServiceGlance,
+    FleetSummary,
+    ForeignSummary,
+    ServiceSummary,
     Standing,
-    UnitGlance,
+    UnitSummary,
 )
 from runtime.site.store.site_clock import day_of
 from runtime.site.store.tables import FOREIGN, SERVICES, UNITS
@@ -45,7 +45,7 @@ class Fleet:
         self._store = store
         self._silent_after_ms = int(silent_after_s * 1000)
 
-    def glance(self, now_ms: int, *, day_ms: int | None = None) -> FleetGlance:
+    def summary(self, now_ms: int, *, day_ms: int | None = None) -> FleetSummary:
         """The whole fleet; `day_ms` is where today begins (midnight UTC)."""
         day_ms = day_of(now_ms) if day_ms is None else day_ms
         with self._store.reading() as connection:
@@ -56,7 +56,7 @@ class Fleet:
                     select(UNITS).order_by(UNITS.c.site, UNITS.c.unit)
                 ).mappings()
             )
-            return FleetGlance(
+            return FleetSummary(
                 at_ms=now_ms,
                 day_ms=day_ms,
                 units=units,
@@ -65,14 +65,14 @@ class Fleet:
                 services=_services(connection),
             )
 
-    def _unit(self, row: RowMapping, facts: FleetFacts) -> UnitGlance:
+    def _unit(self, row: RowMapping, facts: FleetFacts) -> UnitSummary:
         unit_id = row["unit_id"]
         status = StatusMessage.model_validate_json(row["status"]) if row["status"] else None
         health = HealthMessage.model_validate_json(row["health"]) if row["health"] else None
         today = facts.today[unit_id]
         model = status.model if status else None
         point = status.operating_point if status else None
-        return UnitGlance(
+        return UnitSummary(
             site=row["site"],
             unit=row["unit"],
             unit_id=unit_id,
@@ -119,13 +119,13 @@ class Fleet:
         return Standing(row["state"])
 
 
-def _foreign(connection: Connection) -> tuple[ForeignGlance, ...]:
+def _foreign(connection: Connection) -> tuple[ForeignSummary, ...]:
     rows = connection.execute(
         select(FOREIGN).order_by(FOREIGN.c.last_ms.desc()).limit(MOST_FOREIGN_SHOWN)
     ).mappings()
-    return tuple(ForeignGlance(**row) for row in rows)
+    return tuple(ForeignSummary(**row) for row in rows)
 
 
-def _services(connection: Connection) -> tuple[ServiceGlance, ...]:
+def _services(connection: Connection) -> tuple[ServiceSummary, ...]:
     rows = connection.execute(select(SERVICES).order_by(SERVICES.c.service)).mappings()
-    return tuple(ServiceGlance(**row) for row in rows)
+    return tuple(ServiceSummary(**row) for row in rows)

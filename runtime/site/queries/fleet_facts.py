@@ -11,17 +11,17 @@ from runtime.image.outcome import Flag
 from runtime.site.control_charts.chart_state import ChartState, Measure
 from runtime.site.queries.alarm_entries import open_alarms
 from runtime.site.queries.fleet_summary import (
-    DriftGlance,
+    DriftSummary,
     FlagCounts,
-    GapGlance,
+    GapSummary,
     Percentiles,
-    RateGlance,
+    RateSummary,
     ReasonRate,
 )
 from runtime.site.queries.summary_figures import (
-    drift_glance,
+    drift_summary,
     percentiles,
-    rate_glance,
+    rate_summary,
     reason_rates,
 )
 from runtime.site.store.aggregates import UNIT_STRETCH, WIRE_STRETCH
@@ -89,9 +89,9 @@ class FleetFacts:
         counts = self._hourly[unit_id]
         return tuple(counts[self._first_hour_ms + i * HOUR_MS] for i in range(HOURS_SHOWN))
 
-    def rate(self, unit_id: int, measure: Measure, count: int, exams: int) -> RateGlance:
+    def rate(self, unit_id: int, measure: Measure, count: int, exams: int) -> RateSummary:
         """Today's rate against the limits of the unit's chart."""
-        return rate_glance(self._charts.get((unit_id, measure.value)), count, exams)
+        return rate_summary(self._charts.get((unit_id, measure.value)), count, exams)
 
     def charts_of(self, unit_id: int) -> dict[str, ChartState]:
         """The unit's charts by measure."""
@@ -111,9 +111,11 @@ class FleetFacts:
             if (unit_id, stretch) in self._latencies
         )
 
-    def gap(self, unit_id: int) -> GapGlance:
+    def gap(self, unit_id: int) -> GapSummary:
         """What is missing of the unit's numbers."""
-        return self._gaps.get(unit_id, GapGlance(missing=0, since_ms=None, replays_asked=0, lost=0))
+        return self._gaps.get(
+            unit_id, GapSummary(missing=0, since_ms=None, replays_asked=0, lost=0)
+        )
 
 
 def _added(one: FlagCounts, other: FlagCounts) -> FlagCounts:
@@ -124,7 +126,7 @@ def _added(one: FlagCounts, other: FlagCounts) -> FlagCounts:
     )
 
 
-def _newest_drifts(connection: Connection) -> dict[int, DriftGlance]:
+def _newest_drifts(connection: Connection) -> dict[int, DriftSummary]:
     newest = (
         select(DRIFTS.c.unit_id, func.max(DRIFTS.c.happened_ms).label("happened_ms"))
         .group_by(DRIFTS.c.unit_id)
@@ -136,14 +138,14 @@ def _newest_drifts(connection: Connection) -> dict[int, DriftGlance]:
             (DRIFTS.c.unit_id == newest.c.unit_id) & (DRIFTS.c.happened_ms == newest.c.happened_ms),
         )
     ).mappings()
-    return {row["unit_id"]: drift_glance(row) for row in rows}
+    return {row["unit_id"]: drift_summary(row) for row in rows}
 
 
-def _gaps(connection: Connection) -> dict[int, GapGlance]:
-    found: dict[int, GapGlance] = {}
+def _gaps(connection: Connection) -> dict[int, GapSummary]:
+    found: dict[int, GapSummary] = {}
     for row in connection.execute(select(STREAMS).order_by(STREAMS.c.ledger)).mappings():
         before = found.get(row["unit_id"])
-        found[row["unit_id"]] = GapGlance(
+        found[row["unit_id"]] = GapSummary(
             missing=row["missing"],
             since_ms=row["gap_since_ms"],
             replays_asked=row["replays_asked"],

@@ -38,7 +38,7 @@ class FlagCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RateGlance:
+class RateSummary:
     """A rate of today against its limits.
 
     `low`, `high`: the p-chart's limits for as many exams as there were; None while the baseline
@@ -85,7 +85,7 @@ class Percentiles:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DriftGlance:
+class DriftSummary:
     """The newest drift of a unit's model. `psi`: against the model's reference, by the unit."""
 
     day: str
@@ -98,7 +98,7 @@ class DriftGlance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GapGlance:
+class GapSummary:
     """Numbers that are missing. `lost`: given up, because no replay brought them."""
 
     missing: int
@@ -128,7 +128,7 @@ class AlarmEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnitGlance:
+class UnitSummary:
     """One unit."""
 
     site: str
@@ -143,11 +143,11 @@ class UnitGlance:
     today: FlagCounts
     hourly: tuple[int, ...]
     """Exams of each of the last 24 hours, oldest first; the last is the running one."""
-    priority: RateGlance
-    not_assessed: RateGlance
+    priority: RateSummary
+    not_assessed: RateSummary
     not_assessed_reasons: tuple[ReasonRate, ...]
     latency: tuple[Percentiles, ...]
-    drift: DriftGlance | None
+    drift: DriftSummary | None
     model: str
     model_version: str
     operating_point: str
@@ -160,7 +160,7 @@ class UnitGlance:
     backlog_oldest_s: float | None
     parked: int
     queue_depth: int
-    gap: GapGlance
+    gap: GapSummary
     duplicates: int
     conflicts: int
     alarms: tuple[AlarmEntry, ...]
@@ -169,7 +169,7 @@ class UnitGlance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForeignGlance:
+class ForeignSummary:
     """Messages on our topics that are none of ours."""
 
     place: str
@@ -180,7 +180,7 @@ class ForeignGlance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServiceGlance:
+class ServiceSummary:
     """A site service on this database, by its own word (JSON)."""
 
     service: str
@@ -190,13 +190,13 @@ class ServiceGlance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FleetGlance:
+class FleetSummary:
     """The whole site at one moment. `day_ms`: where today begins."""
 
     at_ms: int
     day_ms: int
-    units: tuple[UnitGlance, ...]
+    units: tuple[UnitSummary, ...]
     alarms: tuple[AlarmEntry, ...]
     """Open ones of all units and of the service."""
-    foreign: tuple[ForeignGlance, ...]
-    services: tuple[ServiceGlance, ...]
+    foreign: tuple[ForeignSummary, ...]
+    services: tuple[ServiceSummary, ...]

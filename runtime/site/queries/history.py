@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from runtime.site.control_charts.chart_state import ChartState
     from runtime.site.queries.fleet_summary import (
         AlarmEntry,
-        DriftGlance,
+        DriftSummary,
         FlagCounts,
         Percentiles,
-        RateGlance,
+        RateSummary,
         ReasonRate,
     )
 
@@ -34,8 +34,8 @@ class DayFigures:
 
     day_ms: int
     flags: FlagCounts
-    priority: RateGlance
-    not_assessed: RateGlance
+    priority: RateSummary
+    not_assessed: RateSummary
     images: int
     reasons: tuple[ReasonRate, ...]
     latency: tuple[Percentiles, ...]
@@ -99,7 +99,7 @@ class UnitHistory:
     hours: tuple[HourFigures, ...]
     days: tuple[DayFigures, ...]
     models: tuple[ModelSpan, ...]
-    drifts: tuple[DriftGlance, ...]
+    drifts: tuple[DriftSummary, ...]
     charts: dict[str, ChartState]
     """By measure: `priority`, `not_assessed`."""
     states: tuple[StateChange, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.site.control_charts.binomial import tail_limits
-from runtime.site.queries.fleet_summary import DriftGlance, Percentiles, RateGlance, ReasonRate
+from runtime.site.queries.fleet_summary import DriftSummary, Percentiles, RateSummary, ReasonRate
 from runtime.site.store.aggregates import ALL_IMAGES, BUCKETS_PER_OCTAVE
 
 if TYPE_CHECKING:
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from runtime.site.control_charts.chart_state import ChartState
 
 
-def rate_glance(chart: ChartState | None, count: int, exams: int) -> RateGlance:
+def rate_summary(chart: ChartState | None, count: int, exams: int) -> RateSummary:
     """A count against the p-chart's limits of the unit's baseline."""
     rate = count / exams if exams else None
     if chart is None or chart.baseline_rate is None:
         learnt = chart.baseline_exams if chart else 0
-        return RateGlance(
+        return RateSummary(
             count=count,
             exams=exams,
             rate=rate,
@@ -31,7 +31,7 @@ def rate_glance(chart: ChartState | None, count: int, exams: int) -> RateGlance:
             baseline_exams=learnt,
         )
     low, high = tail_limits(chart.baseline_rate, exams)
-    return RateGlance(
+    return RateSummary(
         count=count,
         exams=exams,
         rate=rate,
@@ -70,9 +70,9 @@ def percentiles(stretch: str, buckets: Mapping[int, int]) -> Percentiles:
     )
 
 
-def drift_glance(row: RowMapping) -> DriftGlance:
+def drift_summary(row: RowMapping) -> DriftSummary:
     """A unit's drift of its row."""
-    return DriftGlance(
+    return DriftSummary(
         day=row["day"],
         model=row["model"],
         model_version=row["model_version"],

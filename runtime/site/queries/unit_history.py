@@ -10,7 +10,7 @@ from sqlalchemy import and_, func, select
 from runtime.image.outcome import Flag
 from runtime.site.control_charts.chart_state import ChartState, Measure
 from runtime.site.queries.alarm_entries import alarm_entry
-from runtime.site.queries.fleet_summary import AlarmEntry, DriftGlance, FlagCounts
+from runtime.site.queries.fleet_summary import AlarmEntry, DriftSummary, FlagCounts
 from runtime.site.queries.history import (
     DayFigures,
     EventEntry,
@@ -21,9 +21,9 @@ from runtime.site.queries.history import (
     UnitHistory,
 )
 from runtime.site.queries.summary_figures import (
-    drift_glance,
+    drift_summary,
     percentiles,
-    rate_glance,
+    rate_summary,
     reason_rates,
 )
 from runtime.site.store.site_clock import DAY_MS, day_of
@@ -129,7 +129,7 @@ class _Reader:
         for day_ms in sorted(totals):
             flags = FlagCounts(**totals[day_ms])
             rates = {
-                measure: rate_glance(
+                measure: rate_summary(
                     charts.get(measure.value), getattr(flags, measure.value), flags.exams
                 )
                 for measure in Measure
@@ -203,13 +203,13 @@ class _Reader:
             for model, version, point, first_ms, last_ms, *counts in rows
         )
 
-    def drifts(self) -> tuple[DriftGlance, ...]:
+    def drifts(self) -> tuple[DriftSummary, ...]:
         rows = self._connection.execute(
             select(DRIFTS)
             .where(DRIFTS.c.unit_id == self._unit_id, self._within(DRIFTS.c.happened_ms))
             .order_by(DRIFTS.c.day, DRIFTS.c.happened_ms)
         )
-        return tuple(drift_glance(row) for row in rows.mappings())
+        return tuple(drift_summary(row) for row in rows.mappings())
 
     def states(self) -> tuple[StateChange, ...]:
         rows = self._connection.execute(

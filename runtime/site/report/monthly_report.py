@@ -22,7 +22,7 @@ from runtime.site.queries.drift_indexes import drift_indexes
 from runtime.site.queries.fleet_summary import FlagCounts
 from runtime.site.queries.month import Month, month_of_units
 from runtime.site.report.unit_section import (
-    UnitStory,
+    UnitSection,
     alarm_table,
     chart_figure,
     days_between,
@@ -48,7 +48,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnitRow:
+class ReportRow:
     """What the fleet's part says of a unit."""
 
     name: str
@@ -66,7 +66,7 @@ class Report:
         self._month = month
         self._w = wording
         self._now_ms = now_ms
-        self._rows: list[UnitRow] = []
+        self._rows: list[ReportRow] = []
         self._days: defaultdict[str, FlagCounts] = defaultdict(FlagCounts)
         self._alarms: list[AlarmEntry] = []
         self._sections: list[Markup] = []
@@ -84,7 +84,7 @@ class Report:
         latencies = [p.p95_ms for d in history.days for p in d.latency if p.stretch == "unit"]
         psi = [value for drift in history.drifts for value in drift_indexes(drift).values()]
         self._rows.append(
-            UnitRow(
+            ReportRow(
                 name=f"{history.site}/{history.unit}",
                 anchor=anchor,
                 flags=total,
@@ -96,7 +96,7 @@ class Report:
         self._alarms += history.alarms
         # Beyond the end of a month that still runs there is nothing to draw.
         until_ms = min(history.until_ms, max(self._now_ms, history.since_ms + 1))
-        story = UnitStory(replace(history, until_ms=until_ms), self._w, key=anchor)
+        story = UnitSection(replace(history, until_ms=until_ms), self._w, key=anchor)
         self._sections.append(
             el(
                 "section",
@@ -162,7 +162,7 @@ class Report:
             alarm_table(w, sorted(self._alarms, key=lambda one: -one.opened_ms), with_unit=True),
         )
 
-    def _cells(self, row: UnitRow) -> tuple[str, ...]:
+    def _cells(self, row: ReportRow) -> tuple[str, ...]:
         w = self._w
         return (
             el("a", row.name, href=f"#{row.anchor}"),

@@ -25,7 +25,7 @@ Values = tuple[float | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Series:
+class DailySeries:
     """One row of figures, a value for each day. `css` names how it is drawn."""
 
     label: str
@@ -41,8 +41,8 @@ class Chart:
     """Unique on its page."""
     days: tuple[str, ...]
     """`YYYY-MM-DD`."""
-    bars: tuple[Series, ...] = ()
-    lines: tuple[Series, ...] = ()
+    bars: tuple[DailySeries, ...] = ()
+    lines: tuple[DailySeries, ...] = ()
     low: Values = ()
     high: Values = ()
     thresholds: tuple[float, ...] = ()
@@ -77,7 +77,7 @@ def draw(chart: Chart, title: str) -> Markup:
     )
 
 
-def swatch(series: Series, chart: Chart) -> Markup:
+def swatch(series: DailySeries, chart: Chart) -> Markup:
     """How a series is drawn, small, for the legend."""
     if series in chart.bars:
         mark = el(
@@ -155,7 +155,7 @@ def _grid(chart: Chart, scale: _Scale) -> list[Markup]:
     return parts
 
 
-def _fill(series: Series, chart: Chart) -> str | None:
+def _fill(series: DailySeries, chart: Chart) -> str | None:
     return f"url(#stripes-{chart.key})" if series.css == "not_assessed" else None
 
 
@@ -206,7 +206,7 @@ def _thresholds(chart: Chart, scale: _Scale) -> list[Markup]:
     ]
 
 
-def _line(series: Series, scale: _Scale) -> list[Markup]:
+def _line(series: DailySeries, scale: _Scale) -> list[Markup]:
     """Broken where there is no figure; a dot for each, so that a lonely one is seen."""
     points = [(scale.x(i), scale.y(v)) for i, v in enumerate(series.values) if v is not None]
     runs: list[Sequence[str]] = []

@@ -12,13 +12,13 @@ from runtime.image.outcome import Flag
 from runtime.site.control_charts.drift_verdict import SCORE
 from runtime.site.queries.drift_indexes import drift_indexes
 from runtime.site.report.alarm_words import saw_of
-from runtime.site.report.svg_charts import Chart, Series, draw, swatch
+from runtime.site.report.svg_charts import Chart, DailySeries, draw, swatch
 from runtime.web.markup import Markup, el, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from runtime.site.queries.fleet_summary import AlarmEntry, FlagCounts, RateGlance
+    from runtime.site.queries.fleet_summary import AlarmEntry, FlagCounts, RateSummary
     from runtime.site.queries.history import DayFigures, UnitHistory
     from runtime.site.report.wording import Wording
 
@@ -38,7 +38,7 @@ def days_between(since_ms: int, until_ms: int) -> tuple[str, ...]:
     )
 
 
-class UnitStory:
+class UnitSection:
     """One unit's history in a language. `key` is unique on its page."""
 
     def __init__(self, history: UnitHistory, wording: Wording, *, key: str = "unit") -> None:
@@ -77,15 +77,15 @@ class UnitStory:
         )
 
     def _rate_chart(self, measure: str) -> Chart:
-        def rate(day: DayFigures) -> RateGlance:
-            found: RateGlance = getattr(day, measure)
+        def rate(day: DayFigures) -> RateSummary:
+            found: RateSummary = getattr(day, measure)
             return found
 
         return Chart(
             key=f"{self._key}-{measure}",
             days=self._days,
             lines=(
-                Series(
+                DailySeries(
                     label=self._w.t(f"chart.{measure}"),
                     css=measure,
                     values=self._by_day(lambda day: rate(day).rate),
@@ -101,7 +101,7 @@ class UnitStory:
         indexes = {drift.day: drift_indexes(drift) for drift in self._history.drifts}
         names = [SCORE, *(name.value for name in Descriptor)]
         lines = (
-            Series(
+            DailySeries(
                 label=self._w.t(f"descriptor.{name}"),
                 css=f"psi-{name.split('_')[0]}",
                 values=tuple(indexes.get(day, {}).get(name) for day in self._days),
@@ -123,7 +123,7 @@ class UnitStory:
             return next((float(getattr(one, name)) for one in found), None)
 
         lines = tuple(
-            Series(
+            DailySeries(
                 label=self._w.t(f"latency.{stretch}.{name}"),
                 css=f"{stretch}-{name}",
                 values=self._by_day(partial(of, stretch=stretch, name=f"{name}_ms")),
@@ -222,7 +222,7 @@ def _joined_words(what: str, detail: str) -> str:
 def exams_chart(w: Wording, key: str, days: Sequence[str], flags: dict[str, FlagCounts]) -> Chart:
     """Exams of each day by flag, stacked."""
     bars = (
-        Series(
+        DailySeries(
             label=w.t(f"flag.{flag.value}"),
             css=flag.value,
             values=tuple(

@@ -10,14 +10,14 @@ import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
-from runtime.site.alarms.alarm_evaluator import Lookout, WatchRules
-from runtime.site.alarms.alarm_rules import WatchLimits
-from runtime.site.alarms.notifier import Herald
+from runtime.site.alarms.alarm_evaluator import AlarmEvaluator, WatchRules
+from runtime.site.alarms.alarm_rules import AlarmLimits
+from runtime.site.alarms.notifier import Notifier
 from runtime.site.alarms.replay_requests import ReplayRules
 from runtime.site.control_charts.expected_rates import expected_rates
 from runtime.site.ingest.listener import Listener
 from runtime.site.queries.fleet import Fleet
-from runtime.site.service.http_app import GlanceKeeper, site_app
+from runtime.site.service.http_app import SummaryKeeper, site_app
 from runtime.site.service.metrics_server import MetricsServer
 from runtime.site.store.service_state import ServiceState, StateBoard
 from runtime.site.store.store import Store, StoreError, StoreFault
@@ -84,7 +84,7 @@ class SiteService:
         self.board = StateBoard(ServiceState(service=settings.site.service, started_ms=started_ms))
         self._store = settings.store.make_store()
         self._fleet = Fleet(self._store, silent_after_s=settings.watch.silent_after_s)
-        self._keeper = GlanceKeeper(self._fleet, clock_ms=clock_ms, monotonic=time.monotonic)
+        self._keeper = SummaryKeeper(self._fleet, clock_ms=clock_ms, monotonic=time.monotonic)
         self.metrics = MetricsServer(
             settings.metrics, site_app(board=self.board, keeper=self._keeper)
         )
@@ -130,19 +130,19 @@ class SiteService:
         attendants = self._make_attendants(self._store, self._fleet)
         errands: Errands = SimpleQueue()
         subscriber = self._subscriber()
-        herald = self._herald(errands)
-        watch = self._lookout(errands, told=herald.wake)
+        notifier = self._notifier(errands)
+        watch = self._alarm_evaluator(errands, told=notifier.wake)
 
         def committed() -> None:
             for attendant in attendants:
                 attendant.poke()
 
-        listener = self._listener(subscriber, errands, committed, link_up=herald.link_up)
+        listener = self._listener(subscriber, errands, committed, link_up=notifier.link_up)
         for attendant in attendants:
             attendant.start()
         threads = [
             threading.Thread(target=self._guarded, args=(loop.run,), name=name)
-            for name, loop in (("listener", listener), ("watch", watch), ("herald", herald))
+            for name, loop in (("listener", listener), ("watch", watch), ("herald", notifier))
         ]
         for thread in threads:
             thread.start()
@@ -173,8 +173,8 @@ class SiteService:
             randomness=random.SystemRandom(),
         )
 
-    def _herald(self, errands: Errands) -> Herald:
-        return Herald(
+    def _notifier(self, errands: Errands) -> Notifier:
+        return Notifier(
             site=self._settings.site.name,
             boot_id=secrets.token_hex(8),
             store=self._store,
@@ -185,8 +185,8 @@ class SiteService:
             monotonic=time.monotonic,
         )
 
-    def _lookout(self, errands: Errands, *, told: Callable[[], None]) -> Lookout:
-        return Lookout(
+    def _alarm_evaluator(self, errands: Errands, *, told: Callable[[], None]) -> AlarmEvaluator:
+        return AlarmEvaluator(
             rules=self._rules,
             store=self._store,
             fleet=self._fleet,
@@ -237,7 +237,7 @@ def watch_rules(settings: SiteSettings) -> WatchRules:
         site=settings.site.name,
         service=settings.site.service,
         look_every_s=watch.look_every_s,
-        limits=WatchLimits(
+        limits=AlarmLimits(
             clock_offset_s=watch.clock_offset_s, foreign_per_hour=watch.foreign_per_hour
         ),
         replays=ReplayRules(

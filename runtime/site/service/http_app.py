@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from runtime.site.queries.fleet import Fleet
-    from runtime.site.queries.fleet_summary import FleetGlance
+    from runtime.site.queries.fleet_summary import FleetSummary
     from runtime.site.store.service_state import StateBoard
 
 FRESH_S = 1.0
 
 
-class GlanceKeeper:
+class SummaryKeeper:
     """The newest glance, read at most once a second however many ask. Thread-safe."""
 
     def __init__(
@@ -39,29 +39,29 @@ class GlanceKeeper:
         self._clock_ms = clock_ms
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._kept: FleetGlance | None = None
+        self._kept: FleetSummary | None = None
         self._kept_s = 0.0
 
-    def glance(self) -> FleetGlance:
+    def summary(self) -> FleetSummary:
         """At most a second old. Raises StoreError."""
         with self._lock:
             if self._kept is None or self._monotonic() - self._kept_s >= FRESH_S:
-                self._kept = self._fleet.glance(self._clock_ms())
+                self._kept = self._fleet.summary(self._clock_ms())
                 self._kept_s = self._monotonic()
             return self._kept
 
 
 def site_app(
-    *, board: StateBoard, keeper: GlanceKeeper, routes: Sequence[BaseRoute] = ()
+    *, board: StateBoard, keeper: SummaryKeeper, routes: Sequence[BaseRoute] = ()
 ) -> Starlette:
     """The application."""
 
     async def metrics(_request: Request) -> Response:
         try:
-            glance = await asyncio.to_thread(keeper.glance)
+            summary = await asyncio.to_thread(keeper.summary)
         except StoreError:
-            glance = None  # the service's own figures say which fault it is
-        return Response(exposition(board.now(), glance), media_type=CONTENT_TYPE)
+            summary = None  # the service's own figures say which fault it is
+        return Response(exposition(board.now(), summary), media_type=CONTENT_TYPE)
 
     async def health(_request: Request) -> Response:
         return JSONResponse(board.as_dict(), 200 if board.now().well else 503)

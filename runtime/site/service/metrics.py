@@ -13,7 +13,7 @@ from runtime.site.control_charts.drift_verdict import SCORE
 from runtime.site.queries.fleet_summary import Standing
 
 if TYPE_CHECKING:
-    from runtime.site.queries.fleet_summary import FleetGlance, UnitGlance
+    from runtime.site.queries.fleet_summary import FleetSummary, UnitSummary
     from runtime.site.store.service_state import ServiceState
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -47,15 +47,15 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
-def exposition(state: ServiceState, glance: FleetGlance | None) -> str:
+def exposition(state: ServiceState, summary: FleetSummary | None) -> str:
     """Everything; without a glance (the database does not answer) the service's own figures."""
     page = Exposition()
     _service(page, state)
-    if glance is None:
+    if summary is None:
         return page.text()
-    for unit in glance.units:
+    for unit in summary.units:
         _unit(page, unit)
-    for item in glance.foreign:
+    for item in summary.foreign:
         page.sample(
             "foreign_messages_total",
             "Messages on our topics that are none of ours",
@@ -104,14 +104,14 @@ def _service(page: Exposition, state: ServiceState) -> None:
         )
 
 
-def _unit(page: Exposition, unit: UnitGlance) -> None:
+def _unit(page: Exposition, unit: UnitSummary) -> None:
     who = {"site": unit.site, "unit": unit.unit}
     _standing(page, unit, who)
     _rates(page, unit, who)
     _wire(page, unit, who)
 
 
-def _standing(page: Exposition, unit: UnitGlance, who: dict[str, str]) -> None:
+def _standing(page: Exposition, unit: UnitSummary, who: dict[str, str]) -> None:
     gauge = page.sample
     for standing in Standing:
         gauge(
@@ -144,7 +144,7 @@ def _standing(page: Exposition, unit: UnitGlance, who: dict[str, str]) -> None:
         )
 
 
-def _rates(page: Exposition, unit: UnitGlance, who: dict[str, str]) -> None:
+def _rates(page: Exposition, unit: UnitSummary, who: dict[str, str]) -> None:
     gauge = page.sample
     for flag in Flag:
         count = getattr(unit.today, flag.value)
@@ -176,7 +176,7 @@ def _rates(page: Exposition, unit: UnitGlance, who: dict[str, str]) -> None:
         )
 
 
-def _wire(page: Exposition, unit: UnitGlance, who: dict[str, str]) -> None:
+def _wire(page: Exposition, unit: UnitSummary, who: dict[str, str]) -> None:
     gauge = page.sample
     for stretch in unit.latency:
         for quantile, value in (("0.5", stretch.p50_ms), ("0.95", stretch.p95_ms)):

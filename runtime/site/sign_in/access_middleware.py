@@ -30,7 +30,7 @@ FORMS = frozenset({"/sign-in", "/sign-out"})
 """They carry the session's hidden word instead of our header."""
 
 
-class SiteGate:
+class SiteAccess:
     """Finds the session, refuses who has none, and puts the security headers on every answer.
 
     Without a book the page trusts this machine, and only this machine.

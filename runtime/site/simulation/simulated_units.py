@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, Role
+from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, ImageRole
 from runtime.image.outcome import Execution, Flag, ModelRef, ViewResult
 from runtime.ledger.ledger import Ledger
 from runtime.messages.payloads import HealthFacts, ModelPart, OperatingPointPart, StatusFacts
 from runtime.mqtt.publisher import Publisher
 from runtime.mqtt.settings import BrokerSettings
-from runtime.publishing.message_factory import Voice
+from runtime.publishing.message_factory import MessageFactory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ class SimulatedSite:
     port: int
 
 
-class SimulatedUnit:
+class SimulatedPublisher:
     """One unit: a ledger in a folder of its own, and a publisher."""
 
     def __init__(
@@ -76,13 +76,15 @@ class SimulatedUnit:
         folder.mkdir()
         self.name = name
         self.ledger = Ledger(folder / "ledger.db")
-        self._voice = Voice(site=site.site, unit=name, boot_id=boot_id, site_key=bytes(32))
+        self._message_factory = MessageFactory(
+            site=site.site, unit=name, boot_id=boot_id, site_key=bytes(32)
+        )
         self._randomness = randomness
         self._boot_id = boot_id
         self._exams = 0
         self.publisher = Publisher(
             ledger=self.ledger,
-            voice=self._voice,
+            message_factory=self._message_factory,
             settings=BrokerSettings(host=site.host, port=site.port, tls=False, keepalive_s=60),
             clock_ms=now_ms,
             randomness=randomness,
@@ -109,7 +111,7 @@ class SimulatedUnit:
                     image_id=len(judged) + 1,
                     sop_instance_uid=f"{study}.{len(judged)}",
                     view_code=view,
-                    role=Role.EXPECTED,
+                    role=ImageRole.EXPECTED,
                     outcome=result,
                     received_at_ms=now_ms() - JUDGING_MS,
                 )
@@ -138,11 +140,11 @@ class SimulatedUnit:
         )
 
         def work(transaction: LedgerTransaction) -> None:
-            view = self._voice.view(
+            view = self._message_factory.view_message(
                 judged[-1], study_instance_uid=study, at_ms=at_ms, stage_ms={"total": JUDGING_MS}
             )
             transaction.enqueue(view, at_ms)
-            transaction.enqueue(self._voice.exam(flag, at_ms=at_ms), at_ms)
+            transaction.enqueue(self._message_factory.exam_message(flag, at_ms=at_ms), at_ms)
 
         self.ledger.transact(work)
 
@@ -156,7 +158,7 @@ class SimulatedUnit:
         self.ledger.close()
 
 
-def say_exams(units: Sequence[SimulatedUnit], exams: int, per_second: float) -> float:
+def say_exams(units: Sequence[SimulatedPublisher], exams: int, per_second: float) -> float:
     """Says that many exams of each unit in turns; seconds until the broker has everything."""
     began_s = time.monotonic()
     said = 0
@@ -188,7 +190,7 @@ def main() -> int:
         for number in range(int(first), int(first) + int(count)):
             name = f"unit-{number:04d}"
             seeded = random.Random(number)  # noqa: S311 - seeded, so that a run can be repeated
-            units.append(SimulatedUnit(name, place, Path(own) / name, seeded, boot_id))
+            units.append(SimulatedPublisher(name, place, Path(own) / name, seeded, boot_id))
         for unit in units:
             unit.publisher.start()
         up = all(unit.publisher.wait_connected(CONNECT_S) for unit in units)

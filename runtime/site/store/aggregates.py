@@ -35,7 +35,7 @@ def latency_bucket(milliseconds: float) -> int:
     return max(0, math.ceil(BUCKETS_PER_OCTAVE * math.log2(max(milliseconds, 1.0))))
 
 
-class Tally:
+class BatchSums:
     """What a batch adds up to."""
 
     def __init__(self) -> None:

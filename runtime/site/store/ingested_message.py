@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Posting:
+class IngestedMessage:
     """A message of a unit. `received_ms`: the site's clock, ms since the epoch, UTC.
 
     `retained`: the broker kept it from before and sent it because we subscribed: what it says is
@@ -23,7 +23,7 @@ class Posting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForeignPosting:
+class IngestedForeign:
     """Something on our topics that is none of our messages. `why` is a code.
 
     `place`: the beginning of its topic; nothing of its payload is kept.

@@ -37,20 +37,20 @@ from runtime.messages.payloads import (
     StatusMessage,
     ViewMessage,
 )
-from runtime.site.subscriber.topic_parsing import Place, What, place_of
+from runtime.site.subscriber.topic_parsing import ParsedTopic, TopicKind, place_of
 from runtime.timing.timestamps import utc_ms
 
 DEEPEST = 8
 """Containers inside each other; the deepest of our own messages has 4."""
 
-PAYLOAD_AT: dict[What, type[Message | AlarmMessage]] = {
-    What.STATUS: StatusMessage,
-    What.EXAM: ExamMessage,
-    What.VIEW: ViewMessage,
-    What.EVENT: EventMessage,
-    What.DRIFT: DriftMessage,
-    What.HEALTH: HealthMessage,
-    What.ALARM: AlarmMessage,
+PAYLOAD_AT: dict[TopicKind, type[Message | AlarmMessage]] = {
+    TopicKind.STATUS: StatusMessage,
+    TopicKind.EXAM: ExamMessage,
+    TopicKind.VIEW: ViewMessage,
+    TopicKind.EVENT: EventMessage,
+    TopicKind.DRIFT: DriftMessage,
+    TopicKind.HEALTH: HealthMessage,
+    TopicKind.ALARM: AlarmMessage,
 }
 
 
@@ -97,14 +97,14 @@ class Foreign:
 class Cleared:
     """The unit took an expired flag off its retained topic."""
 
-    place: Place
+    place: ParsedTopic
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandHeard:
     """Somebody at the site asked a unit for something."""
 
-    place: Place
+    place: ParsedTopic
     command: Replay | Rebirth
 
     def as_json(self) -> dict[str, Any]:
@@ -142,13 +142,13 @@ class _ForeignError(Exception):
         super().__init__(reason)
 
 
-def _read_at(place: Place, payload: bytes) -> Said:
+def _read_at(place: ParsedTopic, payload: bytes) -> Said:
     if len(payload) > PAYLOAD_LIMIT_BYTES:
         raise _ForeignError(ForeignReason.TOO_LARGE)
-    if place.what in (What.REPLAY, What.REBIRTH):
+    if place.what in (TopicKind.REPLAY, TopicKind.REBIRTH):
         return CommandHeard(place=place, command=_command(place.what, payload))
     if not payload:
-        if place.what is What.EXAM:
+        if place.what is TopicKind.EXAM:
             return Cleared(place=place)
         raise _ForeignError(ForeignReason.EMPTY)
     kind = PAYLOAD_AT[place.what]
@@ -162,9 +162,9 @@ def _read_at(place: Place, payload: bytes) -> Said:
     return message
 
 
-def _command(what: What, payload: bytes) -> Replay | Rebirth:
+def _command(what: TopicKind, payload: bytes) -> Replay | Rebirth:
     try:
-        return parse_replay(payload) if what is What.REPLAY else parse_rebirth(payload)
+        return parse_replay(payload) if what is TopicKind.REPLAY else parse_rebirth(payload)
     except CommandRefusedError as refusal:
         raise _ForeignError(ForeignReason.COMMAND_REFUSED, refusal.why) from None
 
@@ -214,7 +214,7 @@ def _check_schema_name(body: dict[str, Any], kind: type[Message | AlarmMessage])
     raise _ForeignError(ForeignReason.SCHEMA_UNKNOWN)
 
 
-def _check_agreement(place: Place, message: Message | AlarmMessage) -> None:
+def _check_agreement(place: ParsedTopic, message: Message | AlarmMessage) -> None:
     """The payload says what its topic says; numbers and times are such."""
     if isinstance(message, Message):
         said = {
@@ -238,7 +238,7 @@ def _check_agreement(place: Place, message: Message | AlarmMessage) -> None:
         raise _ForeignError(ForeignReason.WRONG_SCHEMA, "at") from None
 
 
-_KEYS_IN_TOPIC = {What.EXAM: ("exam_key",), What.VIEW: ("exam_key", "view")}
+_KEYS_IN_TOPIC = {TopicKind.EXAM: ("exam_key",), TopicKind.VIEW: ("exam_key", "view")}
 
 
 def _field(error: ValidationError, kind: type[Message | AlarmMessage]) -> str:

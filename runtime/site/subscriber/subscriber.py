@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 from runtime.messages.commands import Rebirth, Replay
 from runtime.messages.topics import ROOT, SITE_SERVICE, Topics
-from runtime.mqtt.connection import BrokerConnection, CannotConnectError
+from runtime.mqtt.connection import BrokerConnection, BrokerUnreachableError
 from runtime.mqtt.connection_events import (
     Acknowledged,
     Connected,
+    ConnectOptions,
     Heard,
     Listening,
     Lost,
-    SessionTerms,
     Signal,
 )
 from runtime.mqtt.outbox_delivery import FAILURE
@@ -76,7 +76,7 @@ class SubscriberSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Delivery:
+class HeardMessage:
     """A message for the consumer, who acknowledges it once it is safe."""
 
     arrival: Arrival
@@ -131,7 +131,7 @@ class Subscriber:
 
     # --- hearing ------------------------------------------------------------------------------
 
-    def receive(self, timeout_s: float) -> Delivery | LinkChange | None:
+    def receive(self, timeout_s: float) -> HeardMessage | LinkChange | None:
         """The next message, or a change of the connection; None when the time is over.
 
         Connects where there is no connection; an attempt may take `connect_timeout_s` longer.
@@ -144,7 +144,7 @@ class Subscriber:
                 return heard
         return None
 
-    def acknowledge(self, delivery: Delivery) -> None:
+    def acknowledge(self, delivery: HeardMessage) -> None:
         """The consumer has it safe. To be called in the order in which messages came.
 
         Once the connection that it came by is gone this does nothing: the broker sends it again.
@@ -227,7 +227,7 @@ class Subscriber:
             signals=self._signals,
             wake=lambda: None,
             accept=self._has_room,
-            terms=SessionTerms(
+            connect_options=ConnectOptions(
                 expiry_s=self._settings.session_expiry_s,
                 receive_maximum=self._settings.receive_maximum,
                 packet_limit_bytes=self._settings.packet_limit_bytes,
@@ -237,7 +237,7 @@ class Subscriber:
         )
         try:
             connection.open()
-        except CannotConnectError as error:
+        except BrokerUnreachableError as error:
             return self._lost(str(error))
         self._connection = connection
         self._answer_due_s = self._monotonic() + self._broker.connect_timeout_s
@@ -248,7 +248,7 @@ class Subscriber:
         self.unread_dropped += not room
         return room
 
-    def _next_signal(self, deadline_s: float) -> Delivery | LinkChange | None:
+    def _next_signal(self, deadline_s: float) -> HeardMessage | LinkChange | None:
         until_s = deadline_s if self.up else min(deadline_s, self._answer_due_s)
         try:
             # In slices, so that `stop` of another thread is seen.
@@ -278,14 +278,14 @@ class Subscriber:
         elif taken is not None:
             taken()
 
-    def _delivery(self, heard: Heard) -> Delivery:
+    def _delivery(self, heard: Heard) -> HeardMessage:
         arrival = Arrival(
             topic=heard.topic,
             payload=heard.payload,
             retained=heard.retained,
             at_ms=self._clock_ms(),
         )
-        return Delivery(arrival=arrival, mid=heard.mid, connection=self._number)
+        return HeardMessage(arrival=arrival, mid=heard.mid, connection=self._number)
 
     def _listening(self, answer: Listening) -> LinkChange:
         if answer.refused:

@@ -13,7 +13,7 @@ LONGEST_TOPIC = 256
 EXAM_PART = re.compile(r"exam/([0-9a-f]{32})(?:/view/([rlx][a-z]{1,8}))?")
 
 
-class What(StrEnum):
+class TopicKind(StrEnum):
     """What is said at a place."""
 
     STATUS = "status"
@@ -28,13 +28,13 @@ class What(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class ParsedTopic:
     """Where something was said. `exam_key`, `view`: "" where the topic has none."""
 
     site: str
     unit: str
     """`_site` for what the site's own service says."""
-    what: What
+    what: TopicKind
     exam_key: str = ""
     view: str = ""
 
@@ -42,9 +42,9 @@ class Place:
     def topic(self) -> str:
         """The topic that this place was read from."""
         topics = Topics(site=self.site, unit=self.unit)
-        if self.what is What.EXAM:
+        if self.what is TopicKind.EXAM:
             return topics.exam(self.exam_key)
-        if self.what is What.VIEW:
+        if self.what is TopicKind.VIEW:
             return topics.view(self.exam_key, self.view)
         return f"{topics.root}/{self.what.value}"
 
@@ -52,12 +52,17 @@ class Place:
 FIXED = {
     what.value: what
     for what in (
-        What.STATUS, What.EVENT, What.DRIFT, What.HEALTH, What.REPLAY, What.REBIRTH,
+        TopicKind.STATUS,
+        TopicKind.EVENT,
+        TopicKind.DRIFT,
+        TopicKind.HEALTH,
+        TopicKind.REPLAY,
+        TopicKind.REBIRTH,
     )
-}  # fmt: skip
+}
 
 
-def place_of(topic: str) -> Place | None:
+def place_of(topic: str) -> ParsedTopic | None:
     """The place that a topic names, or None if it is none of ours."""
     if len(topic) > LONGEST_TOPIC or not topic.startswith(f"{ROOT}/"):
         return None
@@ -66,19 +71,19 @@ def place_of(topic: str) -> Place | None:
     if not _is_name(site):
         return None
     if unit == SITE_SERVICE:
-        alarm = rest == What.ALARM.value
-        return Place(site=site, unit=unit, what=What.ALARM) if alarm else None
+        alarm = rest == TopicKind.ALARM.value
+        return ParsedTopic(site=site, unit=unit, what=TopicKind.ALARM) if alarm else None
     return _place_of_unit(site, unit, rest) if _is_name(unit) else None
 
 
-def _place_of_unit(site: str, unit: str, rest: str) -> Place | None:
+def _place_of_unit(site: str, unit: str, rest: str) -> ParsedTopic | None:
     if rest in FIXED:
-        return Place(site=site, unit=unit, what=FIXED[rest])
+        return ParsedTopic(site=site, unit=unit, what=FIXED[rest])
     exam = EXAM_PART.fullmatch(rest)
     if exam is None:
         return None
-    what = What.EXAM if exam[2] is None else What.VIEW
-    return Place(site=site, unit=unit, what=what, exam_key=exam[1], view=exam[2] or "")
+    what = TopicKind.EXAM if exam[2] is None else TopicKind.VIEW
+    return ParsedTopic(site=site, unit=unit, what=what, exam_key=exam[1], view=exam[2] or "")
 
 
 def _is_name(text: str) -> bool:

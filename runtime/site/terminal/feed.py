@@ -5,28 +5,28 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from runtime.site.live_model.site_state import Picture
+from runtime.site.live_model.site_state import SiteState
 from runtime.site.subscriber.arrival import Arrival, LinkChange
-from runtime.site.subscriber.subscriber import Delivery
+from runtime.site.subscriber.subscriber import HeardMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from runtime.site.live_model.change import Change
-    from runtime.site.live_model.replay_policy import ReplayDesk
+    from runtime.site.live_model.replay_policy import ReplayPolicy
     from runtime.site.subscriber.recording import Recorder
 
 LOOK_MS = 500
 
 
-class Source(Protocol):
+class MessageSource(Protocol):
     """Where messages come from: a broker, or a recording."""
 
-    def receive(self, timeout_s: float) -> Delivery | LinkChange | None:
+    def receive(self, timeout_s: float) -> HeardMessage | LinkChange | None:
         """The next message or change of the connection; None when the time is over."""
         ...
 
-    def acknowledge(self, delivery: Delivery) -> None:
+    def acknowledge(self, delivery: HeardMessage) -> None:
         """It is safe."""
         ...
 
@@ -55,7 +55,7 @@ class RecordingSource:
         self.now_ms = 0
         """The moment that the recording has come to."""
 
-    def receive(self, timeout_s: float) -> Delivery | LinkChange | None:
+    def receive(self, timeout_s: float) -> HeardMessage | LinkChange | None:
         """The next one at its time; None at the end, and when the time is over.
 
         Raises:
@@ -78,13 +78,13 @@ class RecordingSource:
         self.now_ms = max(self.now_ms, heard.at_ms)
         if isinstance(heard, LinkChange):
             return heard
-        return Delivery(arrival=heard, mid=0, connection=0)
+        return HeardMessage(arrival=heard, mid=0, connection=0)
 
     def clock_ms(self) -> int:
         """The moment that the recording has come to."""
         return self.now_ms
 
-    def acknowledge(self, delivery: Delivery) -> None:
+    def acknowledge(self, delivery: HeardMessage) -> None:
         """A recording is patient."""
 
     def ask_replay(self, unit: str, from_seq: int) -> bool:  # noqa: ARG002 - nobody is there
@@ -100,17 +100,17 @@ class RecordingSource:
         self._stopped.set()
 
 
-class Listening:
+class LiveFeed:
     """A source, and the picture that grows of it. One thread turns; others look under `lock`."""
 
     def __init__(
         self,
-        source: Source,
-        picture: Picture,
+        source: MessageSource,
+        picture: SiteState,
         *,
         clock_ms: Callable[[], int],
         recorder: Recorder | None = None,
-        desk: ReplayDesk | None = None,
+        desk: ReplayPolicy | None = None,
     ) -> None:
         self.source = source
         self.picture = picture

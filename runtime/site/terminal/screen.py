@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from runtime.site.live_model.change import Change
-    from runtime.site.terminal.feed import Listening
-    from runtime.site.terminal.unit_row import UnitLine
+    from runtime.site.terminal.feed import LiveFeed
+    from runtime.site.terminal.unit_row import UnitRow
 
 REFRESH_S = 0.25
 TURN_S = 0.2
@@ -81,7 +81,7 @@ class SiteScreen(App[int]):  # type: ignore[misc]
         Binding("b", "rebirth", "Ask for status"),
     ]
 
-    def __init__(self, listening: Listening) -> None:
+    def __init__(self, listening: LiveFeed) -> None:
         super().__init__()
         self._listening = listening
         self._changes: SimpleQueue[Change] = SimpleQueue()
@@ -89,7 +89,7 @@ class SiteScreen(App[int]):  # type: ignore[misc]
         self._ended = threading.Event()
         self._view = 0
         self._paused = False
-        self._shown: dict[str, UnitLine] = {}
+        self._shown: dict[str, UnitRow] = {}
         self._order: list[str] = []
         self._note = ""
         self.heard_all = threading.Event()
@@ -152,7 +152,7 @@ class SiteScreen(App[int]):  # type: ignore[misc]
         reason = printable(link.reason, 60)
         return f"{picture.site}  NOT CONNECTED since {since} UTC: {reason}{tail}", True
 
-    def _show_units(self, lines: tuple[UnitLine, ...]) -> None:
+    def _show_units(self, lines: tuple[UnitRow, ...]) -> None:
         table = self.query_one("#units", DataTable)
         order = [line.unit for line in lines]
         if order != self._order:
@@ -171,7 +171,7 @@ class SiteScreen(App[int]):  # type: ignore[misc]
         self._shown = {line.unit: line for line in lines}
 
     @staticmethod
-    def _styled(line: UnitLine) -> list[Text]:
+    def _styled(line: UnitRow) -> list[Text]:
         style = "bold red" if line.grave else ""
         cells = [Text(cell) for cell in line.cells]
         for index in (0, 1, len(cells) - 1):

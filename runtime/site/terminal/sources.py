@@ -1,4 +1,4 @@
-"""From the command line to a `Listening`: broker or recording, and what goes with it."""
+"""From the command line to a `LiveFeed`: broker or recording, and what goes with it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from runtime.messages.topics import SiteName
 from runtime.mqtt.settings import BrokerSettings
-from runtime.site.live_model.memory_limits import PictureLimits
-from runtime.site.live_model.replay_policy import ReplayDesk
-from runtime.site.live_model.site_state import Picture
+from runtime.site.live_model.memory_limits import MemoryLimits
+from runtime.site.live_model.replay_policy import ReplayPolicy
+from runtime.site.live_model.site_state import SiteState
 from runtime.site.subscriber.recording import Recorder, read_recording, recorded_site
 from runtime.site.subscriber.subscriber import HOUR_S, Subscriber, SubscriberSettings
-from runtime.site.terminal.feed import Listening, RecordingSource
+from runtime.site.terminal.feed import LiveFeed, RecordingSource
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -37,7 +37,7 @@ def clock_ms() -> int:
 
 
 @contextmanager
-def listening(arguments: Namespace, *, speed: float = 0.0) -> Iterator[Listening]:
+def listening(arguments: Namespace, *, speed: float = 0.0) -> Iterator[LiveFeed]:
     """Opens what `--broker` or `--replay` names, for the time of the block.
 
     Raises:
@@ -61,12 +61,12 @@ def listening(arguments: Namespace, *, speed: float = 0.0) -> Iterator[Listening
     )
     try:
         with _recorder(arguments, site) as recorder:
-            yield Listening(
+            yield LiveFeed(
                 subscriber,
                 _picture(arguments, site),
                 clock_ms=clock_ms,
                 recorder=recorder,
-                desk=ReplayDesk() if arguments.follow_gaps else None,
+                desk=ReplayPolicy() if arguments.follow_gaps else None,
             )
     finally:
         subscriber.close(forget=arguments.session is None)
@@ -84,7 +84,7 @@ def _subscription(arguments: Namespace, site: str) -> SubscriberSettings:
 
 
 @contextmanager
-def _recorded(arguments: Namespace, speed: float) -> Iterator[Listening]:
+def _recorded(arguments: Namespace, speed: float) -> Iterator[LiveFeed]:
     for option in ("record", "session", "group"):
         if getattr(arguments, option) is not None:
             raise UsageError(f"--{option} needs a broker, --replay has none")
@@ -93,12 +93,12 @@ def _recorded(arguments: Namespace, speed: float) -> Iterator[Listening]:
     site = arguments.site or recorded_site(arguments.replay)
     source = RecordingSource(read_recording(arguments.replay), speed=speed)
     picture = _picture(arguments, _checked_site(site))
-    yield Listening(source, picture, clock_ms=source.clock_ms)
+    yield LiveFeed(source, picture, clock_ms=source.clock_ms)
 
 
-def _picture(arguments: Namespace, site: str) -> Picture:
+def _picture(arguments: Namespace, site: str) -> SiteState:
     rows = arguments.keep
-    return Picture(site, limits=PictureLimits(rows=rows, digests=max(rows, 5000)))
+    return SiteState(site, limits=MemoryLimits(rows=rows, digests=max(rows, 5000)))
 
 
 @contextmanager

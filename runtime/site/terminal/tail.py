@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from runtime.site.live_model.change import Change
-    from runtime.site.terminal.feed import Listening
+    from runtime.site.terminal.feed import LiveFeed
 
 EXIT_DONE, EXIT_FAULT, EXIT_USAGE, EXIT_NOT_MET, EXIT_NOT_REACHED = 0, 1, 2, 3, 4
 TURN_S = 0.2
@@ -89,7 +89,7 @@ def writer(arguments: Namespace) -> Callable[[Change], None]:
 
 
 def follow(
-    opened: Listening,
+    opened: LiveFeed,
     selection: Selection,
     ending: Ending,
     *,
@@ -116,6 +116,6 @@ def follow(
     return stopped.exit_code
 
 
-def _turn(opened: Listening, deadline_s: float | None) -> Iterable[Change]:
+def _turn(opened: LiveFeed, deadline_s: float | None) -> Iterable[Change]:
     left_s = TURN_S if deadline_s is None else deadline_s - time.monotonic()
     return opened.turn(max(0.0, min(TURN_S, left_s)))

@@ -10,8 +10,8 @@ from runtime.messages.payloads import UnitState
 from runtime.site.terminal.lines import printable
 
 if TYPE_CHECKING:
-    from runtime.site.live_model.site_state import Picture
-    from runtime.site.live_model.unit_state import UnitPicture
+    from runtime.site.live_model.site_state import SiteState
+    from runtime.site.live_model.unit_state import KnownUnit
 
 SILENT_AFTER_MS = 90_000
 """Three times the interval of `health`."""
@@ -24,7 +24,7 @@ WIDTH_TROUBLE = 48
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnitLine:
+class UnitRow:
     """One row of the table. `grave`: somebody should look."""
 
     unit: str
@@ -32,13 +32,13 @@ class UnitLine:
     grave: bool
 
 
-def unit_lines(picture: Picture, now_ms: int) -> tuple[UnitLine, ...]:
+def unit_lines(picture: SiteState, now_ms: int) -> tuple[UnitRow, ...]:
     """All units; those with trouble first, then by name."""
     lines = [unit_line(unit, now_ms) for unit in picture]
     return tuple(sorted(lines, key=lambda line: (not line.grave, line.unit)))
 
 
-def unit_line(unit: UnitPicture, now_ms: int) -> UnitLine:
+def unit_line(unit: KnownUnit, now_ms: int) -> UnitRow:
     """One unit's row, in the order of `COLUMNS`."""
     flags, latency, book = unit.flags, unit.latency_ms, unit.book
     missing = book.missing + book.forgotten_missing
@@ -54,10 +54,10 @@ def unit_line(unit: UnitPicture, now_ms: int) -> UnitLine:
         _ago(unit.last_heard_ms, now_ms),
         printable(", ".join(troubles), WIDTH_TROUBLE),
     )
-    return UnitLine(unit=unit.unit, cells=cells, grave=bool(troubles))
+    return UnitRow(unit=unit.unit, cells=cells, grave=bool(troubles))
 
 
-def _troubles(unit: UnitPicture, now_ms: int) -> list[str]:
+def _troubles(unit: KnownUnit, now_ms: int) -> list[str]:
     counts, skew = unit.counts, unit.skew_ms
     silent = unit.last_heard_ms is not None and now_ms - unit.last_heard_ms > SILENT_AFTER_MS
     found = [

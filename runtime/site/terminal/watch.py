@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runtime.site.live_model.change import Change
-    from runtime.site.live_model.site_state import Picture
-    from runtime.site.terminal.feed import Listening
+    from runtime.site.live_model.site_state import SiteState
+    from runtime.site.terminal.feed import LiveFeed
 
 SNAPSHOT_S = 3.0
 TURN_S = 0.2
@@ -60,20 +60,20 @@ def why_no_screen() -> str | None:
     return None
 
 
-def _screen(opened: Listening) -> int:
+def _screen(opened: LiveFeed) -> int:
     from runtime.site.terminal.screen import SiteScreen
 
     return int(SiteScreen(opened).run() or 0)
 
 
-def _stream(opened: Listening, arguments: Namespace) -> int:
+def _stream(opened: LiveFeed, arguments: Namespace) -> int:
     seconds = arguments.seconds
     if seconds is None and arguments.snapshot and arguments.replay is None:
         seconds = SNAPSHOT_S
     with StopSignals() as stopped:
         reached = _hear(opened, _writer(arguments), seconds, stopped)
     if arguments.json:
-        picture = picture_json(opened.picture, rows=arguments.rows)
+        picture = site_state_json(opened.picture, rows=arguments.rows)
         print(json.dumps({"picture": picture}), flush=True)
     if not reached:
         reason = opened.picture.link.reason if opened.picture.link else "no answer"
@@ -96,7 +96,7 @@ def _writer(arguments: Namespace) -> Callable[[Change], None]:
 
 
 def _hear(
-    opened: Listening,
+    opened: LiveFeed,
     write: Callable[[Change], None],
     seconds: float | None,
     stopped: StopSignals,
@@ -113,7 +113,7 @@ def _hear(
     return reached or opened.finished
 
 
-def picture_json(picture: Picture, *, rows: bool) -> dict[str, object]:
+def site_state_json(picture: SiteState, *, rows: bool) -> dict[str, object]:
     """The whole picture for machines; with `rows`, each unit's kept rows as its outbox has them."""
     said = picture.as_json()
     if rows:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from converters.commands.benchmark import advised_version
-from converters.evaluation.benchmark import Latency, advice_of, chosen, sweep
+from converters.evaluation.benchmark import MeasuredLatency, advice_of, chosen, sweep
 from models.package import load_package
 from runtime.cli.main import main
 from runtime.inference.engine import open_engine
@@ -24,9 +24,9 @@ def package(tmp_path: Path) -> Path:
     return build_package(tmp_path, precisions=("fp32",))
 
 
-def latency(threads: int, median_ms: float, p95_ms: float) -> Latency:
+def latency(threads: int, median_ms: float, p95_ms: float) -> MeasuredLatency:
     """A measurement."""
-    return Latency(
+    return MeasuredLatency(
         precision="int8",
         device="CPU",
         hint="LATENCY",

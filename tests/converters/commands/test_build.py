@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from converters.commands.stage_cache import Workbench
-from converters.evaluation.score_cache import Answer, CaseMemory
+from converters.commands.stage_cache import StageCache
+from converters.evaluation.score_cache import Answer, ScoreCache
 from models.package import load_package
 from runtime.cli.main import main
 from tests.conftest import ROOT, skip_or_fail
@@ -96,7 +96,7 @@ def test_images_without_labels_are_told_what_they_need(
 
 def test_another_recipe_is_not_resumed(bench: Bench, tmp_path: Path) -> None:
     """A stage that was made from something else is made again."""
-    work = Workbench(tmp_path / "work")
+    work = StageCache(tmp_path / "work")
     made = []
 
     def make(folder: Path) -> dict[str, object]:
@@ -113,11 +113,11 @@ def test_another_recipe_is_not_resumed(bench: Bench, tmp_path: Path) -> None:
 def test_scores_of_an_interrupted_verification_are_kept(tmp_path: Path) -> None:
     """Line by line; one that was cut off is asked again, and swallows none after it."""
     file = tmp_path / "cases.jsonl"
-    CaseMemory(file).remember("one", Answer(scores={"source": 0.5}))
+    ScoreCache(file).remember("one", Answer(scores={"source": 0.5}))
     with file.open("a") as opened:
         opened.write('\n["two", {"sour')
-    CaseMemory(file).remember("three", Answer(scores={}, reason="no_breast"))
-    again = CaseMemory(file)
+    ScoreCache(file).remember("three", Answer(scores={}, reason="no_breast"))
+    again = ScoreCache(file)
     assert len(again) == 2
     assert again.recall("two") is None
     assert again.recall("three") == Answer(scores={}, reason="no_breast")

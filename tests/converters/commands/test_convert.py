@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import openvino
 import pytest
 
-from converters.commands.stage_cache import Workbench
+from converters.commands.stage_cache import StageCache
 from converters.errors import BenchFaultError
 from converters.importing.imported_model import import_model
 from converters.importing.ir_files import save_ir
@@ -75,4 +75,4 @@ def test_a_write_that_falls_short_says_what_it_said(tmp_path: Path) -> None:
         raise OSError("64 requested and 0 written")
 
     with pytest.raises(BenchFaultError, match="calibration: 64 requested and 0 written"):
-        Workbench(tmp_path / ".out.build").once("calibration", "key", short)
+        StageCache(tmp_path / ".out.build").once("calibration", "key", short)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from converters.evaluation.inference_on_labelled import Enquiry
+from converters.evaluation.inference_on_labelled import LabelledInference
 from converters.labelled.labels import LabelledImage
 from converters.labelled.lesions import Lesion, peak_place
 from converters.labelled.reading_options import EvaluationOptions
-from converters.labelled.scoring_unit import SlottedImage, Subject
+from converters.labelled.scoring_unit import ScoringUnit, SlottedImage
 from models.manifest import CropStep, OrientStep, Recipe, ResizeStep, WindowStep
 from models.package import load_package
 from runtime.dicom.stored_image import open_image
@@ -91,11 +91,11 @@ def test_a_known_place_does_not_change_the_score(tmp_path: Path) -> None:
             path=path, positive=True, subgroups=(), laterality="", view="",
             pixel_spacing_mm=0.2, lesions=lesions,
         )  # fmt: skip
-        subject = Subject(images=(SlottedImage(slot="any", image=image),), wanted=("any",))
-        enquiry = Enquiry(
+        subject = ScoringUnit(images=(SlottedImage(slot="any", image=image),), wanted=("any",))
+        labelled_inference = LabelledInference(
             package.manifest, {"package": engine}, EvaluationOptions(), locates=locates
         )
-        answers[name] = enquiry.answer(subject)
+        answers[name] = labelled_inference.answer(subject)
     assert answers["none"].scores["package"] > 0
     assert answers["none"].scores == answers["some"].scores == answers["not asked"].scores
     assert {name: answer.peak_in_lesion for name, answer in answers.items()} == {

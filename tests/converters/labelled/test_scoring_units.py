@@ -190,14 +190,14 @@ def test_a_newest_image_that_cannot_be_judged_leaves_the_score_of_the_one_before
 
 def scored(package: Path, images: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> float:
     """The one subject's score."""
-    from converters.evaluation.inference_on_labelled import Enquiry
+    from converters.evaluation.inference_on_labelled import LabelledInference
     from runtime.inference.engine import open_engine
 
     loaded = load_package(package, allow_unsigned=True)
     engine = open_engine(loaded, "fp32", ("CPU",), None, threads=1)
     options = EvaluationOptions()
     (subject,) = subjects_of(loaded.manifest, Labels.from_csv(images, table), options)
-    answer = Enquiry(loaded.manifest, {"fp32": engine}, options).answer(subject)
+    answer = LabelledInference(loaded.manifest, {"fp32": engine}, options).answer(subject)
     assert answer.reason == ""
     return answer.scores["fp32"]
 

@@ -11,8 +11,8 @@ import pytest
 from firmware_bridge.dicom_intake.incoming_object import WRITE_BACK_BYTES, IncomingObject
 from firmware_bridge.dicom_network.association_limits import MEBIBYTE, AssociationLimits
 from firmware_bridge.dicom_network.destination import Destination
-from firmware_bridge.dicom_network.store_status import Refusal, StoreStatus
-from firmware_bridge.sender.storage_scu import Outcome, Sender, outgoing
+from firmware_bridge.dicom_network.store_status import StoreRefusal, StoreStatus
+from firmware_bridge.sender.storage_scu import Outcome, StorageScu, outgoing
 from runtime.exams.intake_ports import OutOfRoomError
 from runtime.ledger.ledger import LedgerError
 from tests.firmware_bridge.fakes import wait_until
@@ -27,7 +27,9 @@ LIMITS = AssociationLimits(
 def send_one(door, path):
     """Sends one file as it is; what became of it."""
     file = outgoing(path)
-    with Sender(Destination(ae_title="ANY", host="127.0.0.1", port=door.port), [file]) as sender:
+    with StorageScu(
+        Destination(ae_title="ANY", host="127.0.0.1", port=door.port), [file]
+    ) as sender:
         return sender.send(file)
 
 
@@ -149,7 +151,7 @@ def test_many_objects_at_once_leave_the_reserve_alone(door, large_file):
 
 def test_an_object_without_room_on_its_way_drops_the_rest(tmp_path):
     """Refused at the next look; nothing is left, nothing more is written, and it asks no more."""
-    refusal = Refusal(status=StoreStatus.OUT_OF_RESOURCES, comment="out of room")
+    refusal = StoreRefusal(status=StoreStatus.OUT_OF_RESOURCES, comment="out of room")
     asked = []
 
     def room(size_bytes):

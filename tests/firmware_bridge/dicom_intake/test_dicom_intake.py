@@ -22,7 +22,7 @@ from pynetdicom import AE, build_context
 
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.transfer_syntaxes import STORAGE_CLASSES, TRANSFER_SYNTAXES
-from firmware_bridge.sender.storage_scu import Outcome, Sender, outgoing
+from firmware_bridge.sender.storage_scu import Outcome, StorageScu, outgoing
 from runtime.image.reasons import Reason
 from tests.support.synthetic import NATIVE_SYNTAXES, mammogram_dataset, write
 
@@ -30,7 +30,9 @@ from tests.support.synthetic import NATIVE_SYNTAXES, mammogram_dataset, write
 def send_one(door, path):
     """Sends one file as it is; what became of it."""
     file = outgoing(path)
-    with Sender(Destination(ae_title="ANY", host="127.0.0.1", port=door.port), [file]) as sender:
+    with StorageScu(
+        Destination(ae_title="ANY", host="127.0.0.1", port=door.port), [file]
+    ) as sender:
         return sender.send(file)
 
 
@@ -99,7 +101,7 @@ def test_every_class_and_syntax_is_accepted_as_proposed(door, tmp_path, sop_clas
         ds.file_meta.TransferSyntaxUID = syntax
         ds.save_as(paths[-1], enforce_file_format=True)
     files = [outgoing(path) for path in paths]
-    with Sender(Destination(ae_title="ANY", host="127.0.0.1", port=door.port), files) as sender:
+    with StorageScu(Destination(ae_title="ANY", host="127.0.0.1", port=door.port), files) as sender:
         assert [sender.send(file).status for file in files] == [0x0000] * len(files)
     stored = [pydicom.dcmread(path) for path, _, _ in door.receiver.stored]
     assert [ds.file_meta.TransferSyntaxUID for ds in stored] == list(TRANSFER_SYNTAXES)

@@ -13,7 +13,7 @@ from firmware_bridge.dicom_intake.incoming_object import IncomingObject
 from firmware_bridge.dicom_network.association_limits import AssociationLimits, LimitExceededError
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.upper_layer import fragments
-from firmware_bridge.sender.storage_scu import Outcome, Sender, outgoing
+from firmware_bridge.sender.storage_scu import Outcome, StorageScu, outgoing
 from tests.firmware_bridge.fakes import RawPeer, wait_until
 
 LIMITS = AssociationLimits(
@@ -77,7 +77,7 @@ def test_a_file_above_the_limit_fails_and_the_next_is_taken(open_door, tmp_path,
     large = write(mammogram_dataset(rows=1024, columns=832), tmp_path / "large.dcm")
     for path, outcome in ((large, Outcome.FAILED), (view_file, Outcome.STORED)):
         file = outgoing(path)
-        with Sender(
+        with StorageScu(
             Destination(ae_title="ANY", host="127.0.0.1", port=door.port), [file]
         ) as sender:
             assert sender.send(file).outcome is outcome

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.transport_security import TlsSettings
-from firmware_bridge.sender.storage_scu import Outcome, Sender, outgoing
+from firmware_bridge.sender.storage_scu import Outcome, StorageScu, outgoing
 from tests.firmware_bridge.fakes import wait_until
 from tests.support.certificates import Authority
 
@@ -56,7 +56,7 @@ def test_our_own_sender_speaks_tls_too(secure, view_file, unit):
     """The peer that the doctor and the simulator use; it checks the door's certificate."""
     file = outgoing(view_file)
     to = Destination(ae_title="ANY", host="127.0.0.1", port=secure.port)
-    with Sender(to, [file], tls=unit.client_context()) as sender:
+    with StorageScu(to, [file], tls=unit.client_context()) as sender:
         assert sender.send(file).outcome is Outcome.STORED
 
 

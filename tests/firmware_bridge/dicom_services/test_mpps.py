@@ -18,12 +18,12 @@ from firmware_bridge.dicom_network.transfer_syntaxes import (
     DIGITAL_MAMMOGRAPHY_FOR_PROCESSING,
     PROCEDURE_STEP,
 )
-from firmware_bridge.sender.storage_scu import Outcome, Sender, outgoing
+from firmware_bridge.sender.storage_scu import Outcome, StorageScu, outgoing
 from runtime.exam_rules.procedure_step import StepAnswer, StepBegun, StepEnded, StepState
-from runtime.exams.modality_notices import UnitWord
+from runtime.exams.modality_notices import ModalityNotices
 from runtime.ledger.ledger import LedgerError
 from tests.support.synthetic import code
-from tests.support.unit_under_test import VOICE, now_ms
+from tests.support.unit_under_test import MESSAGE_FACTORY, now_ms
 
 STUDY, STEP = "1.2.3", "1.2.3.9"
 LEFT, RIGHT = "7771000", "24028007"
@@ -235,7 +235,7 @@ def test_a_step_that_cannot_be_recorded_is_answered_and_said(door, view_file, ca
         assert "Doe" not in caplog.text
         destination = Destination(ae_title="ANY", host="127.0.0.1", port=door.port)
         file = outgoing(view_file)
-        with Sender(destination, [file]) as sender:
+        with StorageScu(destination, [file]) as sender:
             assert sender.send(file).outcome is Outcome.STORED
         door.receiver.fault_of_word = None
         assert say(assoc, ds).Status == 0x0000
@@ -258,9 +258,9 @@ def test_a_full_ledger_takes_no_step_and_the_next_one_when_there_is_room(door, l
     def pages(limit):
         ledger.transact(lambda tx: tx._connection.execute(f"PRAGMA max_page_count = {limit}"))
 
-    word = UnitWord(
+    word = ModalityNotices(
         ledger=ledger,
-        voice=VOICE,
+        message_factory=MESSAGE_FACTORY,
         expected_views=("RCC", "LCC", "RMLO", "LMLO"),
         close=lambda _tx, _study, _by: None,
         publish=lambda _tx, _exam, _changed, _now: None,

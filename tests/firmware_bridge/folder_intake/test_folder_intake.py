@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from firmware_bridge.folder_intake.file_stability import Settling
+from firmware_bridge.folder_intake.file_stability import FileStability
 from firmware_bridge.folder_intake.intake import FolderIntake, FolderIntakeSettings
 from firmware_bridge.folder_intake.watched_file import FileState
 from runtime.image.reasons import Reason
@@ -201,27 +201,27 @@ def test_a_stop_and_a_start_take_everything_once(watch, receiver, inbox, view_fi
 
 def test_settling_is_counted_from_the_last_change():
     """Pure: a file is settled when its state is the same for the whole time."""
-    settling = Settling(settle_s=1.0)
+    stability = FileStability(settle_s=1.0)
     path = Path("a.dcm")
     small, large = (FileState(inode=1, size_bytes=size, modified_ns=0) for size in (1, 2))
-    assert settling.look({path: small}, now_s=0.0) == {}
-    assert settling.look({path: large}, now_s=0.9) == {}
-    assert settling.look({path: large}, now_s=1.8) == {}
-    assert settling.look({path: large}, now_s=2.0) == {path: large}
-    assert settling.next_ready_s == pytest.approx(1.9)
-    settling.forget(path)
-    assert settling.next_ready_s is None
+    assert stability.look({path: small}, now_s=0.0) == {}
+    assert stability.look({path: large}, now_s=0.9) == {}
+    assert stability.look({path: large}, now_s=1.8) == {}
+    assert stability.look({path: large}, now_s=2.0) == {path: large}
+    assert stability.next_ready_s == pytest.approx(1.9)
+    stability.forget(path)
+    assert stability.next_ready_s is None
 
 
 def test_what_failed_waits_and_comes_last():
     """Pure: a postponed file is ready at its time or when it changes, after those never tried."""
-    settling = Settling(settle_s=1.0)
+    stability = FileStability(settle_s=1.0)
     bad, good = Path("a.dcm"), Path("b.dcm")
     old, new = (FileState(inode=1, size_bytes=size, modified_ns=0) for size in (1, 2))
-    settling.look({bad: old, good: old}, now_s=0.0)
-    settling.postpone(bad, until_s=5.0)
-    assert list(settling.look({bad: old, good: old}, now_s=1.0)) == [good]
-    assert list(settling.look({bad: old, good: old}, now_s=5.0)) == [good, bad]
-    settling.postpone(bad, until_s=100.0)
-    settling.look({bad: new, good: old}, now_s=6.0)
-    assert list(settling.look({bad: new, good: old}, now_s=7.0)) == [bad, good]
+    stability.look({bad: old, good: old}, now_s=0.0)
+    stability.postpone(bad, until_s=5.0)
+    assert list(stability.look({bad: old, good: old}, now_s=1.0)) == [good]
+    assert list(stability.look({bad: old, good: old}, now_s=5.0)) == [good, bad]
+    stability.postpone(bad, until_s=100.0)
+    stability.look({bad: new, good: old}, now_s=6.0)
+    assert list(stability.look({bad: new, good: old}, now_s=7.0)) == [bad, good]

@@ -18,13 +18,13 @@ import numpy as np
 
 from firmware_bridge.frame_intake.intake import FrameIntake
 from firmware_bridge.frame_intake.settings import FrameIntakeSettings
-from runtime.exams.modality_feed import UnitDesk
+from runtime.exams.modality_feed import ModalityFeed
 from runtime.ledger.ledger import Ledger
 from runtime.messages.payloads import StatusFacts
 from tests.firmware_bridge.fakes import wait_until
 from tests.firmware_bridge.firmware import STUDY, Firmware, frame_fields, memfd
 from tests.firmware_bridge.frame_intake.test_frame_intake import open_files
-from tests.support.unit_under_test import VOICE, now_ms
+from tests.support.unit_under_test import MESSAGE_FACTORY, now_ms
 
 SEED = 5
 PIXELS = np.full((8, 8), 7, np.uint16)
@@ -84,8 +84,11 @@ def talk_nonsense(path, draw: random.Random) -> None:
 def test_nonsense_does_no_harm(receiver, tmp_path):
     """Whatever is said: the next firmware is served, no file and no thread is left behind."""
     with Ledger(tmp_path / "ledger.db") as ledger:
-        receiver.unit_desk = UnitDesk(
-            ledger=ledger, voice=VOICE, status_provider=StatusFacts, clock_ms=now_ms
+        receiver.modality_feed = ModalityFeed(
+            ledger=ledger,
+            message_factory=MESSAGE_FACTORY,
+            status_provider=StatusFacts,
+            clock_ms=now_ms,
         )
         intake = FrameIntake(
             FrameIntakeSettings(

@@ -24,7 +24,7 @@ from runtime.ledger.ledger import LedgerError
 from tests.firmware_bridge.fakes import wait_until
 from tests.firmware_bridge.firmware import PIXELS, STUDY, Firmware, frame_fields, memfd
 from tests.support.builders import exam_flag
-from tests.support.unit_under_test import VOICE, now_ms
+from tests.support.unit_under_test import MESSAGE_FACTORY, now_ms
 
 
 @pytest.fixture
@@ -424,7 +424,7 @@ def test_unit_events_go_to_the_ledger(door):
     events = [json.loads(row.payload) for row in rows]
     assert [event["event"] for event in events] == ["exposure", "fault", "detector"]
     assert events[0]["data"]["kvp"] == 28.0
-    assert events[0]["exam_key"] == VOICE.exam_key(STUDY)
+    assert events[0]["exam_key"] == MESSAGE_FACTORY.exam_key(STUDY)
     assert events[2]["data"] == {"temperature_c": 31.5}
 
 
@@ -443,7 +443,7 @@ def say_flag(ledger, study=STUDY, revision=1):
 
     def work(tx):
         tx.save_exam(Exam(study_instance_uid=study, revision=revision), flag)
-        return tx.enqueue(VOICE.exam(flag, at_ms=now_ms()), now_ms())
+        return tx.enqueue(MESSAGE_FACTORY.exam_message(flag, at_ms=now_ms()), now_ms())
 
     return ledger.transact(work)
 

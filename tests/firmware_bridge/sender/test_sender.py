@@ -12,9 +12,9 @@ import pytest
 from firmware_bridge.commands import SEND
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.sender.storage_scu import (
-    CannotConnectError,
     Outcome,
-    Sender,
+    PeerUnreachableError,
+    StorageScu,
     files_below,
     outgoing,
 )
@@ -130,7 +130,7 @@ def test_the_moment_of_the_last_byte_is_told(door, view_file):
     file = outgoing(view_file)
     door.receiver.delay_s = 0.2
     before_ns = time.time_ns()
-    with Sender(Destination.parse(address(door)), [file]) as sender:
+    with StorageScu(Destination.parse(address(door)), [file]) as sender:
         sent = sender.send(file)
     assert sent.outcome is Outcome.STORED
     assert before_ns < sent.last_byte_at_ns < time.time_ns() - 150_000_000
@@ -141,8 +141,8 @@ def test_a_rejected_association_is_told_from_an_absent_peer(open_door, view_file
     door = open_door(calling_ae_titles=("OTHER",))
     file = outgoing(view_file)
     with (
-        pytest.raises(CannotConnectError, match="refused"),
-        Sender(Destination.parse(address(door)), [file]),
+        pytest.raises(PeerUnreachableError, match="refused"),
+        StorageScu(Destination.parse(address(door)), [file]),
     ):
         pass
 

@@ -10,22 +10,22 @@ import numpy as np
 import pytest
 from pydicom.uid import generate_uid
 
-from firmware_bridge.simulated_exams.phantom_breast import Detector, PhantomBreast
+from firmware_bridge.simulated_exams.phantom_breast import DetectorArea, PhantomBreast
 from firmware_bridge.simulated_exams.phantom_image import phantom_image, presentation
-from firmware_bridge.simulated_exams.reissue import ExamIdentity
+from firmware_bridge.simulated_exams.reissue import ReissuedIdentity
 from firmware_bridge.simulated_exams.vendor_shapes import GE, HOLOGIC, VENDOR_SHAPES
 from runtime.breast_gate.breast import find_breast
 from runtime.dicom.header_reader import header_from
 from tests.conftest import skip_or_fail
 
-IDENTITY = ExamIdentity(
+IDENTITY = ReissuedIdentity(
     study_instance_uid="1.2.3",
     series_instance_uid="1.2.4",
     patient_id="PHANTOM",
     acquired_at=datetime(2026, 1, 2, 3, 4, 5),  # noqa: DTZ001 - DICOM has local time
 )
 COARSE = HOLOGIC.detector.scaled(0.1)
-FINE = Detector(rows=1600, columns=1300, pixel_spacing_mm=0.1)
+FINE = DetectorArea(rows=1600, columns=1300, pixel_spacing_mm=0.1)
 
 
 def image(shape=GE, *, laterality="L", view="CC", scale=0.2, **changes):

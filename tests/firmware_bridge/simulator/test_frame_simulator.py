@@ -16,11 +16,11 @@ from firmware_bridge.simulated_exams.exam_source import VIEWS, Template, phantom
 from firmware_bridge.simulated_exams.unit_plan import ExamPlan, Mishap, Shot
 from firmware_bridge.simulated_exams.vendor_shapes import FUJIFILM, GE
 from firmware_bridge.simulator.frame_of_image import NoFrameError, spoken
-from firmware_bridge.simulator.frame_transport import REASON, FrameLine
+from firmware_bridge.simulator.frame_transport import REASON, FrameTransport
 from firmware_bridge.simulator.unit_simulator import (
     ATTEMPTS,
-    Happening,
     SimulatedUnit,
+    SimulationCount,
     Surroundings,
 )
 from runtime.dicom.header_reader import read_image_header
@@ -46,7 +46,7 @@ def around(open_socket, templates, tmp_path):
     folder.mkdir()
     numbers = count(1)
     return Surroundings(
-        line=lambda name: FrameLine(name, socket=door.path, closes_exams=True),
+        line=lambda name: FrameTransport(name, socket=door.path, closes_exams=True),
         templates=templates,
         folder=folder,
         now=lambda: datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
@@ -110,7 +110,7 @@ def test_a_rejected_shot_is_repeated(receiver, unit):
     (played,) = unit.play([exam], 0.0)
     assert len(played.images) == 2
     assert receiver.rejected == [(played.study_instance_uid, played.images[0], REASON)]
-    assert played.happened[Happening.RETAKE] == 1
+    assert played.happened[SimulationCount.RETAKE] == 1
 
 
 def test_special_views_say_so(receiver, templates, unit):
@@ -134,8 +134,8 @@ def test_a_unit_that_breaks_off_hands_over_the_same_again(receiver, ledger, unit
     assert wait_until(lambda: len(receiver.stored) == 2)
     first, second = (path.read_bytes() for path, _, _ in receiver.stored)
     assert first == second
-    assert played.happened[Happening(f"{mishap}s")] == 1
-    assert played.happened[Happening.STORED] == 1
+    assert played.happened[SimulationCount(f"{mishap}s")] == 1
+    assert played.happened[SimulationCount.STORED] == 1
     assert ("fault", {"code": code, "severity": "warning"}) in events_of(ledger)
 
 
@@ -152,8 +152,11 @@ def test_a_busy_bridge_is_asked_again(receiver, around):
     unit = SimulatedUnit(1, replace(around, pause=pause))
     (played,) = unit.play([exam_of(Shot(number=1, view="RCC"))], 0.0)
     unit.finish(0)
-    assert played.happened[Happening.RETRY] > 0
-    assert (played.happened[Happening.STORED], played.happened[Happening.LOST]) == (1, 0)
+    assert played.happened[SimulationCount.RETRY] > 0
+    assert (played.happened[SimulationCount.STORED], played.happened[SimulationCount.LOST]) == (
+        1,
+        0,
+    )
 
 
 def test_an_image_that_no_frame_can_say_is_refused(around, tmp_path):
@@ -166,20 +169,20 @@ def test_an_image_that_no_frame_can_say_is_refused(around, tmp_path):
     unit = SimulatedUnit(1, replace(around, templates=[Template(files={"RCC": path})]))
     (played,) = unit.play([exam_of(Shot(number=1, view="RCC"))], 0.0)
     unit.finish(0)
-    assert (played.happened[Happening.REFUSED], played.images) == (1, ())
+    assert (played.happened[SimulationCount.REFUSED], played.images) == (1, ())
 
 
 def test_a_socket_that_nobody_listens_on_loses_the_image_and_says_so(around, tmp_path):
     """After all attempts: counted as lost, the unit goes on."""
     nowhere = replace(
-        around, line=lambda name: FrameLine(name, socket=tmp_path / "no", closes_exams=True)
+        around, line=lambda name: FrameTransport(name, socket=tmp_path / "no", closes_exams=True)
     )
     unit = SimulatedUnit(1, nowhere)
     (played,) = unit.play([exam_of(Shot(number=1, view="RCC"))], 0.0)
-    assert unit.finish(0)[Happening.FLAG] == 0
-    assert played.happened[Happening.LOST] == 1
-    assert played.happened[Happening.STEP_REFUSED] == 2
-    assert played.happened[Happening.RETRY] == 3 * ATTEMPTS
+    assert unit.finish(0)[SimulationCount.FLAG] == 0
+    assert played.happened[SimulationCount.LOST] == 1
+    assert played.happened[SimulationCount.STEP_REFUSED] == 2
+    assert played.happened[SimulationCount.RETRY] == 3 * ATTEMPTS
 
 
 def test_two_units_at_once_keep_their_connections(receiver, around):
@@ -188,7 +191,7 @@ def test_two_units_at_once_keep_their_connections(receiver, around):
     for number, view in enumerate(VIEWS, start=1):
         for unit in units:
             (played,) = unit.play([exam_of(Shot(number=number, view=view))], 0.0)
-            assert played.happened[Happening.RETRY] == 0
+            assert played.happened[SimulationCount.RETRY] == 0
     for unit in units:
         unit.finish(0)
     assert [peer for _, _, peer in receiver.stored] == ["SIM1", "SIM2"] * 4

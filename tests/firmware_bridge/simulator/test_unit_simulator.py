@@ -20,8 +20,8 @@ from firmware_bridge.simulated_exams.exam_source import (
 )
 from firmware_bridge.simulated_exams.unit_plan import ExamPlan, Mishap, Rates, Shot, plan_exams
 from firmware_bridge.simulated_exams.vendor_shapes import GE, SIEMENS
-from firmware_bridge.simulator.dicom_transport import DicomLine
-from firmware_bridge.simulator.unit_simulator import Happening, SimulatedUnit, Surroundings
+from firmware_bridge.simulator.dicom_transport import DicomTransport
+from firmware_bridge.simulator.unit_simulator import SimulatedUnit, SimulationCount, Surroundings
 from runtime.dicom.header_reader import read_image_header
 from runtime.exam_rules.procedure_step import StepBegun, StepEnded, StepState
 from tests.firmware_bridge.fakes import wait_until
@@ -90,7 +90,7 @@ def around(door, tmp_path):
 def dicom_line(folder, port):
     """From a unit's name to a line to that port."""
     numbers = count(1)
-    return lambda name: DicomLine(
+    return lambda name: DicomTransport(
         name,
         destination=Destination(ae_title="ANY", host="127.0.0.1", port=port),
         folder=folder,
@@ -153,7 +153,7 @@ def test_a_rejected_shot_is_said_to_be_rejected(door, unit):
     assert door.receiver.rejected == [
         (played.study_instance_uid, played.images[0], "rejected for quality reasons")
     ]
-    assert played.happened[Happening.RETAKE] == 1
+    assert played.happened[SimulationCount.RETAKE] == 1
 
 
 def test_special_views_say_so(door, unit):
@@ -169,7 +169,7 @@ def test_a_unit_that_breaks_off_sends_again(door, unit, mishap):
     """Half an object leaves nothing; the whole one comes afterwards, once."""
     (played,) = unit.play([exam_of(Shot(number=1, view="RCC", mishap=mishap))], 0.0)
     assert len(door.receiver.stored) == 1
-    assert played.happened[Happening(f"{mishap}s")] == 1
+    assert played.happened[SimulationCount(f"{mishap}s")] == 1
     assert wait_until(lambda: any("aborted" in detail for _, detail, _ in door.receiver.reports))
     assert wait_until(lambda: not door.half_received)
 
@@ -186,8 +186,11 @@ def test_a_unit_without_room_tries_again(door, around):
 
     unit = SimulatedUnit(1, replace(around, pause=pause))
     (played,) = unit.play([exam_of(Shot(number=1, view="RCC"))], 0.0)
-    assert played.happened[Happening.RETRY] > 0
-    assert (played.happened[Happening.STORED], played.happened[Happening.LOST]) == (1, 0)
+    assert played.happened[SimulationCount.RETRY] > 0
+    assert (played.happened[SimulationCount.STORED], played.happened[SimulationCount.LOST]) == (
+        1,
+        0,
+    )
 
 
 def test_a_receiver_that_is_not_there_loses_the_image_and_says_so(around):
@@ -195,8 +198,8 @@ def test_a_receiver_that_is_not_there_loses_the_image_and_says_so(around):
     nowhere = dicom_line(around.folder, free_port())
     unit = SimulatedUnit(1, replace(around, line=nowhere))
     (played,) = unit.play([exam_of(Shot(number=1, view="RCC"))], 0.0)
-    assert played.happened[Happening.LOST] == 1
-    assert played.happened[Happening.STEP_REFUSED] == 2
+    assert played.happened[SimulationCount.LOST] == 1
+    assert played.happened[SimulationCount.STEP_REFUSED] == 2
 
 
 def test_exams_of_a_folder_are_grouped_by_study(tmp_path, around):

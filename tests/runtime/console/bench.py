@@ -11,16 +11,16 @@ import numpy as np
 from runtime.console.console import Console
 from runtime.console.reader import ConsoleReader
 from runtime.console.settings import ConsoleSettings
-from runtime.console.system_status import Link, box_of
-from runtime.dicom.patient_identity import ExamIdentity
+from runtime.console.system_status import BrokerLink, system_status_of
+from runtime.dicom.patient_identity import PatientIdentity
 from runtime.exam_rules.state_machine import ExamRules
-from runtime.exams.acknowledgement import AcknowledgementDesk
-from runtime.exams.exam_service import ExamDesk
+from runtime.exams.acknowledgement import Acknowledgements
+from runtime.exams.exam_service import ExamService
 from runtime.exams.registration import ActivePackage, SpooledObject
 from runtime.image.outcome import ImageOutcome, JobOutcome
 from runtime.ledger.ledger import Ledger
 from runtime.messages.payloads import ModelPart, StatusFacts
-from runtime.publishing.message_factory import Voice
+from runtime.publishing.message_factory import MessageFactory
 from tests.support.builders import MODEL, header, manifest, result
 
 ALL = ("RCC", "LCC", "RMLO", "LMLO")
@@ -38,22 +38,22 @@ class ConsoleBench:
         self.folder = folder
         self.ahead_ms = 0
         self.ledger = Ledger(folder / "ledger.db")
-        voice = Voice(site="s", unit="u", boot_id="b", site_key=b"k" * 32)
-        self.voice = voice
-        self.desk = ExamDesk(
+        message_factory = MessageFactory(site="s", unit="u", boot_id="b", site_key=b"k" * 32)
+        self.message_factory = message_factory
+        self.desk = ExamService(
             ledger=self.ledger,
-            voice=voice,
+            message_factory=message_factory,
             rules=ExamRules(expected_views=ALL, idle_timeout_ms=60_000, exam_rule="max_view"),
             active=ActivePackage(manifest=manifest(), model=MODEL),
             clock_ms=self.clock_ms,
         )
-        self.acknowledgement = AcknowledgementDesk(
+        self.acknowledgement = Acknowledgements(
             ledger=self.ledger,
-            voice=voice,
+            message_factory=message_factory,
             overdue_after_ms=int(overdue_after_s * 1000),
             clock_ms=self.clock_ms,
         )
-        self.link = Link(connected=True, away_since_ms=None)
+        self.link = BrokerLink(connected=True, away_since_ms=None)
         self.status = StatusFacts(
             model=ModelPart(name="reference", version="0.1.0"),
             versions={"mammoedge": "0.1.0"},
@@ -64,7 +64,7 @@ class ConsoleBench:
         self.settings = ConsoleSettings(**({"enabled": True, "port": 0} | settings))
         self.reader = ConsoleReader(
             ledger=self.ledger,
-            box=self.box,
+            system_status=self.system_status,
             clock_ms=self.clock_ms,
             expected_views=ALL,
             unacknowledged_after_s=overdue_after_s,
@@ -79,9 +79,9 @@ class ConsoleBench:
         """The desk's clock: the wall's, moved by hand."""
         return now_ms() + self.ahead_ms
 
-    def box(self, backlog):
+    def system_status(self, backlog):
         """What the service would say."""
-        return box_of(
+        return system_status_of(
             self.status,
             link=self.link,
             backlog=backlog,
@@ -107,7 +107,7 @@ class ConsoleBench:
                 size_bytes=1,
                 source="dicom",
                 peer="UNIT",
-                identity=ExamIdentity(
+                identity=PatientIdentity(
                     accession_number=accession, initials=initials, study_time=time
                 ),
             )
@@ -128,7 +128,7 @@ class ConsoleBench:
         for view in views:
             self.receive(study, view, **identity)
             self.judge(result(score))
-        return self.voice.exam_key(study)
+        return self.message_factory.exam_key(study)
 
     def said(self, kind="event"):
         """The messages in the outbox."""

@@ -60,7 +60,7 @@ def test_further_revisions_of_a_priority_do_not_ask_again(make_bench):
     bench = make_bench(overdue_after_s=60)
     bench.receive(STUDY, "RCC")
     bench.judge(result(0.9))
-    assert bench.acknowledgement.acknowledge(bench.voice.exam_key(STUDY))
+    assert bench.acknowledgement.acknowledge(bench.message_factory.exam_key(STUDY))
     bench.receive(STUDY, "LCC")
     bench.judge(unassessed(Reason.UNDECODABLE))
     bench.ahead_ms = 61_000
@@ -76,14 +76,16 @@ def test_the_story_outlives_the_outbox_and_ends_with_the_exam(make_bench):
     at_ms = bench.clock_ms()
     bench.ledger.delivered([row.seq for row in bench.ledger.waiting(100)], at_ms)
     bench.ledger.transact(lambda tx: tx.outbox.forget_before(at_ms + 1))
-    story = bench.reader.story(key)
-    whats = [happening.what for happening in story.happenings]
+    timeline = bench.reader.timeline(key)
+    whats = [happening.what for happening in timeline.happenings]
     assert (whats.count("received"), whats.count("judged"), whats.count("decided")) == (4, 4, 4)
     assert whats.count("published") == 4
     assert whats.count("acknowledged") == 1
-    assert [one.at_ms for one in story.happenings] == sorted(h.at_ms for h in story.happenings)
-    assert "A-1" not in str(story)
-    assert STUDY not in str(story)
+    assert [one.at_ms for one in timeline.happenings] == sorted(
+        h.at_ms for h in timeline.happenings
+    )
+    assert "A-1" not in str(timeline)
+    assert STUDY not in str(timeline)
     assert bench.ledger.transact(lambda tx: tx.forget_exams_before(at_ms + 10_000)) == 1
-    assert bench.reader.story(key) is None
-    assert bench.ledger.transact(lambda tx: tx.chronicle.overdue(at_ms + 10_000)) == []
+    assert bench.reader.timeline(key) is None
+    assert bench.ledger.transact(lambda tx: tx.exam_history.overdue(at_ms + 10_000)) == []

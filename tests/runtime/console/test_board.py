@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from runtime.console.board import lay_out
-from runtime.console.system_status import Link, Trouble, box_of
-from runtime.exam_rules.exam_flag import Role
+from runtime.console.system_status import BrokerLink, StatusCode, system_status_of
+from runtime.exam_rules.exam_flag import ImageRole
 from runtime.image.reasons import Reason
 from runtime.ledger.outbox import Backlog
 from runtime.messages.payloads import StatusFacts
@@ -64,9 +64,11 @@ def test_the_image_that_makes_the_flag_is_the_one_in_the_tile():
 def test_further_images_are_listed_beside_the_tiles():
     """Magnifications, unknown views and retaken images are shown, and take no tile."""
     images = [
-        image("RCC", unassessed(Reason.UNSUPPORTED_MODIFIER), role=Role.ADDITIONAL, image_id=1),
-        image("?CC", unassessed(Reason.LATERALITY_MISSING), role=Role.ADDITIONAL, image_id=2),
-        image("LCC", result(0.1), role=Role.SUPERSEDED, image_id=3),
+        image(
+            "RCC", unassessed(Reason.UNSUPPORTED_MODIFIER), role=ImageRole.ADDITIONAL, image_id=1
+        ),
+        image("?CC", unassessed(Reason.LATERALITY_MISSING), role=ImageRole.ADDITIONAL, image_id=2),
+        image("LCC", result(0.1), role=ImageRole.SUPERSEDED, image_id=3),
     ]
     tiles, others = lay_out(images, ALL, complete=False)
     assert set(states(tiles).values()) == {"awaited"}
@@ -75,9 +77,9 @@ def test_further_images_are_listed_beside_the_tiles():
 
 def boxed(*, reasons=(), away_s=None, restarts=0, **status):
     now_ms = 1_000_000
-    return box_of(
+    return system_status_of(
         StatusFacts(reasons=reasons, **status),
-        link=Link(
+        link=BrokerLink(
             connected=away_s is None,
             away_since_ms=None if away_s is None else now_ms - int(away_s * 1000),
         ),
@@ -90,12 +92,18 @@ def boxed(*, reasons=(), away_s=None, restarts=0, **status):
 
 def test_what_changes_her_work_is_large_and_the_rest_is_small():
     """A dead worker, a full disk, a broker away: large. An unsigned package, a fallback: small."""
-    box = boxed(reasons=("worker_not_ready", "disk_low"), away_s=11, unsigned_package=True)
-    assert box.large == (Trouble.WORKER_DOWN, Trouble.DISK_LOW, Trouble.BROKER_AWAY)
-    assert box.small == (Trouble.UNSIGNED_PACKAGE,)
+    system_status = boxed(
+        reasons=("worker_not_ready", "disk_low"), away_s=11, unsigned_package=True
+    )
+    assert system_status.large == (
+        StatusCode.WORKER_DOWN,
+        StatusCode.DISK_LOW,
+        StatusCode.BROKER_AWAY,
+    )
+    assert system_status.small == (StatusCode.UNSIGNED_PACKAGE,)
     assert boxed(restarts=3, fallback_reason="no NPU").small == (
-        Trouble.DEVICE_FALLBACK,
-        Trouble.WORKER_RESTARTS,
+        StatusCode.DEVICE_FALLBACK,
+        StatusCode.WORKER_RESTARTS,
     )
 
 
@@ -105,11 +113,17 @@ def test_no_reason_to_be_degraded_leaves_the_foot_of_the_page_well():
     reasons = {key.removeprefix("degraded.") for key in words if key.startswith("degraded.")}
     assert {"clock_jumped", "name_taken", "connection_unstable", "backlog_full"} <= reasons
     shown = [boxed(reasons=(reason,)) for reason in sorted(reasons)]
-    codes = [code for box in shown for code in (*box.large, *box.small)]
+    codes = [
+        code for system_status in shown for code in (*system_status.large, *system_status.small)
+    ]
     assert len(codes) == len(set(codes)) == len(reasons)
 
 
 def test_a_broker_that_is_restarted_alarms_nobody():
     """Less than ten seconds without a connection is shown small, as a fact."""
-    box = boxed(away_s=2)
-    assert (box.large, box.broker_connected, box.messages_waiting) == ((), False, 3)
+    system_status = boxed(away_s=2)
+    assert (
+        system_status.large,
+        system_status.broker_connected,
+        system_status.messages_waiting,
+    ) == ((), False, 3)

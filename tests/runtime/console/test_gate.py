@@ -121,8 +121,8 @@ def test_the_export_holds_no_identity(bench):
     status, headers, body = ask(bench, f"/exams/{key}.json")
     assert status == 200
     assert "attachment" in headers["content-disposition"]
-    story = json.loads(body)
-    assert {one["what"] for one in story["happenings"]} == {"received", "judged", "decided"}
+    timeline = json.loads(body)
+    assert {one["what"] for one in timeline["happenings"]} == {"received", "judged", "decided"}
     for secret in (b"ACC-0815", b"Q.Z.", b"1.2.3.4711", b"1.2.9."):
         assert secret not in body
 

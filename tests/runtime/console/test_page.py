@@ -12,7 +12,7 @@ import pytest
 
 from runtime.console.console import PACKAGE
 from runtime.console.evidence import evidence_rows
-from runtime.console.system_status import Link
+from runtime.console.system_status import BrokerLink
 from runtime.image.outcome import Artefact
 from runtime.image.reasons import Reason
 from runtime.web.catalogue import load_catalogues
@@ -191,14 +191,14 @@ def test_the_box_is_small_when_well_and_large_when_not(bench, page):
     page.goto(bench.url)
     says(page.locator("#box"), EN["box.well"])
     assert page.locator("#troubles .alarm").count() == 0
-    bench.link = Link(connected=False, away_since_ms=now_ms() - 60_000)
+    bench.link = BrokerLink(connected=False, away_since_ms=now_ms() - 60_000)
     bench.status = bench.status.model_copy(update={"reasons": ("worker_not_ready",)})
     bench.exam(FIRST, score=0.9)
     says(page.locator("#troubles"), EN["trouble.B1.do"])
     says(page.locator("#troubles"), "Code W1")
     says(page.locator("#box"), "messages waiting: 8, since")
     says(flag(page), EN["flag.priority"])
-    bench.link = Link(connected=True, away_since_ms=None)
+    bench.link = BrokerLink(connected=True, away_since_ms=None)
     bench.status = bench.status.model_copy(update={"reasons": ("rows_parked",)})
     says(page.locator("#box"), EN["trouble.B2.what"])
     says(page.locator("#box"), EN["trouble.B2.do"])
@@ -243,9 +243,9 @@ def test_no_accessibility_rule_is_broken_at_any_size(bench, page, size, tmp_path
     shot = page.screenshot(path=tmp_path / "board.png")
     assert len(shot) > 10_000
     # What she looks at first is on the screen without scrolling, and large for the screen.
-    box = page.locator(".flag").bounding_box()
-    assert box["y"] + box["height"] < size[1]
-    assert box["height"] > size[1] / 10
+    system_status = page.locator(".flag").bounding_box()
+    assert system_status["y"] + system_status["height"] < size[1]
+    assert system_status["height"] > size[1] / 10
     page.goto(bench.url + "history")
     page.locator("#past button").first.click()
     page.locator("#story table").wait_for()

@@ -22,7 +22,7 @@ from pydicom.tag import BaseTag
 
 from runtime.dicom.header_reader import HEADER_TAGS, header_from, read_image_header
 from runtime.dicom.part10_reader import ReadingLimits, read_dicom_file
-from runtime.image.header import HeaderRefusedError, Intent, Laterality, View
+from runtime.image.header import HeaderRefusedError, Laterality, PresentationIntent, View
 from runtime.image.reasons import Reason
 from tests.support.synthetic import NATIVE_SYNTAXES, code, mammogram_dataset, write
 
@@ -172,7 +172,10 @@ def test_intent_follows_the_storage_class_where_nothing_says_it():
     ds = mammogram_dataset(intent="FOR PROCESSING", **SMALL)
     del ds.PresentationIntentType
     header = header_from(ds)
-    assert (header.intent, header.intent_source) == (Intent.FOR_PROCESSING, "SOPClassUID")
+    assert (header.intent, header.intent_source) == (
+        PresentationIntent.FOR_PROCESSING,
+        "SOPClassUID",
+    )
 
 
 def test_film_is_assumed_to_be_for_presentation():
@@ -180,7 +183,7 @@ def test_film_is_assumed_to_be_for_presentation():
     header = header_from(mammogram_dataset(film=True, **SMALL))
     assert header.film
     assert header.mammography
-    assert (header.intent, header.intent_source) == (Intent.FOR_PRESENTATION, "film")
+    assert (header.intent, header.intent_source) == (PresentationIntent.FOR_PRESENTATION, "film")
     assert (header.view, header.view_source) == (View.CC, "PatientOrientation")
 
 

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from runtime.exam_rules.exam_flag import Completion, Role
+from runtime.exam_rules.exam_flag import Completion, ImageRole
 from runtime.exam_rules.state_machine import (
     EXAM_LIFE,
     Exam,
@@ -21,7 +21,7 @@ from runtime.exam_rules.state_machine import (
     role_of,
     timeout_due_ms,
 )
-from runtime.image.header import Intent
+from runtime.image.header import PresentationIntent
 from runtime.image.outcome import Flag
 from tests.support.builders import header, image, result, unassessed
 
@@ -75,7 +75,10 @@ def test_order_of_what_completes(exam, images, expected):
 
 def test_additional_views_do_not_settle_an_expected_one():
     """A magnification view of R CC does not stand for R CC."""
-    images = [*four(result(0.1))[1:], image("RCC", unassessed(), role=Role.ADDITIONAL, image_id=9)]
+    images = [
+        *four(result(0.1))[1:],
+        image("RCC", unassessed(), role=ImageRole.ADDITIONAL, image_id=9),
+    ]
     assert completion(EXAM, images, RULES) is None
 
 
@@ -105,13 +108,13 @@ def test_the_time_out_counts_from_the_last_image():
 @pytest.mark.parametrize(
     ("changes", "accepted", "role"),
     [
-        ({}, True, Role.EXPECTED),
-        ({"modifiers": ("399163009",)}, True, Role.ADDITIONAL),
-        ({"tomosynthesis": True}, True, Role.ADDITIONAL),
-        ({"quality_control": True}, True, Role.ADDITIONAL),
-        ({"intent": Intent.FOR_PROCESSING}, False, Role.ADDITIONAL),
-        ({"implant": True}, True, Role.EXPECTED),
-        ({"laterality": None}, True, Role.ADDITIONAL),
+        ({}, True, ImageRole.EXPECTED),
+        ({"modifiers": ("399163009",)}, True, ImageRole.ADDITIONAL),
+        ({"tomosynthesis": True}, True, ImageRole.ADDITIONAL),
+        ({"quality_control": True}, True, ImageRole.ADDITIONAL),
+        ({"intent": PresentationIntent.FOR_PROCESSING}, False, ImageRole.ADDITIONAL),
+        ({"implant": True}, True, ImageRole.EXPECTED),
+        ({"laterality": None}, True, ImageRole.ADDITIONAL),
     ],
 )
 def test_roles(changes, accepted, role):

@@ -8,17 +8,17 @@ from dataclasses import replace
 import pytest
 
 from models.histogram import ScoreHistogram
-from runtime.dicom.patient_identity import ExamIdentity
+from runtime.dicom.patient_identity import PatientIdentity
 from runtime.drift.settings import DriftSettings
 from runtime.exam_rules.exam_flag import Completion
 from runtime.exam_rules.state_machine import ExamRules
-from runtime.exams.exam_service import ExamDesk
+from runtime.exams.exam_service import ExamService
 from runtime.exams.intake_ports import Receipt
 from runtime.exams.registration import ActivePackage, SpooledObject
 from runtime.image.outcome import Flag, ImageOutcome, JobOutcome
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import Ledger
-from runtime.publishing.message_factory import IdentityPolicy, Voice
+from runtime.publishing.message_factory import IdentityPolicy, MessageFactory
 from tests.support.builders import MODEL, header, manifest, result, unassessed
 
 DAY_MS = 86_400_000
@@ -33,9 +33,9 @@ class Bench:
     ):
         self.now_ms = 1_000_000
         self.ledger = Ledger(folder / "ledger.db")
-        self.desk = ExamDesk(
+        self.desk = ExamService(
             ledger=self.ledger,
-            voice=Voice(
+            message_factory=MessageFactory(
                 site="s",
                 unit="u",
                 boot_id="b",
@@ -70,7 +70,7 @@ class Bench:
                 size_bytes=1,
                 source=source,
                 peer="UNIT",
-                identity=identity or ExamIdentity(),
+                identity=identity or PatientIdentity(),
             )
         )
 
@@ -357,7 +357,7 @@ def test_the_accession_number_leaves_only_where_the_site_says_so(tmp_path, publi
     """By default no message carries it; switched on, the exam's flag does, and nothing else."""
     policy = IdentityPolicy(accession_number=published)
     bench = Bench(tmp_path, policy=policy)
-    bench.receive("RCC", identity=ExamIdentity(accession_number="ACC-1"))
+    bench.receive("RCC", identity=PatientIdentity(accession_number="ACC-1"))
     bench.judge_next(result(0.1))
     (exam,) = bench.said("exam")
     assert exam.get("accession_number") == ("ACC-1" if published else None)

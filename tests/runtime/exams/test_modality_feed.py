@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from runtime.dicom.patient_identity import ExamIdentity
+from runtime.dicom.patient_identity import PatientIdentity
 from runtime.exam_rules.state_machine import Exam
-from runtime.exams.modality_feed import LISTENERS_REMEMBERED, UnitDesk, UnitEvent
+from runtime.exams.modality_feed import LISTENERS_REMEMBERED, ModalityEvent, ModalityFeed
 from runtime.ledger.ledger import Ledger
 from runtime.messages.payloads import EventKind, Kind, StatusFacts
 from tests.support.builders import exam_flag
-from tests.support.unit_under_test import VOICE
+from tests.support.unit_under_test import MESSAGE_FACTORY
 
 STUDY = "1.2.3"
 EXPIRY_S = 60
@@ -26,13 +26,13 @@ class Bench:
         self.now_ms = 1_000_000
         self.ledger = ledger
         self.reasons = ()
-        self.voice = replace(VOICE, exam_expiry_s=EXPIRY_S)
+        self.message_factory = replace(MESSAGE_FACTORY, exam_expiry_s=EXPIRY_S)
         self.desk = self.restarted()
 
     def restarted(self):
-        return UnitDesk(
+        return ModalityFeed(
             ledger=self.ledger,
-            voice=self.voice,
+            message_factory=self.message_factory,
             status_provider=lambda: StatusFacts(reasons=self.reasons),
             clock_ms=lambda: self.now_ms,
         )
@@ -42,7 +42,9 @@ class Bench:
 
         def work(tx):
             tx.save_exam(Exam(study_instance_uid=study, revision=revision), flag)
-            return tx.enqueue(self.voice.exam(flag, at_ms=self.now_ms), self.now_ms)
+            return tx.enqueue(
+                self.message_factory.exam_message(flag, at_ms=self.now_ms), self.now_ms
+            )
 
         return self.ledger.transact(work)
 
@@ -60,7 +62,7 @@ def bench(tmp_path):
 def test_an_event_is_a_row_of_the_outbox(bench):
     """With pseudonyms, as everything that leaves the unit."""
     bench.desk.tell(
-        UnitEvent(
+        ModalityEvent(
             kind=EventKind.REPEAT,
             study_instance_uid=STUDY,
             sop_instance_uid="1.2.3.4",
@@ -70,13 +72,13 @@ def test_an_event_is_a_row_of_the_outbox(bench):
     (row,) = bench.ledger.waiting(10)
     said = json.loads(row.payload)
     assert (said["event"], said["data"]) == ("repeat", {"reason": "motion"})
-    assert said["exam_key"] == VOICE.exam_key(STUDY)
+    assert said["exam_key"] == MESSAGE_FACTORY.exam_key(STUDY)
     assert STUDY not in row.payload.decode()
 
 
 def test_events_are_not_said_back(bench):
     """The firmware hears flags and outcomes, not what it told itself."""
-    bench.desk.tell(UnitEvent(kind=EventKind.FAULT))
+    bench.desk.tell(ModalityEvent(kind=EventKind.FAULT))
     seq = bench.flag()
     assert bench.heard() == [seq]
 
@@ -86,14 +88,14 @@ def test_a_flag_comes_with_the_identity_that_the_firmware_gave(bench):
     bench.flag()
     ((saying,), _) = bench.desk.after(0, 10)
     assert (saying.kind, saying.study_instance_uid) == (Kind.EXAM, STUDY)
-    assert saying.fields["exam_key"] == VOICE.exam_key(STUDY)
+    assert saying.fields["exam_key"] == MESSAGE_FACTORY.exam_key(STUDY)
 
 
 def test_whose_flag_it_is_stands_in_the_ledger(bench):
     """Found by the key that was kept with the first image: no other exam is looked at for it."""
     bench.flag()
     key = json.loads(bench.ledger.waiting(1)[0].payload)["exam_key"]
-    bench.ledger.transact(lambda tx: tx.chronicle.identify("1.2.99", key, ExamIdentity(), 0))
+    bench.ledger.transact(lambda tx: tx.exam_history.identify("1.2.99", key, PatientIdentity(), 0))
     bench.flag("1.2.99", revision=2)  # its own key is another one: only the ledger's row knows this
     sayings, _ = bench.desk.after(0, 10)
     assert sayings[0].study_instance_uid == "1.2.99"
@@ -143,7 +145,9 @@ def test_a_forgotten_exam_holds_nothing_up(bench):
     """Retention took the exam, its row is still there: what is behind it is said."""
     ghost = exam_flag(study_instance_uid="1.2.3.9")
     for _ in range(3):
-        bench.ledger.add_event(bench.voice.exam(ghost, at_ms=bench.now_ms), bench.now_ms)
+        bench.ledger.add_event(
+            bench.message_factory.exam_message(ghost, at_ms=bench.now_ms), bench.now_ms
+        )
     seq = bench.flag()
     sayings, looked_at = bench.desk.after(0, 1)
     assert not sayings

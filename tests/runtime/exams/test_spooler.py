@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from runtime.exams.intake_ports import OutOfRoomError, Receipt, Received, ReceptionRefusedError
+from runtime.exams.intake_ports import ObjectRefusedError, OutOfRoomError, Receipt, Received
 from runtime.exams.registration import SpooledObject
-from runtime.exams.spooler import Reception, RoomLimits
+from runtime.exams.spooler import Spooler, SpoolLimits
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import EventKind
@@ -41,13 +41,13 @@ class Bench:
         self.desk = FakeDesk(folder)
         self.events: list[tuple[EventKind, str]] = []
         self.hints: list[str] = []
-        self.reception = Reception(
+        self.spooler = Spooler(
             folder=folder,
-            limits=RoomLimits(
+            limits=SpoolLimits(
                 reserve_bytes=reserve_bytes, max_waiting_images=10, max_object_bytes=1 << 30
             ),
             desk=self.desk,
-            unit_desk=None,
+            modality_feed=None,
             waiting_images=lambda: waiting,
             arrived=lambda: None,
             anticipate=self.hints.append,
@@ -56,12 +56,12 @@ class Bench:
         )
 
     def arrive(self, ds, name="a.dcm"):
-        path = self.reception.incoming / name
+        path = self.spooler.incoming / name
         write(ds, path)
         return path
 
     def spooled(self):
-        return list((self.reception.incoming.parent / "spool").iterdir())
+        return list((self.spooler.incoming.parent / "spool").iterdir())
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def bench(tmp_path):
 def test_an_image_is_spooled_and_made_known(bench):
     """The file moves to the spool, its bytes hashed; the worker got the hint before the row."""
     path = bench.arrive(mammogram_dataset(rows=64, columns=48))
-    assert bench.reception.receive(path, source="test", peer="UNIT").receipt is Receipt.STORED
+    assert bench.spooler.receive(path, source="test", peer="UNIT").receipt is Receipt.STORED
     (spooled,) = bench.spooled()
     assert bench.desk.received[0].path == str(spooled) == bench.hints[0]
     assert len(bench.desk.received[0].sha256) == 64
@@ -82,9 +82,7 @@ def test_an_image_is_spooled_and_made_known(bench):
 def test_a_known_image_leaves_no_second_file(bench):
     """The same bytes again: answered with success, the copy is removed."""
     bench.desk.receipt = Receipt.KNOWN
-    bench.reception.receive(
-        bench.arrive(mammogram_dataset(rows=64, columns=48)), source="t", peer=""
-    )
+    bench.spooler.receive(bench.arrive(mammogram_dataset(rows=64, columns=48)), source="t", peer="")
     assert bench.spooled() == []
 
 
@@ -93,7 +91,7 @@ def test_a_ledger_that_cannot_commit_refuses_the_image(bench):
     bench.desk.broken = True
     path = bench.arrive(mammogram_dataset(rows=64, columns=48))
     with pytest.raises(OutOfRoomError):
-        bench.reception.receive(path, source="test", peer="")
+        bench.spooler.receive(path, source="test", peer="")
     assert bench.spooled() == []
     assert not path.exists()
 
@@ -105,10 +103,10 @@ def test_a_ledger_that_cannot_commit_refuses_the_image(bench):
 )
 def test_what_cannot_be_read_is_refused_with_an_event(bench, content, reason):
     """The sender hears no, the site hears of it, nothing is kept."""
-    path = bench.reception.incoming / "x.dcm"
+    path = bench.spooler.incoming / "x.dcm"
     path.write_bytes(content)
-    with pytest.raises(ReceptionRefusedError) as caught:
-        bench.reception.receive(path, source="test", peer="")
+    with pytest.raises(ObjectRefusedError) as caught:
+        bench.spooler.receive(path, source="test", peer="")
     assert caught.value.reason is reason
     assert [kind for kind, _ in bench.events] == [EventKind.IMAGE_REFUSED]
     assert not path.exists()
@@ -121,25 +119,25 @@ def test_no_room_on_disk_or_in_the_queue_refuses(tmp_path):
     for number, limits in enumerate(({"reserve_bytes": total}, {"waiting": 10})):
         bench = Bench(tmp_path / str(number), **limits)
         with pytest.raises(OutOfRoomError):
-            bench.reception.check_room()
+            bench.spooler.check_room()
 
 
 def test_files_that_no_row_knows_are_swept_at_the_start(bench):
     """They were never answered with success; those that are known stay, with their artefacts."""
-    spool = bench.reception.incoming.parent / "spool"
+    spool = bench.spooler.incoming.parent / "spool"
     for name in ("known.dcm", "known.evidence.npy", "orphan.dcm"):
         (spool / name).write_bytes(b"x")
-    (bench.reception.incoming / "half.dcm").write_bytes(b"x")
+    (bench.spooler.incoming / "half.dcm").write_bytes(b"x")
     known = {str(spool / "known.dcm")}
-    assert bench.reception.sweep(known, ledger_is_new=False) == 2
+    assert bench.spooler.sweep(known, ledger_is_new=False) == 2
     assert sorted(path.name for path in spool.iterdir()) == ["known.dcm", "known.evidence.npy"]
 
 
 def test_without_its_ledger_the_spool_is_set_aside_not_swept(bench):
     """A ledger that was taken away: what may have been answered with success is kept."""
-    spool = bench.reception.incoming.parent / "spool"
+    spool = bench.spooler.incoming.parent / "spool"
     (spool / "answered.dcm").write_bytes(b"x")
-    assert bench.reception.sweep(set(), ledger_is_new=True) == 0
+    assert bench.spooler.sweep(set(), ledger_is_new=True) == 0
     assert (spool.with_name("lost+found") / "answered.dcm").exists()
     assert [kind for kind, _ in bench.events] == [EventKind.FAULT]
 
@@ -147,9 +145,9 @@ def test_without_its_ledger_the_spool_is_set_aside_not_swept(bench):
 def test_the_hash_is_that_of_the_data_set(bench):
     """The same image through two doors has two file meta groups, and is one image all the same."""
     ds = mammogram_dataset(rows=64, columns=48)
-    bench.reception.receive(bench.arrive(ds), source="dicom", peer="")
+    bench.spooler.receive(bench.arrive(ds), source="dicom", peer="")
     ds.file_meta.ImplementationVersionName = "ANOTHER DOOR"
-    bench.reception.receive(bench.arrive(ds, "b.dcm"), source="folder", peer="")
+    bench.spooler.receive(bench.arrive(ds, "b.dcm"), source="folder", peer="")
     first, second = bench.desk.received
     assert first.sha256 == second.sha256
 
@@ -157,7 +155,7 @@ def test_the_hash_is_that_of_the_data_set(bench):
 def test_an_intake_that_hashes_itself_gets_no_hint(bench):
     """Both cores are busy with its image; the hash is taken at its word."""
     path = bench.arrive(mammogram_dataset(rows=64, columns=48))
-    bench.reception.receive(path, source="t", peer="", sha256=lambda: "ab" * 32)
+    bench.spooler.receive(path, source="t", peer="", sha256=lambda: "ab" * 32)
     assert bench.hints == []
     assert bench.desk.received[0].sha256 == "ab" * 32
 
@@ -170,23 +168,23 @@ def test_a_hash_that_fails_leaves_nothing(bench):
 
     path = bench.arrive(mammogram_dataset(rows=64, columns=48))
     with pytest.raises(RuntimeError, match="a defect"):
-        bench.reception.receive(path, source="t", peer="", sha256=broken)
+        bench.spooler.receive(path, source="t", peer="", sha256=broken)
     assert bench.spooled() == []
 
 
 def test_a_repeat_gets_no_hint(bench):
     """Poison that is sent again and again does not take a worker down each time."""
     ds = mammogram_dataset(rows=64, columns=48)
-    bench.reception.receive(bench.arrive(ds), source="t", peer="")
-    bench.reception.receive(bench.arrive(ds, "b.dcm"), source="t", peer="")
+    bench.spooler.receive(bench.arrive(ds), source="t", peer="")
+    bench.spooler.receive(bench.arrive(ds, "b.dcm"), source="t", peer="")
     assert len(bench.hints) == 1
 
 
 def test_refusals_do_not_flood_the_outbox(bench):
     """A hundred refused files make a few events, not a hundred."""
     for number in range(100):
-        path = bench.reception.incoming / f"{number}.dcm"
+        path = bench.spooler.incoming / f"{number}.dcm"
         path.write_bytes(b"no DICOM")
-        with pytest.raises(ReceptionRefusedError):
-            bench.reception.receive(path, source="t", peer="")
+        with pytest.raises(ObjectRefusedError):
+            bench.spooler.receive(path, source="t", peer="")
     assert 1 <= len(bench.events) <= 30

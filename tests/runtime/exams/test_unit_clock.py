@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from runtime.exam_rules.state_machine import Exam, Phase
-from runtime.exams.clock_jump import SETTLED_AFTER_MS, ClockDesk
+from runtime.exams.clock_jump import SETTLED_AFTER_MS, ClockJump
 from runtime.exams.unit_clock import UnitClock
 from runtime.ledger.ledger import Ledger
 from runtime.messages.payloads import EventKind
-from runtime.publishing.message_factory import Voice
+from runtime.publishing.message_factory import MessageFactory
 
-VOICE = Voice(site="s", unit="u", boot_id="b", site_key=b"k" * 32)
+MESSAGE_FACTORY = MessageFactory(site="s", unit="u", boot_id="b", site_key=b"k" * 32)
 MINUTE, DAY = 60_000, 24 * 3600 * 1000
 START = 1_795_000_000_000
 
@@ -51,7 +51,7 @@ def ledger(tmp_path):
 def open_desk(machine, ledger):
     """A service that starts."""
     clock = machine.clock()
-    desk = ClockDesk(clock=clock, ledger=ledger, voice=VOICE)
+    desk = ClockJump(clock=clock, ledger=ledger, message_factory=MESSAGE_FACTORY)
     desk.open()
     return clock, desk
 
@@ -59,7 +59,7 @@ def open_desk(machine, ledger):
 def add_row(ledger, clock):
     """An event, which expires after seven days."""
     now_ms = clock.now_ms()
-    return ledger.add_event(VOICE.event(EventKind.EXPOSURE, at_ms=now_ms), now_ms)
+    return ledger.add_event(MESSAGE_FACTORY.event_message(EventKind.EXPOSURE, at_ms=now_ms), now_ms)
 
 
 def ages(ledger, clock) -> dict[int, tuple[int, int]]:
@@ -197,7 +197,7 @@ def test_a_ledger_that_fails_leaves_the_clock_as_it_was(machine, ledger):
 
     clock, _ = open_desk(machine, ledger)
     add_row(ledger, clock)
-    desk = ClockDesk(clock=clock, ledger=Full(), voice=VOICE)
+    desk = ClockJump(clock=clock, ledger=Full(), message_factory=MESSAGE_FACTORY)
     machine.wall += 8 * DAY
     with pytest.raises(ZeroDivisionError):
         desk.look()

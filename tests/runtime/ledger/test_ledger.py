@@ -6,13 +6,13 @@ import pytest
 
 from runtime.ledger.ledger import Ledger, LedgerError
 from runtime.messages.payloads import EventKind
-from runtime.publishing.message_factory import Voice
+from runtime.publishing.message_factory import MessageFactory
 
-VOICE = Voice(site="s", unit="u", boot_id="b", site_key=b"k" * 32)
+MESSAGE_FACTORY = MessageFactory(site="s", unit="u", boot_id="b", site_key=b"k" * 32)
 
 
 def event(at_ms=1000):
-    return VOICE.event(EventKind.FAULT, at_ms=at_ms, detail="x")
+    return MESSAGE_FACTORY.event_message(EventKind.FAULT, at_ms=at_ms, detail="x")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from runtime.exam_rules.exam_flag import Role
+from runtime.exam_rules.exam_flag import ImageRole
 from runtime.image.reasons import Reason
 from runtime.messages.payloads import (
     PAYLOAD_LIMIT_BYTES,
@@ -30,13 +30,13 @@ from runtime.messages.payloads import (
     payload_schema,
 )
 from runtime.messages.topics import SiteName, UnitName
-from runtime.publishing.message_factory import IdentityPolicy, Voice
+from runtime.publishing.message_factory import IdentityPolicy, MessageFactory
 from runtime.publishing.pseudonyms import Pseudonyms
 from runtime.timing.timestamps import local_text, utc_text
 from tests.support.builders import MODEL, exam_flag, image, result, unassessed
 
 KEY = bytes(range(32))
-VOICE = Voice(site="st-anna", unit="mammo-1", boot_id="b00t", site_key=KEY)
+MESSAGE_FACTORY = MessageFactory(site="st-anna", unit="mammo-1", boot_id="b00t", site_key=KEY)
 STUDY = "1.2.840.99.7"
 AT_MS = 1_795_359_845_678
 
@@ -48,9 +48,9 @@ def spoken(publication, seq=7) -> dict:
 
 def test_an_exam_says_everything_that_the_contract_asks_for():
     """Schema, origin, time, number, flag, what it rests on and what produced it."""
-    publication = VOICE.exam(exam_flag(), at_ms=AT_MS)
+    publication = MESSAGE_FACTORY.exam_message(exam_flag(), at_ms=AT_MS)
     body = spoken(publication)
-    exam_key = VOICE.exam_key(STUDY)
+    exam_key = MESSAGE_FACTORY.exam_key(STUDY)
     assert publication.topic == f"mammoedge/v1/st-anna/mammo-1/exam/{exam_key}"
     assert (publication.retained, publication.expiry_s) == (True, 24 * 3600)
     assert publication.content_key == exam_key
@@ -87,13 +87,13 @@ def test_an_exam_says_everything_that_the_contract_asks_for():
 def test_a_view_says_who_it_is_and_how_long_it_took():
     """Image key, side, times and stage latencies; no number is given before the ledger does."""
     seen = replace(image("RCC", result(0.2)), acquired_at="20261122160358")
-    publication = VOICE.view(
+    publication = MESSAGE_FACTORY.view_message(
         seen, study_instance_uid=STUDY, at_ms=AT_MS, stage_ms={"decode": 51.23456}
     )
     body = spoken(publication)
-    assert publication.topic.endswith(f"exam/{VOICE.exam_key(STUDY)}/view/rcc")
+    assert publication.topic.endswith(f"exam/{MESSAGE_FACTORY.exam_key(STUDY)}/view/rcc")
     assert (publication.retained, publication.message.seq) == (False, 0)
-    assert body["image_key"] == VOICE.image_key("1.2.1")
+    assert body["image_key"] == MESSAGE_FACTORY.image_key("1.2.1")
     assert (body["laterality"], body["view"], body["outcome"]) == ("R", "rcc", "judged")
     assert body["acquired_at"] == "2026-11-22T16:03:58"
     assert body["received_at"] == "1970-01-01T00:00:01.000Z"
@@ -102,13 +102,13 @@ def test_a_view_says_who_it_is_and_how_long_it_took():
 
 def test_a_retaken_view_names_its_retake():
     """`superseded_by` is the image key of the retake."""
-    first = image("RCC", result(0.9), image_id=1, role=Role.SUPERSEDED, superseded_by=2)
+    first = image("RCC", result(0.9), image_id=1, role=ImageRole.SUPERSEDED, superseded_by=2)
     retake = image("RCC", result(0.1), image_id=2)
-    body = spoken(VOICE.exam(exam_flag((first, retake)), at_ms=AT_MS))
+    body = spoken(MESSAGE_FACTORY.exam_message(exam_flag((first, retake)), at_ms=AT_MS))
     keys = {entry["image_key"]: entry["superseded_by"] for entry in body["views"]}
     assert keys == {
-        VOICE.image_key("1.2.1"): VOICE.image_key("1.2.2"),
-        VOICE.image_key("1.2.2"): None,
+        MESSAGE_FACTORY.image_key("1.2.1"): MESSAGE_FACTORY.image_key("1.2.2"),
+        MESSAGE_FACTORY.image_key("1.2.2"): None,
     }
 
 
@@ -119,7 +119,7 @@ def test_a_retaken_view_names_its_retake():
 )  # fmt: skip
 def test_unknown_parts_of_a_view_are_said_as_x(code, slug, side):
     """A topic level must not hold a question mark that means nothing to anyone."""
-    publication = VOICE.view(
+    publication = MESSAGE_FACTORY.view_message(
         image(code, unassessed(Reason.VIEW_UNKNOWN)),
         study_instance_uid=STUDY,
         at_ms=AT_MS,
@@ -133,7 +133,9 @@ def test_unknown_parts_of_a_view_are_said_as_x(code, slug, side):
 def test_an_image_without_outcome_is_not_spoken_of():
     """There is no view message before there is an outcome."""
     with pytest.raises(ValueError, match="no outcome yet"):
-        VOICE.view(image("RCC", None), study_instance_uid=STUDY, at_ms=0, stage_ms={})
+        MESSAGE_FACTORY.view_message(
+            image("RCC", None), study_instance_uid=STUDY, at_ms=0, stage_ms={}
+        )
 
 
 def test_pseudonyms_are_the_first_half_of_an_hmac():
@@ -143,29 +145,33 @@ def test_pseudonyms_are_the_first_half_of_an_hmac():
     assert keys.exam_key(STUDY) == expected == keys.exam_key(STUDY + "\0")
     assert Pseudonyms(site_key=bytes(32)).exam_key(STUDY) != expected
     assert KEY.hex() not in repr(keys)
-    assert str(KEY) not in repr(VOICE)
+    assert str(KEY) not in repr(MESSAGE_FACTORY)
     with pytest.raises(ValueError, match="16 bytes"):
         Pseudonyms(site_key=b"short")
 
 
 def test_identity_leaves_the_unit_only_where_the_site_switched_it_on():
     """By default neither UID nor accession number is in the payload, not even as null."""
-    default = VOICE.exam(exam_flag(), at_ms=AT_MS, accession_number="A-1").payload(1)
+    default = MESSAGE_FACTORY.exam_message(
+        exam_flag(), at_ms=AT_MS, accession_number="A-1"
+    ).payload(1)
     assert STUDY.encode() not in default
     assert b"accession" not in default
     assert b"study_instance" not in default
     policy = IdentityPolicy(accession_number=True, study_instance_uid=True)
-    open_voice = replace(VOICE, identity=policy)
-    body = spoken(open_voice.exam(exam_flag(), at_ms=AT_MS, accession_number="A-1"))
+    open_factory = replace(MESSAGE_FACTORY, identity=policy)
+    body = spoken(open_factory.exam_message(exam_flag(), at_ms=AT_MS, accession_number="A-1"))
     assert (body["accession_number"], body["study_instance_uid"]) == ("A-1", STUDY)
-    assert "accession_number" not in spoken(open_voice.exam(exam_flag(), at_ms=AT_MS))
+    assert "accession_number" not in spoken(open_factory.exam_message(exam_flag(), at_ms=AT_MS))
 
 
 def test_an_exam_of_many_images_is_shortened_and_says_so():
     """At most 16 KiB; the expected views stay, the count says what is missing."""
-    images = [image("LML", unassessed(), image_id=i, role=Role.ADDITIONAL) for i in range(5, 200)]
+    images = [
+        image("LML", unassessed(), image_id=i, role=ImageRole.ADDITIONAL) for i in range(5, 200)
+    ]
     images.append(image("RCC", result(0.75), image_id=1))
-    payload = VOICE.exam(exam_flag(images), at_ms=AT_MS).payload(2**53)
+    payload = MESSAGE_FACTORY.exam_message(exam_flag(images), at_ms=AT_MS).payload(2**53)
     body = json.loads(payload)
     assert len(payload) <= PAYLOAD_LIMIT_BYTES
     assert body["views"][0]["role"] == "expected"
@@ -178,14 +184,16 @@ def test_a_message_that_cannot_be_shortened_is_refused():
     facts = StatusFacts(
         intakes=("x" * 256,) * 16, versions={f"{i:0128}": "v" * 128 for i in range(32)}
     )
-    status = VOICE.status(facts, at_ms=AT_MS, last_seq=0)
+    status = MESSAGE_FACTORY.status_message(facts, at_ms=AT_MS, last_seq=0)
     assert len(status.payload) <= PAYLOAD_LIMIT_BYTES
     stages = {f"{'é' * 120}{i}": 1.0 for i in range(32)}
-    view = VOICE.view(image("RCC", result(0.1)), study_instance_uid=STUDY, at_ms=0, stage_ms=stages)
+    view = MESSAGE_FACTORY.view_message(
+        image("RCC", result(0.1)), study_instance_uid=STUDY, at_ms=0, stage_ms=stages
+    )
     assert len(view.payload(1)) <= PAYLOAD_LIMIT_BYTES
     # Control characters take six bytes each in JSON.
     data = {"\1" * 127 + chr(97 + i): "\1" * 256 for i in range(16)}
-    event = VOICE.event(EventKind.FAULT, at_ms=0, detail="\1" * 512, data=data)
+    event = MESSAGE_FACTORY.event_message(EventKind.FAULT, at_ms=0, detail="\1" * 512, data=data)
     with pytest.raises(PayloadTooLargeError) as caught:
         event.payload(1)
     assert caught.value.size_bytes > PAYLOAD_LIMIT_BYTES
@@ -194,13 +202,13 @@ def test_a_message_that_cannot_be_shortened_is_refused():
 def test_numbers_begin_at_one():
     """A message goes out with its number or not at all."""
     with pytest.raises(ValueError, match="begin at 1"):
-        VOICE.exam(exam_flag(), at_ms=AT_MS).payload(0)
+        MESSAGE_FACTORY.exam_message(exam_flag(), at_ms=AT_MS).payload(0)
 
 
 def test_event_texts_are_cut_to_the_schema():
     """A long detail must not lose the event."""
     body = spoken(
-        VOICE.event(
+        MESSAGE_FACTORY.event_message(
             EventKind.FAULT,
             at_ms=0,
             detail="d" * 9000,
@@ -213,12 +221,14 @@ def test_event_texts_are_cut_to_the_schema():
 
 def test_an_event_about_a_row_repeats_only_pseudonyms():
     """Expired and parked say which exam it was, whatever the row's payload looks like."""
-    payload = VOICE.exam(exam_flag(), at_ms=AT_MS).payload(4)
-    body = spoken(VOICE.about_row(EventKind.EXPIRED, at_ms=AT_MS, kind="exam", payload=payload), 4)
+    payload = MESSAGE_FACTORY.exam_message(exam_flag(), at_ms=AT_MS).payload(4)
+    body = spoken(
+        MESSAGE_FACTORY.about_row(EventKind.EXPIRED, at_ms=AT_MS, kind="exam", payload=payload), 4
+    )
     assert (body["event"], body["seq"]) == ("expired", 4)
-    assert body["exam_key"] == VOICE.exam_key(STUDY)
+    assert body["exam_key"] == MESSAGE_FACTORY.exam_key(STUDY)
     assert body["data"] == {"kind": "exam", "row_at": "2026-11-22T15:04:05.678Z"}
-    broken = VOICE.about_row(
+    broken = MESSAGE_FACTORY.about_row(
         EventKind.PARKED, at_ms=0, kind="view", payload=b"{", seq=9, reason_code=0x87
     )
     assert spoken(broken)["data"] == {"kind": "view", "row_seq": 9, "reason_code": 0x87}
@@ -227,9 +237,9 @@ def test_an_event_about_a_row_repeats_only_pseudonyms():
 def test_state_follows_the_reasons():
     """No reason: online. A reason: degraded. Clean stop and will: offline."""
     said = [
-        VOICE.status(StatusFacts(), at_ms=0, last_seq=3),
-        VOICE.status(StatusFacts(reasons=("disk_low",)), at_ms=0, last_seq=3),
-        VOICE.last_will(StatusFacts(reasons=("disk_low",)), at_ms=0, last_seq=3),
+        MESSAGE_FACTORY.status_message(StatusFacts(), at_ms=0, last_seq=3),
+        MESSAGE_FACTORY.status_message(StatusFacts(reasons=("disk_low",)), at_ms=0, last_seq=3),
+        MESSAGE_FACTORY.last_will(StatusFacts(reasons=("disk_low",)), at_ms=0, last_seq=3),
     ]
     bodies = [json.loads(payload) for _, payload in said]
     assert [body["state"] for body in bodies] == ["online", "degraded", "offline"]
@@ -240,7 +250,7 @@ def test_state_follows_the_reasons():
 def test_health_speaks_of_the_outbox():
     """Depths, ages and figures; no number of its own."""
     outbox = OutboxFacts(waiting=3, oldest_s=1.5, parked=0, commands_refused=1)
-    topic, payload = VOICE.health(HealthFacts(), outbox, at_ms=0, last_seq=9)
+    topic, payload = MESSAGE_FACTORY.health_message(HealthFacts(), outbox, at_ms=0, last_seq=9)
     body = json.loads(payload)
     assert topic.endswith("/health")
     assert (body["outbox"]["waiting"], body["last_seq"]) == (3, 9)
@@ -249,7 +259,7 @@ def test_health_speaks_of_the_outbox():
 
 def test_drift_never_expires():
     """The contract names no expiry for it."""
-    publication = VOICE.drift(
+    publication = MESSAGE_FACTORY.drift_message(
         at_ms=AT_MS, model=MODEL, day="2026-11-22", images=8, exams=2, histogram=[8, 0],
         psi=0.02, priority_rate=0.5, not_assessed_rate={Reason.IMPLANT: 0.125},
     )  # fmt: skip
@@ -290,12 +300,12 @@ def test_every_payload_has_a_closed_schema(kind):
 
 def test_what_is_said_can_be_read_back():
     """The schema holds for what is really sent, and unknown keys are refused."""
-    payload = VOICE.exam(exam_flag(), at_ms=AT_MS).payload(3)
+    payload = MESSAGE_FACTORY.exam_message(exam_flag(), at_ms=AT_MS).payload(3)
     assert ExamMessage.model_validate_json(payload).encode() == payload
     with pytest.raises(ValidationError, match="extra_forbidden"):
         ExamMessage.model_validate_json(payload.replace(b'"final"', b'"patient_name"'))
     for wrong in ({"at": "2026-11-22 15:04"}, {"event": "party"}, {"exam_key": "1.2.3"}):
-        body = spoken(VOICE.event(EventKind.FAULT, at_ms=0)) | wrong
+        body = spoken(MESSAGE_FACTORY.event_message(EventKind.FAULT, at_ms=0)) | wrong
         with pytest.raises(ValidationError):
             EventMessage.model_validate(body)
 
@@ -303,7 +313,7 @@ def test_what_is_said_can_be_read_back():
 def test_a_score_outside_0_to_1_is_a_defect():
     """What does not fit the contract is never sent."""
     with pytest.raises(ValidationError):
-        VOICE.exam(exam_flag(score=1.5), at_ms=AT_MS)
+        MESSAGE_FACTORY.exam_message(exam_flag(score=1.5), at_ms=AT_MS)
     with pytest.raises(ValidationError):
         ViewMessage.model_validate({})
 

@@ -8,7 +8,7 @@ import pytest
 
 from runtime.mqtt.settings import BrokerSettings
 from runtime.mqtt.tls import DAY_MS, days_left, ends_soon
-from runtime.site_trust.authority import Authority, Role
+from runtime.site_trust.authority import Authority, CertificateRole
 from tests.support.unit_under_test import now_ms
 
 
@@ -16,7 +16,7 @@ from tests.support.unit_under_test import now_ms
 def test_the_last_thirty_days_are_soon(tmp_path, days, soon):
     """Counted by the clock that is handed in; once it has ended the days are negative."""
     now = datetime.now(UTC)
-    pair = Authority.new("s", now).issue(Role.UNIT, "mammo-1", now=now, days=days)
+    pair = Authority.new("s", now).issue(CertificateRole.UNIT, "mammo-1", now=now, days=days)
     file = tmp_path / "unit.pem"
     file.write_bytes(pair.certificate)
     settings = BrokerSettings(host="b", certificate_file=file, key_file=file)

@@ -16,7 +16,7 @@ from runtime.timing.backoff import Backoff
 from tests.support.brokers import free_port, wait_until
 from tests.support.builders import exam_flag, image, result
 from tests.support.fake_broker import FakeBroker, RudeServer
-from tests.support.unit_under_test import ROOT, VOICE, now_ms
+from tests.support.unit_under_test import MESSAGE_FACTORY, ROOT, now_ms
 
 # --- the ordinary day -------------------------------------------------------------------------
 
@@ -37,7 +37,7 @@ def test_birth_then_backlog_then_news_then_offline(broker, unit, subscribe):
     assert subscriber.statuses() == ["online", "offline"]
     assert [seq for seq, _ in subscriber.numbered()] == list(range(1, last + 1))
     assert subscriber.topics("status")[-1].body["last_seq"] == last
-    exam = subscriber.topics(f"exam/{VOICE.exam_key('1.2.3')}")[0]
+    exam = subscriber.topics(f"exam/{MESSAGE_FACTORY.exam_key('1.2.3')}")[0]
     assert exam.qos == 1
     assert exam.properties["ContentType"] == "application/json"
     assert 0 < exam.properties["MessageExpiryInterval"] <= 3600
@@ -52,7 +52,7 @@ def test_status_exam_and_health_are_retained_with_their_expiry(broker, unit, sub
     wait_until(publisher.all_delivered, what="delivered")
     late = subscribe(broker.port)
     wait_until(lambda: len(late.seen()) >= 3, what="retained messages")
-    exam = f"exam/{VOICE.exam_key('1.2.3')}"
+    exam = f"exam/{MESSAGE_FACTORY.exam_key('1.2.3')}"
     assert {record.topic for record in late.seen()} == {"status", "health", exam}
     assert [record.body["revision"] for record in late.topics(exam)] == [2]
     assert late.topics(exam)[0].properties["MessageExpiryInterval"] <= 3600
@@ -181,7 +181,7 @@ def test_a_refused_row_is_parked_with_an_event_and_the_others_go_on(mosquitto, u
     parked = subscriber.topics("event")[-1].body
     assert (parked["event"], parked["data"]["row_seq"]) == ("parked", refused)
     assert parked["data"]["reason_code"] == 0x87
-    assert parked["exam_key"] == VOICE.exam_key("1.2.3")
+    assert parked["exam_key"] == MESSAGE_FACTORY.exam_key("1.2.3")
     wait_until(publisher.all_delivered, what="delivered")
     assert publisher.ledger.backlog().parked == 1
     assert subscriber.gaps(parked["seq"]) == [refused]
@@ -229,7 +229,7 @@ def test_a_row_that_expired_while_waiting_is_said_to_have_expired(broker, unit, 
     wait_until(lambda: seq in subscriber.once(), what="the number")
     record = subscriber.once()[seq]
     assert (record.topic, record.body["event"]) == ("event", "expired")
-    assert record.body["exam_key"] == VOICE.exam_key("1.2.3")
+    assert record.body["exam_key"] == MESSAGE_FACTORY.exam_key("1.2.3")
 
 
 def test_an_expired_flag_is_cleared_at_the_broker(broker, unit, subscribe):
@@ -238,7 +238,7 @@ def test_an_expired_flag_is_cleared_at_the_broker(broker, unit, subscribe):
     publisher = unit(broker.port)
     publisher.say_exam(expiry_s=1)
     publisher.start()
-    exam = f"exam/{VOICE.exam_key('1.2.3')}"
+    exam = f"exam/{MESSAGE_FACTORY.exam_key('1.2.3')}"
     wait_until(lambda: subscriber.topics(exam), what="the flag")
     time.sleep(1.2)
     publisher.publisher.stop()
@@ -276,7 +276,7 @@ def test_replay_never_makes_an_older_revision_the_retained_one(broker, unit, sub
     wait_until(lambda: not subscriber.gaps(last), what="replay")
     wait_until(publisher.all_delivered, what="delivered again")
     late = subscribe(broker.port, name="late")
-    exam = f"exam/{VOICE.exam_key('1.2.3')}"
+    exam = f"exam/{MESSAGE_FACTORY.exam_key('1.2.3')}"
     wait_until(lambda: late.topics(exam), what="the retained flag")
     assert [record.body["revision"] for record in late.topics(exam)] == [3]
 
@@ -397,7 +397,7 @@ def test_a_row_larger_than_the_broker_takes_is_parked_not_sent(unit):
     publisher = unit(port)
     images = [image("RCC", result(0.1), image_id=i) for i in range(1, 40)]
     at_ms = now_ms()
-    publisher.ledger.add_event(VOICE.exam(exam_flag(images), at_ms=at_ms), at_ms)
+    publisher.ledger.add_event(MESSAGE_FACTORY.exam_message(exam_flag(images), at_ms=at_ms), at_ms)
     last = publisher.say()
     with FakeBroker(port, maximum_packet=2000) as fake:
         publisher.publisher.start()

@@ -19,7 +19,7 @@ from runtime.mqtt_contract.asyncapi import CONTRACT_VERSION, asyncapi_document
 from runtime.mqtt_contract.channels import CHANNELS
 from runtime.mqtt_contract.examples import as_said
 from runtime.mqtt_contract.yaml_text import yaml_text
-from runtime.site.subscriber.topic_parsing import What
+from runtime.site.subscriber.topic_parsing import TopicKind
 from tests.conftest import ROOT
 from tests.runtime.site import said
 from tests.support.node import run_node
@@ -43,7 +43,7 @@ def test_every_topic_and_every_message_stands_in_it():
         topics.exam("{exam_key}"), topics.view("{exam_key}", "{view}"),
         "mammoedge/v1/{site}/_site/alarm",
     }  # fmt: skip
-    assert len(CHANNELS) == len(What)
+    assert len(CHANNELS) == len(TopicKind)
     assert {c.payload for c in CHANNELS} >= set(PAYLOAD_TYPES)
     for channel in DOCUMENT["channels"].values():
         assert set(re.findall(r"{(\w+)}", channel["address"])) == set(channel["parameters"])
@@ -109,16 +109,16 @@ def test_a_command_with_a_field_too_many_is_none():
 def test_retained_and_expiry_are_those_of_the_voice():
     """The bindings against what the publisher is really handed."""
     channels = {channel.name: channel for channel in CHANNELS}
-    voice = said.VOICE
+    message_factory = said.MESSAGE_FACTORY
     from tests.support.builders import MODEL, exam_flag, image, result
 
     publications = {
-        "exam": voice.exam(exam_flag(), at_ms=0),
-        "view": voice.view(
+        "exam": message_factory.exam_message(exam_flag(), at_ms=0),
+        "view": message_factory.view_message(
             image("RCC", result(0.1)), study_instance_uid="1", at_ms=0, stage_ms={}
         ),
-        "event": voice.event("exposure", at_ms=0),
-        "drift": voice.drift(
+        "event": message_factory.event_message("exposure", at_ms=0),
+        "drift": message_factory.drift_message(
             at_ms=0, model=MODEL, day="2026-11-21", images=0, exams=0, histogram=(), psi=None,
             priority_rate=None, not_assessed_rate={},
         ),

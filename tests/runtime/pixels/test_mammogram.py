@@ -11,7 +11,7 @@ from runtime.dicom.stored_image import open_image
 from runtime.image.reasons import Remark
 from runtime.pixels.decoding import register_decoders
 from runtime.pixels.mammogram import load_mammogram
-from runtime.pixels.voi_lut import LookupTable, Window, WindowFunction
+from runtime.pixels.voi_lut import LookupTable, VoiWindow, WindowFunction
 from tests.support.synthetic import breast_pixels, mammogram_dataset, write
 
 SMALL = {"rows": 96, "columns": 61}
@@ -40,13 +40,13 @@ def lut(count: int, first: int, bits: int, entries) -> Dataset:
 )
 def test_window_functions_are_those_of_the_standard(function, at, expected):
     """Values at the ends and the middle, by hand."""
-    window = Window(center=2048, width=4096, function=WindowFunction(function))
+    window = VoiWindow(center=2048, width=4096, function=WindowFunction(function))
     assert window.apply(np.array(at, float)) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_window_of_width_one_is_a_threshold():
     """PS3.3 C.11.2.1.2.1: LINEAR with width 1."""
-    assert Window(center=100, width=1).apply(np.array([99.0, 100.0])).tolist() == [0, 1]
+    assert VoiWindow(center=100, width=1).apply(np.array([99.0, 100.0])).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ import hashlib
 import cv2
 import numpy as np
 
-from runtime.pixels.bare_image import Picture
+from runtime.pixels.bare_image import BareImage
 from runtime.pixels.preview import LABEL, LABEL_LINE_PX, LONG_SIDE_PX, preview, write_preview
 
 BAND_PX = LABEL_LINE_PX * len(LABEL)
 
 
 def mammogram(pixels, **facts):
-    return Picture(pixels=pixels, bits_stored=12, **facts).mammogram()
+    return BareImage(pixels=pixels, bits_stored=12, **facts).mammogram()
 
 
 def gradient(rows=4096, columns=3328):

@@ -6,10 +6,10 @@ import random
 import time
 
 from runtime.mqtt.settings import BrokerSettings
-from runtime.site.live_model.replay_policy import ReplayDesk
-from runtime.site.live_model.site_state import Picture
+from runtime.site.live_model.replay_policy import ReplayPolicy
+from runtime.site.live_model.site_state import SiteState
 from runtime.site.subscriber.arrival import LinkChange
-from runtime.site.subscriber.subscriber import Delivery, Subscriber, SubscriberSettings
+from runtime.site.subscriber.subscriber import HeardMessage, Subscriber, SubscriberSettings
 from tests.support.unit_under_test import now_ms
 
 
@@ -37,10 +37,10 @@ class Listener:
 
     def __init__(self, port, *, follow_gaps=False, patience_ms=200, **settings) -> None:
         self.subscriber = subscriber(port, **settings)
-        self.picture = Picture("st-anna")
+        self.picture = SiteState("st-anna")
         self.changes = []
         self._follow_gaps = follow_gaps
-        self._desk = ReplayDesk(
+        self._desk = ReplayPolicy(
             patience_ms=patience_ms, tail_patience_ms=patience_ms, pause_ms=1000
         )
 
@@ -49,7 +49,7 @@ class Listener:
         heard = self.subscriber.receive(timeout_s)
         if isinstance(heard, LinkChange):
             self.changes += self.picture.link_changed(heard)
-        elif isinstance(heard, Delivery):
+        elif isinstance(heard, HeardMessage):
             self.changes += self.picture.hear(heard.arrival)
             self.subscriber.acknowledge(heard)
         if self._follow_gaps:

@@ -7,18 +7,20 @@ from dataclasses import replace
 from runtime.exam_rules.exam_flag import Completion
 from runtime.image.outcome import Flag
 from runtime.messages.payloads import EventKind, HealthFacts, OutboxFacts, StatusFacts
-from runtime.publishing.message_factory import Voice
+from runtime.publishing.message_factory import MessageFactory
 from runtime.site.subscriber.arrival import Arrival
 from tests.support.builders import exam_flag, image, result
 
 SITE = "st-anna"
 AT_MS = 1_795_359_845_678
-VOICE = Voice(site=SITE, unit="mammo-1", boot_id="boot-a", site_key=bytes(range(32)))
+MESSAGE_FACTORY = MessageFactory(
+    site=SITE, unit="mammo-1", boot_id="boot-a", site_key=bytes(range(32))
+)
 
 
-def voice(unit="mammo-1", boot="boot-a", ledger=None) -> Voice:
+def message_factory(unit="mammo-1", boot="boot-a", ledger=None) -> MessageFactory:
     """A unit's voice in one of its lives, with one of its ledgers."""
-    return replace(VOICE, unit=unit, boot_id=boot, ledger_id=ledger)
+    return replace(MESSAGE_FACTORY, unit=unit, boot_id=boot, ledger_id=ledger)
 
 
 def arrival(publication, seq, *, at_ms=AT_MS + 20, retained=False) -> Arrival:
@@ -31,14 +33,25 @@ def arrival(publication, seq, *, at_ms=AT_MS + 20, retained=False) -> Arrival:
     )
 
 
-def event(seq, *, by=VOICE, kind=EventKind.EXPOSURE, at_ms=AT_MS, heard_ms=None, **options):
+def event(
+    seq, *, by=MESSAGE_FACTORY, kind=EventKind.EXPOSURE, at_ms=AT_MS, heard_ms=None, **options
+):
     """An event."""
     heard_ms = heard_ms or at_ms + 20
     detail = options.pop("detail", "")
     return arrival(by.event(kind, at_ms=at_ms, detail=detail), seq, at_ms=heard_ms, **options)
 
 
-def exam(seq, *, study="1.2.3", revision=1, flag=Flag.PRIORITY, by=VOICE, at_ms=AT_MS, **options):
+def exam(
+    seq,
+    *,
+    study="1.2.3",
+    revision=1,
+    flag=Flag.PRIORITY,
+    by=MESSAGE_FACTORY,
+    at_ms=AT_MS,
+    **options,
+):
     """A revision of an exam's flag."""
     said = exam_flag(
         study_instance_uid=study, revision=revision, flag=flag, completed_by=Completion.MPPS
@@ -46,7 +59,7 @@ def exam(seq, *, study="1.2.3", revision=1, flag=Flag.PRIORITY, by=VOICE, at_ms=
     return arrival(by.exam(said, at_ms=at_ms), seq, **options)
 
 
-def view(seq, *, study="1.2.3", by=VOICE, **options):
+def view(seq, *, study="1.2.3", by=MESSAGE_FACTORY, **options):
     """The outcome of one image."""
     said = by.view(
         image("RCC", result(0.2)), study_instance_uid=study, at_ms=AT_MS, stage_ms={"infer": 9.0}
@@ -54,7 +67,7 @@ def view(seq, *, study="1.2.3", by=VOICE, **options):
     return arrival(said, seq, **options)
 
 
-def drift(seq, *, by=VOICE, **options):
+def drift(seq, *, by=MESSAGE_FACTORY, **options):
     """A day's figures."""
     from tests.support.builders import MODEL
 
@@ -65,13 +78,13 @@ def drift(seq, *, by=VOICE, **options):
     return arrival(said, seq, **options)
 
 
-def status(last_seq, *, by=VOICE, at_ms=AT_MS, retained=False, offline=False, reasons=()):
+def status(last_seq, *, by=MESSAGE_FACTORY, at_ms=AT_MS, retained=False, offline=False, reasons=()):
     """Birth, degraded, clean stop or will."""
     said = by.status(StatusFacts(reasons=reasons), at_ms=at_ms, last_seq=last_seq, offline=offline)
     return Arrival(topic=said.topic, payload=said.payload, retained=retained, at_ms=at_ms + 5)
 
 
-def health(last_seq, *, by=VOICE, at_ms=AT_MS, retained=False, waiting=0):
+def health(last_seq, *, by=MESSAGE_FACTORY, at_ms=AT_MS, retained=False, waiting=0):
     """The figures of a moment."""
     outbox = OutboxFacts(waiting=waiting, oldest_s=None, parked=0, commands_refused=0)
     said = by.health(HealthFacts(), outbox, at_ms=at_ms, last_seq=last_seq)

@@ -6,14 +6,14 @@ from runtime.image.outcome import Flag
 from runtime.site.subscriber.arrival import Arrival, LinkChange
 from runtime.site.subscriber.recording import Recorder
 from tests.runtime.site import said
-from tests.runtime.site.said import AT_MS, voice
+from tests.runtime.site.said import AT_MS, message_factory
 
 SECOND = 1000
 
 
 def troubled_site() -> list[Arrival | LinkChange]:
     """A unit that is well, one with a gap that went offline, and a stranger who talks nonsense."""
-    two = voice(unit="mammo-2", boot="boot-2")
+    two = message_factory(unit="mammo-2", boot="boot-2")
     return [
         LinkChange(up=True, at_ms=AT_MS),
         said.status(0),

@@ -56,9 +56,9 @@ def served(tmp_path_factory) -> str:
         bench.chart("mammo-1", measure.value, 0.1)
     bench.alarm("mammo-1", "drift")
     bench.hear_foreign("mammoedge/v1/x", "not_json")
-    glance = Fleet(bench.store).glance(now_ms())
+    summary = Fleet(bench.store).summary(now_ms())
     state = ServiceState(service="site-1", started_ms=0, broker_up=True, broker_problem="")
-    text = exposition(state, glance)
+    text = exposition(state, summary)
     bench.close()
     return text
 

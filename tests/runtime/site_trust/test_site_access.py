@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runtime.site_trust.authority import Authority, Role
+from runtime.site_trust.authority import Authority, CertificateRole
 from runtime.site_trust.site_folder import SiteFolder
 from tests.conftest import skip_or_fail
 from tests.support.brokers import mosquitto_missing, wait_until
@@ -54,7 +54,7 @@ def written(folder, pair):
 
 def test_a_foreign_authoritys_certificate_is_refused(broker, folder, tmp_path):
     """The right name, the wrong authority."""
-    pair = Authority.new("foreign", NOW).issue(Role.UNIT, "mammo-1", now=NOW, days=9)
+    pair = Authority.new("foreign", NOW).issue(CertificateRole.UNIT, "mammo-1", now=NOW, days=9)
     context = context_of(folder / "broker/ca.pem", written(tmp_path, pair))
     assert not Stranger(broker.port, context).connect()
     broker.wait_log("certificate verify failed")
@@ -63,7 +63,9 @@ def test_a_foreign_authoritys_certificate_is_refused(broker, folder, tmp_path):
 def test_an_expired_certificate_is_refused(broker, folder, tmp_path):
     """Signed by the site, but a day too old."""
     long_ago = NOW - timedelta(days=31)
-    pair = SiteFolder.open(folder).authority.issue(Role.UNIT, "mammo-1", now=long_ago, days=30)
+    pair = SiteFolder.open(folder).authority.issue(
+        CertificateRole.UNIT, "mammo-1", now=long_ago, days=30
+    )
     context = context_of(folder / "broker/ca.pem", written(tmp_path, pair))
     stranger = Stranger(broker.port, context)
     assert not stranger.connect()

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.messages.payloads import StatusFacts
-from runtime.sparkplug.node import NodeBooks, NodeFacts
+from runtime.sparkplug.node import NodeCounters, NodeFacts
 from runtime.sparkplug.payload import DataType, Metric, asks_for_rebirth, payload
 from runtime.sparkplug.protobuf import MalformedError, fields, number_field, varint
 from tests.support.builders import exam_flag
-from tests.support.unit_under_test import VOICE
+from tests.support.unit_under_test import MESSAGE_FACTORY
 
 FACTS = NodeFacts(status=StatusFacts(), last_seq=7, waiting=0)
-EXAM = VOICE.exam(exam_flag(), at_ms=1_795_359_845_678).payload(7)
+EXAM = MESSAGE_FACTORY.exam_message(exam_flag(), at_ms=1_795_359_845_678).payload(7)
 
 
 def seq_of(message: bytes) -> int:
@@ -30,25 +30,25 @@ def command(name="Node Control/Rebirth", *, value=True) -> bytes:
 
 def test_numbers_run_from_each_birth_to_255_and_around():
     """The death has none; a birth begins at 0."""
-    books = NodeBooks(300)
-    assert books.bd_seq == 44
-    assert 3 not in dict(fields(books.death(1)))
-    assert seq_of(books.birth(FACTS, 1)) == 0
-    assert seq_of(books.device_birth(None, 1)) == 1
-    numbers = [seq_of(books.flag(EXAM, at_ms=1, historical=False)) for _ in range(300)]
+    counters = NodeCounters(300)
+    assert counters.bd_seq == 44
+    assert 3 not in dict(fields(counters.death(1)))
+    assert seq_of(counters.birth(FACTS, 1)) == 0
+    assert seq_of(counters.device_birth(None, 1)) == 1
+    numbers = [seq_of(counters.flag(EXAM, at_ms=1, historical=False)) for _ in range(300)]
     assert numbers == [n % 256 for n in range(2, 302)]
-    assert seq_of(books.birth(FACTS, 1)) == 0
+    assert seq_of(counters.birth(FACTS, 1)) == 0
 
 
 def test_only_what_changed_is_said():
     """Report by exception: nothing, then the one metric."""
-    books = NodeBooks(0)
-    books.birth(FACTS, 1)
-    assert books.news(FACTS, 2) is None
-    said = books.news(NodeFacts(status=StatusFacts(), last_seq=8, waiting=0), 3)
+    counters = NodeCounters(0)
+    counters.birth(FACTS, 1)
+    assert counters.news(FACTS, 2) is None
+    said = counters.news(NodeFacts(status=StatusFacts(), last_seq=8, waiting=0), 3)
     assert b"Outbox/Last Seq" in said
     assert b"Status/State" not in said
-    assert books.news(NodeFacts(status=StatusFacts(), last_seq=8, waiting=0), 4) is None
+    assert counters.news(NodeFacts(status=StatusFacts(), last_seq=8, waiting=0), 4) is None
 
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 2**32, 2**64 - 1])

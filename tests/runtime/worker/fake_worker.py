@@ -17,9 +17,9 @@ from runtime.worker.protocol import (
     Anticipated,
     CannotStart,
     Done,
-    Link,
     LinkLostError,
     Ready,
+    WorkerLink,
 )
 from tests.support.builders import EXECUTION, result
 
@@ -40,7 +40,7 @@ def answer(job) -> Done:
 
 def main() -> None:
     """Serves until the other end is gone."""
-    link = Link(socket=socket.socket(fileno=int(sys.argv[2])))
+    link = WorkerLink(socket=socket.socket(fileno=int(sys.argv[2])))
     link.receive()
     if MODE == "cannot start":
         link.send(FROM_WORKER.dump_json(CannotStart(faults=("no device",))))

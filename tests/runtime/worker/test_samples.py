@@ -9,13 +9,13 @@ import pytest
 from models.manifest import Accepts
 from runtime.breast_gate.suitability import assess_header, assess_pixels
 from runtime.dicom.stored_image import open_image
-from runtime.image.header import Intent
+from runtime.image.header import PresentationIntent
 from runtime.image.reasons import Reason
 from runtime.pixels.decoding import register_decoders
 from runtime.pixels.mammogram import load_mammogram
 from runtime.pixels.pixel_format import PixelsRefusedError
 
-PRESENTATION, PROCESSING = Intent.FOR_PRESENTATION, Intent.FOR_PROCESSING
+PRESENTATION, PROCESSING = PresentationIntent.FOR_PRESENTATION, PresentationIntent.FOR_PROCESSING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Expected:
     view: str
     view_source: str
     laterality_source: str
-    intent: Intent | None
+    intent: PresentationIntent | None
     rows: int
     columns: int
     spacing_mm: float | None

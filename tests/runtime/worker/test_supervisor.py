@@ -8,13 +8,13 @@ import sys
 import pytest
 
 from runtime.exam_rules.state_machine import ExamRules
-from runtime.exams.exam_service import ExamDesk
+from runtime.exams.exam_service import ExamService
 from runtime.exams.registration import ActivePackage, SpooledObject
 from runtime.image.outcome import NotAssessed, ViewResult
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import Ledger
 from runtime.messages.payloads import EventKind
-from runtime.publishing.message_factory import Voice
+from runtime.publishing.message_factory import MessageFactory
 from runtime.worker.protocol import Start
 from runtime.worker.supervisor import Supervisor, WorkerLimits
 from tests.support.brokers import wait_until
@@ -27,9 +27,9 @@ class Bench:
     def __init__(self, folder, mode, *, longest_wait_s=600.0):
         self.events: list[EventKind] = []
         self.ledger = Ledger(folder / "ledger.db")
-        self.desk = ExamDesk(
+        self.desk = ExamService(
             ledger=self.ledger,
-            voice=Voice(site="s", unit="u", boot_id="b", site_key=b"k" * 32),
+            message_factory=MessageFactory(site="s", unit="u", boot_id="b", site_key=b"k" * 32),
             rules=ExamRules(expected_views=("RCC",), idle_timeout_ms=60_000, exam_rule="max_view"),
             active=ActivePackage(manifest=manifest(), model=MODEL),
             clock_ms=lambda: 1_000_000,

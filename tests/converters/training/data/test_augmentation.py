@@ -14,9 +14,9 @@ from converters.training.data.augmentation import (
     finish_window,
     graft,
 )
-from converters.training.data.preparation import Recipe
+from converters.training.data.preparation import PreparationOptions
 
-RECIPE = Recipe(
+RECIPE = PreparationOptions(
     spacing_mm=0.15,
     canvas_rows_px=192,
     canvas_columns_px=128,

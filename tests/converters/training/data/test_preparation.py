@@ -10,7 +10,7 @@ import pytest
 cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
 
 from converters.training.data.preparation import (  # noqa: E402  (needs OpenCV)
-    Recipe,
+    PreparationOptions,
     normalise,
     pad_top_left,
     prepare,
@@ -24,12 +24,12 @@ from models.manifest import (  # noqa: E402
     Step,
     WindowStep,
 )
-from models.manifest import Recipe as ManifestRecipe  # noqa: E402
+from models.manifest import PreparationOptions as ManifestRecipe  # noqa: E402
 from runtime.breast_gate.breast import find_breast  # noqa: E402
-from runtime.pixels.bare_image import Picture  # noqa: E402
+from runtime.pixels.bare_image import BareImage  # noqa: E402
 from runtime.preprocessing.preparation import prepare as runtime_prepare  # noqa: E402
 
-RECIPE = Recipe(
+RECIPE = PreparationOptions(
     spacing_mm=0.15,
     canvas_rows_px=192,
     canvas_columns_px=128,
@@ -118,7 +118,7 @@ def test_training_prepares_as_the_runtime_does() -> None:
     texture = (texture - texture.min()) / (texture.max() - texture.min())
     pixels = np.where(breast, 60 + 150 * texture, 2).astype(np.uint16)
     assert find_breast(pixels, monochrome1=False, bits_stored=8) is not None
-    picture = Picture(pixels=pixels, bits_stored=8, pixel_spacing_mm=(spacing_mm, spacing_mm))
+    picture = BareImage(pixels=pixels, bits_stored=8, pixel_spacing_mm=(spacing_mm, spacing_mm))
     shipped = runtime_prepare(picture.mammogram(), ManifestRecipe(steps=tuple(steps)))
     here = prepare((pixels / 255).astype(np.float32), spacing_mm, RECIPE, is_region=False)
     np.testing.assert_allclose(shipped.tensor, here[None, None], atol=1e-5)

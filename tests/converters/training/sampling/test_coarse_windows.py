@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed (extra [train])")
 
 from converters.training.data.augmentation import Augmentation  # noqa: E402  (needs torch)
-from converters.training.data.preparation import Recipe  # noqa: E402
+from converters.training.data.preparation import PreparationOptions  # noqa: E402
 from converters.training.learning.coarse_schedule import (  # noqa: E402
     CoarsePool,
     CoarseSchedule,
@@ -21,7 +21,7 @@ from converters.training.sampling.coarse_windows import (  # noqa: E402
     draw_coarse_window,
 )
 
-RECIPE = Recipe(
+RECIPE = PreparationOptions(
     spacing_mm=0.6,
     canvas_rows_px=384,
     canvas_columns_px=256,

@@ -8,7 +8,7 @@ pytest.importorskip("sqlalchemy", reason="extra [site] is not installed")
 
 from runtime.image.outcome import Flag
 from runtime.site.alarms.alarm_reconciliation import reconcile, told, untold
-from runtime.site.alarms.alarm_rules import AlarmKind, WatchLimits, findings
+from runtime.site.alarms.alarm_rules import AlarmKind, AlarmLimits, findings
 from runtime.site.control_charts.chart_rules import RULES
 from runtime.site.control_charts.charting import chart_exams
 from runtime.site.control_charts.control_chart import ControlChart
@@ -35,8 +35,8 @@ def hear(store, *arrivals) -> None:
 def found(store, *, now_ms=NOON_MS + 1000, expected=None) -> dict:
     """Findings by kind."""
     every = findings(
-        Fleet(store).glance(now_ms),
-        limits=WatchLimits(),
+        Fleet(store).summary(now_ms),
+        limits=AlarmLimits(),
         drifts={},
         expected=expected or {},
         foreign_last_hour=0,
@@ -110,8 +110,8 @@ def test_a_revision_of_a_charted_exam_is_not_charted_again(books):
     chart_all(books)
     hear(books, unit.exam(1, revision=2, final=False), unit.exam(1, revision=3))
     chart_all(books)
-    (glance,) = Fleet(books).glance(NOON_MS).units
-    assert glance.charts["priority"].exams == 1
+    (summary,) = Fleet(books).summary(NOON_MS).units
+    assert summary.charts["priority"].exams == 1
 
 
 def test_a_rate_far_from_the_packages_is_told_even_if_it_never_changed(books):

@@ -14,8 +14,8 @@ pytest.importorskip("sqlalchemy", reason="extra [site] is not installed")
 
 from runtime.messages.alarm import Severity
 from runtime.site.alarms.alarm_reconciliation import reconcile, untold
-from runtime.site.alarms.alarm_rules import AlarmKind, Finding
-from runtime.site.alarms.notifier import PUBLISHED, Herald
+from runtime.site.alarms.alarm_rules import AlarmFinding, AlarmKind
+from runtime.site.alarms.notifier import PUBLISHED, Notifier
 from runtime.site.config.settings import WebhookSection
 from runtime.site.store.service_state import ServiceState, StateBoard
 from runtime.timing.backoff import Backoff
@@ -23,7 +23,7 @@ from tests.support.brokers import wait_until
 from tests.support.site_units import NOON_MS
 
 PATIENCE_S = 60
-SILENT = Finding(
+SILENT = AlarmFinding(
     kind=AlarmKind.UNIT_SILENT,
     unit="mammo-1",
     severity=Severity.CRITICAL,
@@ -49,12 +49,12 @@ class Broker:
 
 
 @contextmanager
-def herald(store):
+def notifier(store):
     """A herald at work; its errands."""
     errands = SimpleQueue()
     board = StateBoard(ServiceState(service="site-1", started_ms=0))
     board.say(watching=True, broker_up=True)
-    speaker = Herald(
+    speaker = Notifier(
         site="st-anna",
         boot_id="b",
         store=store,
@@ -88,7 +88,7 @@ def cleared(store):
     """A store with an alarm that was told, and then ended: nobody knows that yet."""
     with store.writing() as connection:
         reconcile(connection, "st-anna", [SILENT], now_ms=NOON_MS)
-    with herald(store) as errands:
+    with notifier(store) as errands:
         errands.get(timeout=PATIENCE_S)(Broker(answers=True))
         wait_until(lambda: not owed(store), timeout_s=PATIENCE_S, what="the alarm is told")
     with store.writing() as connection:
@@ -99,10 +99,10 @@ def cleared(store):
 def test_a_cleared_alarm_survives_a_crash_before_the_broker_has_it(cleared):
     """Said, but not taken: the next service says it again; once taken, nobody does."""
     silent, well = Broker(answers=False), Broker(answers=True)
-    with herald(cleared) as errands:
+    with notifier(cleared) as errands:
         errands.get(timeout=PATIENCE_S)(silent)
     assert owed(cleared) == [True]
-    with herald(cleared) as errands:
+    with notifier(cleared) as errands:
         errands.get(timeout=PATIENCE_S)(well)
         wait_until(lambda: not owed(cleared), timeout_s=PATIENCE_S, what="it is told")
         assert errands.empty()
@@ -111,7 +111,7 @@ def test_a_cleared_alarm_survives_a_crash_before_the_broker_has_it(cleared):
 
 def test_an_alarm_on_its_way_is_not_said_again(cleared):
     """The broker is slow: later rounds wait for its answer."""
-    with herald(cleared) as errands:
+    with notifier(cleared) as errands:
         say = errands.get(timeout=PATIENCE_S)
         slow = Broker(answers=False)
         say(slow)

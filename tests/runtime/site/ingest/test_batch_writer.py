@@ -13,7 +13,7 @@ from runtime.site.ingest.batch_writer import enter
 from runtime.site.queries.fleet import Fleet
 from runtime.site.queries.fleet_summary import FlagCounts, Standing
 from runtime.site.queries.unit_history import unit_history
-from runtime.site.store.ingested_message import ForeignPosting
+from runtime.site.store.ingested_message import IngestedForeign
 from runtime.site.store.site_clock import DAY_MS
 from tests.support.site_units import NOON_MS, SaidUnit
 
@@ -32,17 +32,17 @@ def heard(store):
 
 
 @pytest.fixture
-def glance(store):
+def summary(store):
     """The only unit's glance."""
 
     def look(now_ms=NOON_MS + SECOND_MS):
-        (unit,) = Fleet(store).glance(now_ms).units
+        (unit,) = Fleet(store).summary(now_ms).units
         return unit
 
     return look
 
 
-def test_flags_are_counted_by_exam_not_by_message(heard, glance):
+def test_flags_are_counted_by_exam_not_by_message(heard, summary):
     """Revisions of an exam count once, under the newest flag."""
     unit = SaidUnit()
     heard(
@@ -51,67 +51,67 @@ def test_flags_are_counted_by_exam_not_by_message(heard, glance):
         unit.exam(2, flag=Flag.NONE),
         unit.exam(1, flag=Flag.PRIORITY, revision=2),
     )
-    assert glance().today == FlagCounts(priority=1, none=1)
+    assert summary().today == FlagCounts(priority=1, none=1)
     heard(unit.exam(1, flag=Flag.NONE, revision=3))
-    assert glance().today == FlagCounts(none=2)
+    assert summary().today == FlagCounts(none=2)
 
 
-def test_what_comes_twice_counts_once(heard, glance):
+def test_what_comes_twice_counts_once(heard, summary):
     """The same messages again, in one batch or later, change no figure."""
     unit = SaidUnit()
     said = [unit.status(), unit.exam(1, flag=Flag.PRIORITY), unit.view(1), unit.event()]
     first = heard(*said, *said)
     assert (first.duplicates, first.conflicts) == (3, 0)
-    before = glance()
+    before = summary()
     assert heard(*said).duplicates == 3
-    after = glance()
+    after = summary()
     assert after.today == before.today == FlagCounts(priority=1)
     assert after.latency == before.latency
     assert after.duplicates == 6
 
 
-def test_an_older_revision_that_comes_late_does_not_win(heard, glance):
+def test_an_older_revision_that_comes_late_does_not_win(heard, summary):
     """A replay brings the first revision after the second."""
     unit = SaidUnit()
     first, second = unit.exam(1, flag=Flag.NONE), unit.exam(1, flag=Flag.PRIORITY, revision=2)
     heard(unit.status(), second)
     heard(first)
-    assert glance().today == FlagCounts(priority=1)
+    assert summary().today == FlagCounts(priority=1)
 
 
-def test_a_gap_is_seen_and_closed_by_what_was_missing(heard, glance):
+def test_a_gap_is_seen_and_closed_by_what_was_missing(heard, summary):
     """Numbers that are missing are counted until they come, in any order."""
     unit = SaidUnit()
     said = [unit.event() for _ in range(9)]
     heard(said[0], said[1], said[4], said[7], said[8])
-    assert glance().gap.missing == 4
+    assert summary().gap.missing == 4
     heard(said[6], said[5])
-    assert glance().gap.missing == 2
+    assert summary().gap.missing == 2
     heard(said[3])
     heard(said[2])
-    gap = glance().gap
+    gap = summary().gap
     assert (gap.missing, gap.since_ms) == (0, None)
 
 
-def test_retained_flags_of_before_open_no_gap(heard, glance):
+def test_retained_flags_of_before_open_no_gap(heard, summary):
     """At the first contact the broker sends what it kept: no history is owed for that."""
     unit = SaidUnit(first_seq=100)
     kept = [unit.exam(n, retained=True) for n in (1, 2)]
     unit.next_seq = 140
     kept.append(unit.exam(3, retained=True))
     heard(*kept)
-    assert glance().gap.missing == 0
+    assert summary().gap.missing == 0
     heard(unit.event(), unit.event())
-    assert glance().gap.missing == 0
-    assert glance().today.exams == 3
+    assert summary().gap.missing == 0
+    assert summary().today.exams == 3
 
 
-def test_a_unit_with_its_clock_years_off_is_counted_today(heard, glance, store):
+def test_a_unit_with_its_clock_years_off_is_counted_today(heard, summary, store):
     """Days and latencies are those of the site's clock; the offset is told."""
     unit = SaidUnit()
     unit.clock_error_ms = -1000 * DAY_MS
     heard(unit.health(), unit.exam(1), unit.view(1))
-    seen = glance()
+    seen = summary()
     assert seen.today.exams == 1
     assert seen.clock_offset_ms == 1000 * DAY_MS + 50
     wire = next(item for item in seen.latency if item.stretch == "wire")
@@ -122,26 +122,26 @@ def test_a_unit_with_its_clock_years_off_is_counted_today(heard, glance, store):
     assert [exam.flag for exam in story.exams] == ["none"]
 
 
-def test_a_clock_that_runs_ahead_puts_nothing_into_the_future(heard, glance):
+def test_a_clock_that_runs_ahead_puts_nothing_into_the_future(heard, summary):
     """Before the offset was measured, a moment after its receipt is its receipt."""
     unit = SaidUnit()
     unit.clock_error_ms = 3 * 365 * DAY_MS
     heard(unit.exam(1), unit.view(1))
-    assert glance().today.exams == 1
+    assert summary().today.exams == 1
 
 
-def test_a_unit_that_lost_its_ledger_begins_a_new_one(heard, glance):
+def test_a_unit_that_lost_its_ledger_begins_a_new_one(heard, summary):
     """A birth with fewer numbers than were given: its numbers are counted beside the old ones."""
     unit = SaidUnit()
     heard(unit.status(), *[unit.exam(n) for n in range(1, 6)])
     fresh = SaidUnit(boot="boot-2")
     entered = heard(fresh.status(), *[fresh.exam(n) for n in range(6, 9)])
     assert (entered.duplicates, entered.conflicts) == (0, 0)
-    assert glance().today.exams == 8
-    assert glance().gap.missing == 0
+    assert summary().today.exams == 8
+    assert summary().gap.missing == 0
 
 
-def test_a_ledger_that_is_named_is_believed(heard, glance):
+def test_a_ledger_that_is_named_is_believed(heard, summary):
     """Another `ledger_id` is another ledger, however far its numbers are; the same one is not."""
     unit = SaidUnit(ledger="disk-1")
     heard(unit.status(), *[unit.exam(n) for n in range(1, 4)])
@@ -152,43 +152,43 @@ def test_a_ledger_that_is_named_is_believed(heard, glance):
     again = SaidUnit(boot="boot-3", ledger="disk-1", first_seq=4)
     entered = heard(again.exam(5, at_ms=NOON_MS + 9))
     assert (entered.duplicates, entered.conflicts) == (0, 0)
-    assert glance().today.exams == 5
-    assert glance().gap.missing == 0
+    assert summary().today.exams == 5
+    assert summary().gap.missing == 0
 
 
-def test_a_new_ledger_without_a_birth_is_known_by_its_numbers(heard, glance):
+def test_a_new_ledger_without_a_birth_is_known_by_its_numbers(heard, summary):
     """A known number from a younger boot with other content is not a duplicate."""
     unit = SaidUnit()
     heard(unit.status(), *[unit.exam(n) for n in range(1, 4)])
     fresh = SaidUnit(boot="boot-2")
     heard(*[fresh.exam(n, at_ms=NOON_MS + 5) for n in range(4, 6)])
-    assert glance().today.exams == 5
-    assert glance().conflicts == 0
+    assert summary().today.exams == 5
+    assert summary().conflicts == 0
 
 
-def test_two_units_under_one_name_are_told_apart_and_told(heard, glance):
+def test_two_units_under_one_name_are_told_apart_and_told(heard, summary):
     """Both count, nothing twice; the name is marked once the first speaks after the second."""
     one, other = SaidUnit(boot="boot-a"), SaidUnit(boot="boot-b")
     heard(one.status(), *[one.exam(n) for n in range(1, 4)])
     heard(other.status(), *[other.exam(n) for n in range(11, 13)])
-    assert glance().twin_ms is None
+    assert summary().twin_ms is None
     heard(one.status(at_ms=NOON_MS + 9), one.exam(4), other.exam(13))
-    seen = glance()
+    seen = summary()
     assert seen.twin_ms == NOON_MS + 59
     assert seen.today.exams == 7
 
 
-def test_a_number_said_anew_with_other_words_is_a_conflict(heard, glance):
+def test_a_number_said_anew_with_other_words_is_a_conflict(heard, summary):
     """The same boot gives a number twice: counted, and the first stands."""
     unit = SaidUnit()
     heard(unit.status(), unit.exam(1, flag=Flag.PRIORITY))
     unit.next_seq = 1
     entered = heard(unit.exam(2, at_ms=NOON_MS + 7))
-    assert (entered.conflicts, glance().conflicts) == (1, 1)
-    assert glance().today == FlagCounts(priority=1)
+    assert (entered.conflicts, summary().conflicts) == (1, 1)
+    assert summary().today == FlagCounts(priority=1)
 
 
-def test_an_expired_row_is_no_conflict(heard, glance):
+def test_an_expired_row_is_no_conflict(heard, summary):
     """The unit replays a row that expired meanwhile, as an event under the same number."""
     unit = SaidUnit()
     heard(unit.status(), unit.exam(1))
@@ -197,37 +197,37 @@ def test_an_expired_row_is_no_conflict(heard, glance):
     assert (entered.conflicts, entered.duplicates) == (0, 1)
 
 
-def test_a_forged_number_far_ahead_opens_no_gap(heard, glance):
+def test_a_forged_number_far_ahead_opens_no_gap(heard, summary):
     """A jump of more than a million is none of the unit's."""
     unit = SaidUnit()
     heard(unit.status(), unit.event())
     unit.next_seq = 10**12
     assert heard(unit.event()).foreign == 1
-    assert glance().gap.missing == 0
+    assert summary().gap.missing == 0
 
 
-def test_states_follow_births_and_wills(heard, glance):
+def test_states_follow_births_and_wills(heard, summary):
     """Degraded with reasons; a will of a boot that was replaced changes nothing."""
     unit = SaidUnit(boot="boot-1")
     heard(unit.status(reasons=("disk_low",)))
-    assert (glance().standing, glance().reasons) == (Standing.DEGRADED, ("disk_low",))
+    assert (summary().standing, summary().reasons) == (Standing.DEGRADED, ("disk_low",))
     will = unit.status(offline=True)
     heard(unit.reboot("boot-2").status(at_ms=NOON_MS + 5))
     heard(will)
-    assert glance().standing is Standing.ONLINE
+    assert summary().standing is Standing.ONLINE
     heard(unit.status(offline=True))
-    assert glance().standing is Standing.OFFLINE
+    assert summary().standing is Standing.OFFLINE
 
 
-def test_a_unit_that_should_speak_and_does_not_is_silent(heard, glance):
+def test_a_unit_that_should_speak_and_does_not_is_silent(heard, summary):
     """Silence never looks like `online`; one that said goodbye is offline."""
     unit = SaidUnit()
     heard(unit.status())
-    assert glance(NOON_MS + 119 * SECOND_MS).standing is Standing.ONLINE
-    assert glance(NOON_MS + 121 * SECOND_MS).standing is Standing.SILENT
+    assert summary(NOON_MS + 119 * SECOND_MS).standing is Standing.ONLINE
+    assert summary(NOON_MS + 121 * SECOND_MS).standing is Standing.SILENT
 
 
-def test_reasons_and_latencies_are_those_of_images(heard, glance):
+def test_reasons_and_latencies_are_those_of_images(heard, summary):
     """Not-assessed rate by reason, of all images; an image's new outcome replaces the old."""
     unit = SaidUnit()
     heard(
@@ -237,9 +237,9 @@ def test_reasons_and_latencies_are_those_of_images(heard, glance):
         unit.view(4),
     )
     heard(unit.view(3))
-    (reason,) = glance().not_assessed_reasons
+    (reason,) = summary().not_assessed_reasons
     assert (reason.reason, reason.images, reason.rate) == ("implant", 1, 0.25)
-    on_unit = next(item for item in glance().latency if item.stretch == "unit")
+    on_unit = next(item for item in summary().latency if item.stretch == "unit")
     assert on_unit.images == 4
     assert 73 < on_unit.p50_ms < 88
 
@@ -247,12 +247,12 @@ def test_reasons_and_latencies_are_those_of_images(heard, glance):
 def test_foreign_messages_are_counted_by_place_and_bounded(heard, store):
     """Who writes to ever new topics fills no table."""
     many = [
-        ForeignPosting(place=f"mammoedge/v1/x{n}", why="not_json", received_ms=NOON_MS)
+        IngestedForeign(place=f"mammoedge/v1/x{n}", why="not_json", received_ms=NOON_MS)
         for n in range(2000)
     ]
     heard(foreign=many[:2])
     heard(foreign=many)
-    places = {item.place: item.messages for item in Fleet(store).glance(NOON_MS).foreign}
+    places = {item.place: item.messages for item in Fleet(store).summary(NOON_MS).foreign}
     assert places == {"mammoedge/v1/x0": 1, "mammoedge/v1/x1": 1, "(other topics)": 2000}
 
 

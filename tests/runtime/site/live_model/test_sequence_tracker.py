@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.site.live_model.sequence_tracker import Seen, SeqBook, Span
+from runtime.site.live_model.sequence_tracker import Seen, SequenceTracker, Span
 
 
-def book_of(*seqs, **options) -> SeqBook:
+def book_of(*seqs, **options) -> SequenceTracker:
     """A book into which these came."""
-    book = SeqBook(**options)
+    book = SequenceTracker(**options)
     for seq in seqs:
         book.enter(seq)
     return book
@@ -42,7 +42,7 @@ def test_numbers_from_before_the_beginning_open_no_gap():
 
 def test_a_claim_says_from_where_on_numbers_are_owed():
     """What never came at all is missing, too: at the beginning, and at the end."""
-    book = SeqBook()
+    book = SequenceTracker()
     book.claim(1)
     book.enter(3)
     assert book.gaps() == (Span(first=1, last=2),)
@@ -52,7 +52,7 @@ def test_a_claim_says_from_where_on_numbers_are_owed():
 
 def test_what_the_broker_had_kept_claims_nothing():
     """Retained flags have numbers far apart: no gaps before the first live number."""
-    book = SeqBook()
+    book = SequenceTracker()
     for seq in (10, 40, 90):
         book.enter(seq, live=False)
     assert (book.gaps(), book.first) == ((), None)
@@ -62,7 +62,7 @@ def test_what_the_broker_had_kept_claims_nothing():
 
 def test_a_forged_number_opens_no_gap_of_millions():
     """It is refused, whether it comes first, later, or as the last number of all."""
-    book = SeqBook(longest_jump=1000, highest_start=10**9)
+    book = SequenceTracker(longest_jump=1000, highest_start=10**9)
     assert book.enter(10**18) is Seen.IMPLAUSIBLE
     book.enter(5)
     assert book.enter(10**18) is Seen.IMPLAUSIBLE
@@ -83,7 +83,7 @@ def test_memory_is_bounded_and_what_is_forgotten_is_counted():
 @given(seqs=st.lists(st.integers(1, 60), max_size=80), claim=st.none() | st.integers(1, 60))
 def test_the_book_is_a_set_of_numbers(seqs, claim):
     """Against a plain set: seen, gaps and verdicts agree for any order of arrival."""
-    book, plain = SeqBook(), set()
+    book, plain = SequenceTracker(), set()
     if claim:
         book.claim(claim)
     for seq in seqs:

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from runtime.image.outcome import Flag
 from runtime.messages.payloads import EventKind, UnitState
 from runtime.site.live_model.change import ChangeKind
-from runtime.site.live_model.memory_limits import PictureLimits
-from runtime.site.live_model.site_state import Picture
+from runtime.site.live_model.memory_limits import MemoryLimits
+from runtime.site.live_model.site_state import SiteState
 from runtime.site.subscriber.arrival import Arrival, LinkChange
 from tests.runtime.site import said
-from tests.runtime.site.said import AT_MS, voice
+from tests.runtime.site.said import AT_MS, message_factory
 
 
-def heard(*arrivals, **limits) -> Picture:
+def heard(*arrivals, **limits) -> SiteState:
     """A picture of what came in that order."""
-    picture = Picture(said.SITE, limits=PictureLimits(**limits))
+    picture = SiteState(said.SITE, limits=MemoryLimits(**limits))
     for arrival in arrivals:
         picture.hear(arrival)
     return picture
@@ -132,9 +132,9 @@ def test_a_will_changes_the_state_and_no_number():
 def test_a_lost_ledger_is_flagged_and_its_rows_are_not_taken_for_doubles():
     """A new start that counts from 1 again: rows of the new ledger are new."""
     picture = heard(said.status(0), *(said.event(n) for n in range(1, 6)))
-    changes = picture.hear(said.status(0, by=voice(boot="boot-b"), at_ms=AT_MS + 1))
+    changes = picture.hear(said.status(0, by=message_factory(boot="boot-b"), at_ms=AT_MS + 1))
     assert [c.kind for c in changes] == [ChangeKind.SEQ_RESTARTED, ChangeKind.STATUS]
-    assert kinds(picture, said.exam(1, by=voice(boot="boot-b"))) == [ChangeKind.ROW]
+    assert kinds(picture, said.exam(1, by=message_factory(boot="boot-b"))) == [ChangeKind.ROW]
     unit = picture.units["mammo-1"]
     assert (unit.generation, unit.counts["doubles"], unit.counts["rows"]) == (2, 0, 6)
     straggler = kinds(picture, said.event(5))
@@ -144,7 +144,7 @@ def test_a_lost_ledger_is_flagged_and_its_rows_are_not_taken_for_doubles():
 
 def test_an_exam_of_a_new_ledger_may_count_its_revisions_anew():
     """Revision 1 of the new ledger replaces revision 3 of the lost one."""
-    new = voice(boot="boot-b")
+    new = message_factory(boot="boot-b")
     unit = unit_of(
         said.status(0), said.exam(1, revision=3), said.status(0, by=new, at_ms=AT_MS + 1),
         said.exam(1, revision=1, flag=Flag.NONE, by=new),
@@ -154,8 +154,10 @@ def test_an_exam_of_a_new_ledger_may_count_its_revisions_anew():
 
 def test_a_lost_ledger_is_known_by_its_name_however_far_the_new_one_has_come():
     """While nobody listened the new ledger passed the old one's numbers: they are not doubles."""
-    new = voice(boot="boot-b", ledger="new")
-    picture = heard(said.status(0, by=voice(ledger="old")), *(said.event(n) for n in (1, 2, 3)))
+    new = message_factory(boot="boot-b", ledger="new")
+    picture = heard(
+        said.status(0, by=message_factory(ledger="old")), *(said.event(n) for n in (1, 2, 3))
+    )
     changes = picture.hear(said.status(9, by=new, at_ms=AT_MS + 1))
     assert ChangeKind.SEQ_RESTARTED in [change.kind for change in changes]
     for seq in (2, 3, 10):
@@ -166,7 +168,7 @@ def test_a_lost_ledger_is_known_by_its_name_however_far_the_new_one_has_come():
 
 def test_two_units_with_a_ledger_each_are_kept_apart():
     """They take turns: each row counts once, in the generation of its ledger."""
-    one, two = voice(ledger="one"), voice(boot="boot-b", ledger="two")
+    one, two = message_factory(ledger="one"), message_factory(boot="boot-b", ledger="two")
     picture = heard(said.status(0, by=one), said.event(1), said.event(2))
     picture.hear(said.status(0, by=two, at_ms=AT_MS + 1))
     assert kinds(picture, said.event(1, by=two)) == [ChangeKind.ROW]
@@ -184,7 +186,7 @@ def test_a_restart_that_counts_on_is_no_event_at_all():
     """A new boot with the ledger it had: one generation, no flag."""
     unit = unit_of(
         said.status(0), said.event(1), said.status(0, offline=True),
-        said.status(1, by=voice(boot="boot-b"), at_ms=AT_MS + 1), said.event(2),
+        said.status(1, by=message_factory(boot="boot-b"), at_ms=AT_MS + 1), said.event(2),
     )  # fmt: skip
     assert (unit.generation, unit.counts["seq_restarts"], unit.counts["two_units"]) == (1, 0, 0)
     assert (unit.boot_id, unit.book.gaps()) == ("boot-b", ())
@@ -192,7 +194,7 @@ def test_a_restart_that_counts_on_is_no_event_at_all():
 
 def test_two_units_under_one_name_are_flagged():
     """A start that was over speaks anew; and another row under a taken number is a conflict."""
-    other = voice(boot="boot-b")
+    other = message_factory(boot="boot-b")
     picture = heard(
         said.status(0), said.event(1), said.status(1, by=other, at_ms=AT_MS + 1)
     )  # fmt: skip
@@ -216,7 +218,8 @@ def test_two_units_under_one_name_are_flagged():
 def test_a_straggler_of_a_start_that_is_over_changes_nothing(late):
     """A late will, a repeated birth, a status from a broker that was put back."""
     picture = heard(
-        said.status(0), said.event(1), said.status(1, by=voice(boot="boot-b"), at_ms=AT_MS + 1)
+        said.status(0), said.event(1),
+        said.status(1, by=message_factory(boot="boot-b"), at_ms=AT_MS + 1)
     )  # fmt: skip
     assert picture.hear(late) == ()
     unit = picture.units["mammo-1"]
@@ -262,7 +265,7 @@ def test_foreign_messages_are_counted_by_reason_and_create_no_unit():
     ):  # fmt: skip
         picture.hear(Arrival(topic=topic, payload=payload, retained=False, at_ms=AT_MS))
     for n in range(50):
-        picture.hear(said.status(0, by=voice(unit=f"u{n}")))
+        picture.hear(said.status(0, by=message_factory(unit=f"u{n}")))
     assert picture.foreign == {
         "not_json": 2, "other_site": 1, "topic_unknown": 1, "too_many_units": 48,
     }  # fmt: skip

@@ -17,7 +17,7 @@ from runtime.site.control_charts.chart_state import ChartState
 from runtime.site.ingest.batch_writer import enter
 from runtime.site.page.fleet_page import FleetPage
 from runtime.site.queries.fleet import Fleet
-from runtime.site.store.ingested_message import ForeignPosting
+from runtime.site.store.ingested_message import IngestedForeign
 from runtime.site.store.site_clock import DAY_MS
 from runtime.site.store.store import Store
 from runtime.site.store.tables import ALARMS, CHARTS, SERVICES, UNITS
@@ -72,7 +72,7 @@ class FleetBench:
 
     def hear_foreign(self, place, why) -> None:
         """Something on our topics that is none of our messages."""
-        stranger = ForeignPosting(place=place, why=why, received_ms=self.clock_ms())
+        stranger = IngestedForeign(place=place, why=why, received_ms=self.clock_ms())
         with self.store.writing() as connection:
             enter(connection, (), (stranger,), now_ms=self.clock_ms())
 
@@ -160,7 +160,7 @@ def drift_of(unit, day, draw, *, at_ms):
         )
         for name in Descriptor
     }  # fmt: skip
-    said = unit.voice.drift(
+    said = unit.message_factory.drift_message(
         at_ms=at_ms, model=unit.model, day=day, images=96, exams=24, histogram=(96,) + (0,) * 19,
         psi=round(draw.uniform(0.01, 0.2), 3), priority_rate=0.08, not_assessed_rate={},
         descriptors=DescriptorDriftPart(

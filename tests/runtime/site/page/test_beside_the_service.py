@@ -62,7 +62,7 @@ def test_what_a_unit_says_is_on_the_page(tmp_path):
         unit = SaidUnit()
         arrival = unit.status(at_ms=time.time_ns() // 1_000_000)
         paho.mqtt.publish.single(
-            unit.voice.topics.status, arrival.message.encode(), qos=1, retain=True,
+            unit.message_factory.topics.status, arrival.message.encode(), qos=1, retain=True,
             hostname="127.0.0.1", port=broker.port,
         )  # fmt: skip
         with urllib.request.urlopen(address + "live", timeout=120) as stream:  # noqa: S310 - our own

@@ -113,14 +113,14 @@ def test_a_database_that_cannot_be_read_is_no_contact(bench, page):
     page.goto(bench.url)
     says(page.locator("#live"), "Live")
     broken = []
-    glance = bench.page._reader._fleet.glance
+    summary = bench.page._reader._fleet.summary
 
     def failing(*arguments, **options):
         if broken:
             raise StoreError(StoreFault.LOCKED, "database is locked")
-        return glance(*arguments, **options)
+        return summary(*arguments, **options)
 
-    bench.page._reader._fleet.glance = failing
+    bench.page._reader._fleet.summary = failing
     broken.append(True)
     says(page.locator("#lost h2"), "NOT LIVE since")
     broken.clear()

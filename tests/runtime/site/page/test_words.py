@@ -21,7 +21,7 @@ from runtime.messages.payloads import EventKind  # noqa: E402
 from runtime.site.alarms.alarm_rules import AlarmKind  # noqa: E402
 from runtime.site.control_charts.chart_state import Measure  # noqa: E402
 from runtime.site.control_charts.drift_verdict import Suspect  # noqa: E402
-from runtime.site.page.board import Level, Trouble  # noqa: E402
+from runtime.site.page.board import Level, UnitTrouble  # noqa: E402
 from runtime.site.queries.fleet_summary import Standing  # noqa: E402
 from runtime.site.report.wording import PACKAGE, site_catalogues  # noqa: E402
 from runtime.web.catalogue import load_catalogues  # noqa: E402
@@ -39,7 +39,7 @@ def wanted() -> set[str]:
     """Every key that something can ask for."""
     keys = {f"alarm.{kind}.{part}" for kind in AlarmKind for part in ("what", "saw", "do")}
     keys |= {f"event.{kind}" for kind in EventKind} | {
-        f"why.{one}{part}" for one in Trouble for part in ("", ".do")
+        f"why.{one}{part}" for one in UnitTrouble for part in ("", ".do")
     }
     keys |= {f"level.{one}" for one in Level} | {f"count.{one}" for one in Level}
     keys |= {f"standing.{one}" for one in Standing} | {f"severity.{one}" for one in Severity}

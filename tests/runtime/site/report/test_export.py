@@ -101,7 +101,7 @@ def test_retention_takes_what_is_old_and_nothing_else(filled):
         for table, moment in AGES:
             oldest = connection.scalar(select(func.min(moment)).select_from(table))
             assert oldest is None or oldest >= NOON_MS - 90 * DAY_MS
-    glance = Fleet(filled).glance(NOON_MS + 1000)
-    assert [unit.today.exams for unit in glance.units] == [0, 7]
-    assert [unit.gap.missing for unit in glance.units] == [0, 0]
+    summary = Fleet(filled).summary(NOON_MS + 1000)
+    assert [unit.today.exams for unit in summary.units] == [0, 7]
+    assert [unit.gap.missing for unit in summary.units] == [0, 0]
     assert forget_before(filled, NOON_MS - 90 * DAY_MS) == 0

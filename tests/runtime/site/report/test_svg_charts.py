@@ -7,14 +7,14 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from runtime.site.report.svg_charts import HEIGHT, Chart, Series, draw, nice_step
+from runtime.site.report.svg_charts import HEIGHT, Chart, DailySeries, draw, nice_step
 from runtime.web.markup import el
 
 DAYS = ("2026-10-01", "2026-10-02", "2026-10-03")
 
 
 def bars(*values):
-    return Series(label="a", css="none", values=values)
+    return DailySeries(label="a", css="none", values=values)
 
 
 @pytest.mark.parametrize(("raw", "step"), [(0.03, 0.05), (1.0, 1.0), (11, 20), (499, 500)])

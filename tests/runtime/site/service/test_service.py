@@ -55,7 +55,7 @@ def webhook():
 
 def kinds(site) -> set[str]:
     """Alarms that stand."""
-    return {alarm.kind for alarm in site.glance().alarms}
+    return {alarm.kind for alarm in site.summary().alarms}
 
 
 def settled(site, last_seq) -> bool:
@@ -202,7 +202,7 @@ def test_foreign_messages_alarm_and_change_no_figure(mosquitto, unit, site):  # 
     paho.mqtt.publish.multiple(forged, hostname="127.0.0.1", port=broker.port)
     wait_until(lambda: kinds(service) == {"foreign_messages"}, what="the alarm")
     assert service.unit().today.exams == 0
-    assert [item.messages for item in service.glance().foreign] == [9]
+    assert [item.messages for item in service.summary().foreign] == [9]
 
 
 def test_what_no_replay_brings_is_given_up_and_said(mosquitto, unit, site):  # noqa: F811

@@ -88,7 +88,7 @@ def test_two_services_write_one_database_and_count_once(store):
     for writer in writers:
         writer.join(60)
     assert failures == []
-    seen = Fleet(store).glance(NOON_MS + 1000)
+    seen = Fleet(store).summary(NOON_MS + 1000)
     assert [unit.today.exams for unit in seen.units] == [30] * 5
     assert [unit.gap.missing for unit in seen.units] == [0] * 5
 

@@ -18,7 +18,7 @@ from runtime.messages.payloads import (
 )
 from runtime.messages.topics import Topics
 from runtime.site.subscriber.parsing import Cleared, CommandHeard, Foreign, ForeignReason, read
-from runtime.site.subscriber.topic_parsing import Place, What, place_of
+from runtime.site.subscriber.topic_parsing import ParsedTopic, TopicKind, place_of
 from tests.runtime.site import said
 
 ROOT = f"mammoedge/v1/{said.SITE}"
@@ -57,17 +57,22 @@ def test_every_topic_of_a_unit_is_read_back():
     """`Topics` forwards and backwards."""
     topics, key = Topics(site="s", unit="u"), "0f" * 16
     said_there = {
-        topics.status: What.STATUS, topics.health: What.HEALTH, topics.event: What.EVENT,
-        topics.drift: What.DRIFT, topics.replay: What.REPLAY, topics.rebirth: What.REBIRTH,
-        topics.exam(key): What.EXAM, topics.view(key, "rcc"): What.VIEW,
-        "mammoedge/v1/s/_site/alarm": What.ALARM,
-    }  # fmt: skip
+        topics.status: TopicKind.STATUS,
+        topics.health: TopicKind.HEALTH,
+        topics.event: TopicKind.EVENT,
+        topics.drift: TopicKind.DRIFT,
+        topics.replay: TopicKind.REPLAY,
+        topics.rebirth: TopicKind.REBIRTH,
+        topics.exam(key): TopicKind.EXAM,
+        topics.view(key, "rcc"): TopicKind.VIEW,
+        "mammoedge/v1/s/_site/alarm": TopicKind.ALARM,
+    }
     for topic, what in said_there.items():
         place = place_of(topic)
         assert place is not None
         assert (place.what, place.topic) == (what, topic)
-    assert place_of(topics.view(key, "rcc")) == Place(
-        site="s", unit="u", what=What.VIEW, exam_key=key, view="rcc"
+    assert place_of(topics.view(key, "rcc")) == ParsedTopic(
+        site="s", unit="u", what=TopicKind.VIEW, exam_key=key, view="rcc"
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.site.live_model.site_state import Picture
+from runtime.site.live_model.site_state import SiteState
 from runtime.site.subscriber.arrival import Arrival, LinkChange
 from runtime.site.subscriber.recording import RecordingError, read_recording, recorded_site
 from tests.runtime.site import said
@@ -21,7 +21,7 @@ def test_a_recording_makes_the_same_picture(tmp_path):
     assert recorded_site(path) == said.SITE
     pictures = []
     for source in (heard, read_recording(path)):
-        picture = Picture(said.SITE)
+        picture = SiteState(said.SITE)
         for each in source:
             picture.link_changed(each) if isinstance(each, LinkChange) else picture.hear(each)
         pictures.append(picture.as_json())

@@ -9,7 +9,7 @@ import pytest
 
 from runtime.site.live_model.change import ChangeKind
 from runtime.site.subscriber.arrival import LinkChange
-from runtime.site.subscriber.subscriber import Delivery
+from runtime.site.subscriber.subscriber import HeardMessage
 from tests.runtime.site.listeners import Listener, outbox_rows, subscriber
 from tests.support.brokers import free_port, wait_until
 from tests.support.fake_broker import RudeServer
@@ -69,14 +69,14 @@ def test_what_was_not_acknowledged_comes_again(mosquitto, unit):
     kept, unkept = [], []
     while len(kept) + len(unkept) < 9:
         heard = first.receive(1)
-        if isinstance(heard, Delivery) and "seq" in json.loads(heard.arrival.payload):
+        if isinstance(heard, HeardMessage) and "seq" in json.loads(heard.arrival.payload):
             seq = json.loads(heard.arrival.payload)["seq"]
             if seq <= 5:
                 kept.append(seq)
                 first.acknowledge(heard)
             else:
                 unkept.append(seq)
-        elif isinstance(heard, Delivery):
+        elif isinstance(heard, HeardMessage):
             first.acknowledge(heard)
     # The broker waits: at most four may be unacknowledged.
     assert (kept, unkept) == ([1, 2, 3, 4, 5], [6, 7, 8, 9])

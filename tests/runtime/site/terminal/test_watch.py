@@ -15,9 +15,9 @@ import sys
 import pytest
 
 from runtime.cli.main import main
-from runtime.site.live_model.site_state import Picture
+from runtime.site.live_model.site_state import SiteState
 from runtime.site.subscriber.arrival import LinkChange
-from runtime.site.terminal.feed import Listening, RecordingSource
+from runtime.site.terminal.feed import LiveFeed, RecordingSource
 from runtime.site.terminal.unit_row import COLUMNS, unit_lines
 from tests.conftest import ROOT, module_or_skip
 from tests.runtime.site import said
@@ -80,7 +80,7 @@ def on_screen(heard, play):
     from runtime.site.terminal.screen import SiteScreen
 
     source = Asked(heard)
-    listening = Listening(source, Picture(said.SITE), clock_ms=source.clock_ms)
+    listening = LiveFeed(source, SiteState(said.SITE), clock_ms=source.clock_ms)
 
     async def run() -> None:
         app = SiteScreen(listening)
@@ -177,10 +177,10 @@ def test_a_refresh_that_comes_while_the_screen_closes_shows_nothing():
 
 def test_trouble_stands_first_and_says_what_it_is():
     """Offline, missing numbers, foreign messages, a wrong clock, silence."""
-    picture = Picture(said.SITE)
+    picture = SiteState(said.SITE)
     for each in troubled_site():
         picture.link_changed(each) if isinstance(each, LinkChange) else picture.hear(each)
-    well = said.voice(unit="a-well-unit", boot="c")
+    well = said.message_factory(unit="a-well-unit", boot="c")
     picture.hear(said.status(0, by=well))
     soon = {line.unit: line.cells[-1] for line in unit_lines(picture, said.AT_MS + 5000)}
     assert list(soon) == ["mammo-1", "mammo-2", "a-well-unit"]
