@@ -1,1 +1,1 @@
-"""The unit's door: how images come in from a unit, and how exams are sent as a unit would."""
+"""How images come in from a unit and flags go back; and how exams are sent as a unit would."""

@@ -159,7 +159,7 @@ DOCTOR = Command(
 
 FRAME_SCHEMA = Command(
     name="frame-schema",
-    help="print the JSON Schema of the frame socket's messages (contract 3)",
+    help="print the JSON Schema of the frame socket's messages",
     add_arguments=lambda _parser: None,
     run="firmware_bridge.frame_protocol.json_schema:run",
 )

@@ -1,4 +1,4 @@
-"""The manifest of a model package: contract 1, as frozen pydantic models.
+"""The manifest of a model package, as frozen pydantic models: the package format.
 
 The JSON Schema that other people's tools use is `Manifest.model_json_schema()`; it is never
 written twice. Unknown keys are refused everywhere.
@@ -176,7 +176,7 @@ class PackageFile(Frozen):
 
 
 class Manifest(Frozen):
-    """Contract 1: everything about a package but its weights."""
+    """Everything about a package but its weights."""
 
     schema_version: Literal[1] = 1
     name: Name

@@ -1,4 +1,4 @@
-"""How an image becomes a model input: an ordered recipe of declared steps (contract 1)."""
+"""How an image becomes a model input: an ordered recipe of declared steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much one peer, and all of them together, may ask of the door."""
+"""How much one peer, and all of them together, may ask of the DICOM intake."""
 
 from __future__ import annotations
 

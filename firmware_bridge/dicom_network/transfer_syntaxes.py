@@ -1,4 +1,4 @@
-"""What the door takes: SOP classes, transfer syntaxes, and the presentation contexts of both."""
+"""SOP classes and transfer syntaxes that are accepted, and the presentation contexts of both."""
 
 from __future__ import annotations
 

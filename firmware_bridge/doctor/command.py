@@ -87,7 +87,7 @@ def verdicts(arguments: Namespace) -> Iterator[CheckResult]:
 
 @dataclass(frozen=True, kw_only=True)
 class Examination:
-    """Of one DICOM door."""
+    """Of one DICOM listener."""
 
     settings: Settings
     destination: Destination
@@ -97,7 +97,7 @@ class Examination:
 
     @classmethod
     def of(cls, arguments: Namespace, settings: Settings, door: DicomIntakeSettings) -> Examination:
-        """What the door's settings ask of a caller. Raises OSError, ValueError: certificates."""
+        """What a listener's settings ask of a caller. Raises OSError, ValueError (TLS)."""
         host = "127.0.0.1" if door.host in ANY_ADDRESS else door.host
         calling = arguments.calling
         if door.calling_ae_titles and calling not in door.calling_ae_titles:

@@ -1,4 +1,4 @@
-"""What can be said of a DICOM door from the outside, without sending it an image."""
+"""What can be said of a DICOM listener from the outside, without sending it an image."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CONNECT_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class DoorExamination:
-    """Of one door, as one caller."""
+    """Of one listener, as one caller."""
 
     destination: Destination
     calling: str

@@ -1,4 +1,4 @@
-"""What is said on the frame socket: contract 3, as frozen pydantic models.
+"""What is said on the frame socket, as frozen pydantic models.
 
 The JSON Schema that firmware teams use (`mammoedge frame-schema`) is made from these types; it is
 never written twice.

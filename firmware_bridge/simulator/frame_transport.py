@@ -215,7 +215,7 @@ class FrameTransport:
 
 
 def _outcome(answer: Accepted | Refused) -> Outcome:
-    """`retry_after_ms` stands where another try may help (contract 3)."""
+    """`retry_after_ms` stands where another try may help."""
     if isinstance(answer, Accepted):
         return Outcome.STORED
     return Outcome.REFUSED if answer.retry_after_ms is None else Outcome.FAILED

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.console.system_status import SystemStatus
-from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, ImageRole
+from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, Role
 from runtime.image.outcome import Flag, NotAssessed, ViewResult
 from runtime.image.reasons import Reason
 
@@ -73,7 +73,7 @@ class Board:
 def tile_of(image: ExamImage) -> Tile:
     """What became of an image."""
     outcome = image.outcome
-    retaken = image.role is ImageRole.SUPERSEDED
+    retaken = image.role is Role.SUPERSEDED
     if outcome is None:
         return Tile(view=image.view_code, state="received", retaken=retaken)
     has_preview = any(artefact.kind == "preview" for artefact in outcome.artefacts)
@@ -102,7 +102,7 @@ def lay_out(
     by_view: dict[str, ExamImage] = {}
     for image in images:
         best = by_view.get(image.view_code)
-        if image.role is ImageRole.EXPECTED and (best is None or _outranks(image, best)):
+        if image.role is Role.EXPECTED and (best is None or _outranks(image, best)):
             by_view[image.view_code] = image
     shown = {image.image_id for view, image in by_view.items() if view in STANDARD_VIEWS}
     gap = "missing" if complete else "awaited"

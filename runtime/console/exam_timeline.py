@@ -1,4 +1,4 @@
-"""The whole story of one exam, in milliseconds, for an engineer: no identity in it."""
+"""The whole timeline of one exam, in milliseconds, for an engineer: no identity in it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ORDER = ("received", "judged", "decided", "published", "acknowledged", "unacknow
 
 
 def timeline_of(tx: LedgerTransaction, exam_key: str) -> ExamTimeline | None:
-    """Reads a story; None if no such exam is on record."""
+    """Reads a timeline; None if no such exam is on record."""
     study_uid = tx.exam_history.study_uid(exam_key)
     if study_uid is None:
         return None

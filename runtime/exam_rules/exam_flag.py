@@ -9,7 +9,7 @@ from runtime.image.outcome import Execution, Flag, ModelRef, ViewOutcome
 from runtime.image.reasons import Reason
 
 
-class ImageRole(StrEnum):
+class Role(StrEnum):
     """What an image is to its exam."""
 
     EXPECTED = "expected"
@@ -36,7 +36,7 @@ class ExamImage:
     image_id: int
     sop_instance_uid: str
     view_code: str
-    role: ImageRole
+    role: Role
     outcome: ViewOutcome | None
     received_at_ms: int
     acquired_at: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from models.manifest import Scope
-from runtime.exam_rules.exam_flag import ImageRole
+from runtime.exam_rules.exam_flag import Role
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -33,9 +33,9 @@ def plan_jobs(
     """
     if scope is Scope.VIEW:
         return [[(new.image_id, "any")]]
-    if new.role is not ImageRole.EXPECTED:
+    if new.role is not Role.EXPECTED:
         return [[(new.image_id, CHECK_ONLY)]]
-    newest = {item.header.view_code: item for item in objects if item.role is ImageRole.EXPECTED}
+    newest = {item.header.view_code: item for item in objects if item.role is Role.EXPECTED}
     if scope is Scope.EXAM:
         group = {code: code for code in EXAM_SLOTS}
     else:
@@ -46,7 +46,7 @@ def plan_jobs(
     jobs = []
     for item in objects:
         code = item.header.view_code
-        if item.role is not ImageRole.EXPECTED or code not in group:
+        if item.role is not Role.EXPECTED or code not in group:
             continue
         if item.image_id == new.image_id or (
             item.image_id not in in_jobs and item is not newest[code]

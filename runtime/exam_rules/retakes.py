@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.exam_rules.exam_flag import ImageRole
+from runtime.exam_rules.exam_flag import Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ def retakes(
     pairs = []
     for image in images:
         rejection = rejections.get(image.sop_instance_uid)
-        if rejection is None or image.role is ImageRole.SUPERSEDED:
+        if rejection is None or image.role is Role.SUPERSEDED:
             continue
         for other in images:
             if other.sop_instance_uid in rejections or other.image_id == image.image_id:

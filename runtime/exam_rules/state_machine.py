@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, ImageRole
+from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, Role
 from runtime.exam_rules.triage_rules import judge_exam
 
 if TYPE_CHECKING:
@@ -85,9 +85,7 @@ class Exam:
         return self.narrowed_views or rules.expected_views
 
 
-def role_of(
-    header: ImageHeader, expected_views: Sequence[str], *, intent_accepted: bool
-) -> ImageRole:
+def role_of(header: ImageHeader, expected_views: Sequence[str], *, intent_accepted: bool) -> Role:
     """Whether an image settles one of the expected views, or is listed beside them.
 
     Spot, magnification and other modified views, stereotactic ones, tomosynthesis volumes,
@@ -102,7 +100,7 @@ def role_of(
         and not header.quality_control
         and intent_accepted
     )
-    return ImageRole.EXPECTED if settles else ImageRole.ADDITIONAL
+    return Role.EXPECTED if settles else Role.ADDITIONAL
 
 
 def image_received(exam: Exam, at_ms: int) -> Exam:
@@ -143,14 +141,12 @@ def completion(exam: Exam, images: Sequence[ExamImage], rules: ExamRules) -> Com
     An image that is still with the worker keeps every exam open; one that the unit announced and
     that has not come keeps a closed exam open, but for its expected views and the time-out.
     """
-    if any(image.outcome is None and image.role is not ImageRole.SUPERSEDED for image in images):
+    if any(image.outcome is None and image.role is not Role.SUPERSEDED for image in images):
         return None
     if exam.closed_by is Completion.EXAM_CLOSED or (exam.closed_by and not exam.images_missing):
         return exam.closed_by
     settled = {
-        image.view_code
-        for image in images
-        if image.role is ImageRole.EXPECTED and not image.rejected
+        image.view_code for image in images if image.role is Role.EXPECTED and not image.rejected
     }
     if settled.issuperset(exam.expected_views(rules)):
         return Completion.EXPECTED_VIEWS

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runtime.exam_rules.exam_flag import ImageRole
+    from runtime.exam_rules.exam_flag import Role
     from runtime.image.header import ImageHeader
 
 
@@ -18,6 +18,6 @@ class StoredObject:
     study_uid: str
     header: ImageHeader
     path: str
-    role: ImageRole
+    role: Role
     received_at_ms: int
     conflicts_with: int | None

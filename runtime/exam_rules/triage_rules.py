@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.exam_rules.exam_flag import ExamImage, ImageRole
+from runtime.exam_rules.exam_flag import ExamImage, Role
 from runtime.image.outcome import Execution, Flag, ModelRef, NotAssessed, ViewResult
 from runtime.image.reasons import Reason, Remark
 
@@ -93,7 +93,7 @@ def judge_exam(
     complete, an open view is a reason (`awaiting_views`), not a fault. An exam with images beyond
     its limit (`surplus`) is never `none`: nobody looked at those.
     """
-    counted = [image for image in images if image.role is not ImageRole.SUPERSEDED]
+    counted = [image for image in images if image.role is not Role.SUPERSEDED]
     judged = [(image, image.outcome) for image in counted if isinstance(image.outcome, ViewResult)]
     seen = {image.view_code for image, _ in judged if not image.rejected}
     missing = tuple(view for view in expected_views if view not in seen)

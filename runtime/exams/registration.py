@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from models.manifest import Manifest
-    from runtime.exam_rules.exam_flag import ImageRole
+    from runtime.exam_rules.exam_flag import Role
     from runtime.exam_rules.state_machine import ExamRules
     from runtime.image.header import ImageHeader
     from runtime.image.outcome import JobOutcome, ModelRef, ViewOutcome
@@ -83,7 +83,7 @@ class ImageRegistration:
         self._superseded = superseded
         self._publish = publish
 
-    def role(self, header: ImageHeader) -> ImageRole:
+    def role(self, header: ImageHeader) -> Role:
         """What an image of that header is to its exam."""
         return role_of(
             header,

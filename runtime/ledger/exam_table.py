@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, ImageRole
+from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, Role
 from runtime.exam_rules.state_machine import Exam, Phase
 from runtime.image.outcome import Flag
 from runtime.ledger.job_table import OUTCOME
@@ -49,7 +49,7 @@ class ExamRows:
                     image_id=image_id,
                     sop_instance_uid=sop_uid,
                     view_code=header.view_code,
-                    role=ImageRole.SUPERSEDED if superseded_by is not None else ImageRole(role),
+                    role=Role.SUPERSEDED if superseded_by is not None else Role(role),
                     outcome=None if outcome is None else OUTCOME.validate_json(outcome),
                     received_at_ms=received_at_ms,
                     acquired_at=header.acquired_at,

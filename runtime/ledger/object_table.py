@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from runtime.exam_rules.exam_flag import ImageRole
+from runtime.exam_rules.exam_flag import Role
 from runtime.exam_rules.state_machine import Phase
 from runtime.exam_rules.stored_object import StoredObject
 from runtime.image.header import ImageHeader
@@ -37,7 +37,7 @@ class NewObject:
     sha256: str
     path: str
     size_bytes: int
-    role: ImageRole
+    role: Role
     source: str
     peer: str
     received_at_ms: int
@@ -101,7 +101,7 @@ class ObjectRows:
         )
         return [_stored(row) for row in rows]
 
-    def correct_header(self, image_id: int, header: ImageHeader, role: ImageRole) -> None:
+    def correct_header(self, image_id: int, header: ImageHeader, role: Role) -> None:
         """The worker knows the image better than its header did."""
         self._connection.execute(
             "UPDATE objects SET header = ?, role = ? WHERE image_id = ?",
@@ -137,7 +137,7 @@ def _stored(row: tuple[int, str, str, str, str, int, int | None]) -> StoredObjec
         study_uid=study_uid,
         header=HEADER.validate_json(header),
         path=path,
-        role=ImageRole(role),
+        role=Role(role),
         received_at_ms=received_at_ms,
         conflicts_with=conflicts_with,
     )

@@ -1,4 +1,4 @@
 """The MQTT contract as frozen types: topics and payloads, of units and of the site's service.
 
-Knows the words of image and exam and nothing of how they come about.
+Knows the types of image and exam and nothing of how they come about.
 """

@@ -1,4 +1,4 @@
-"""What all messages of contract 2 have in common: their words, their frame, who judged."""
+"""What all messages of the MQTT contract have in common: types of fields, envelope, who judged."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from runtime.exam_rules.exam_flag import Completion, ImageRole
+from runtime.exam_rules.exam_flag import Completion, Role
 from runtime.image.outcome import Flag
 from runtime.image.reasons import Reason, Remark
 from runtime.messages.envelope import (
@@ -38,7 +38,7 @@ class ViewEntry(Part):
 
     image_key: Key
     view: ViewSlug
-    role: ImageRole
+    role: Role
     outcome: OutcomeWord
     reasons: tuple[Reason, ...] = Field(default=(), max_length=32)
     score: Score | None = None
@@ -91,7 +91,7 @@ class ViewMessage(JudgedBy, NumberedMessage):
     image_key: Key
     view: ViewSlug
     laterality: Literal["R", "L"] | None
-    role: ImageRole
+    role: Role
     acquired_at: LocalTime | None
     received_at: UtcTime
     superseded_by: Key | None = Field(default=None, description="image_key of the retake")

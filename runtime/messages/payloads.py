@@ -1,4 +1,4 @@
-"""What is said on MQTT: contract 2, as frozen pydantic models.
+"""What is said on MQTT, as frozen pydantic models: the payloads of the MQTT contract.
 
 The JSON Schema that other people's tools use is `model_json_schema(mode="serialization")` of these
 types; it is never written twice. No field holds a name, a birth date, a patient ID or the place of

@@ -1,4 +1,4 @@
-"""Where things are said: the topic tree of contract 2, and the names that may stand in it."""
+"""The topic tree of the MQTT contract, and the names that may stand in it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Contract 2 as a document: made of the types, never written twice."""
+"""The MQTT contract as a document: made of the types, never written twice."""

@@ -1,4 +1,4 @@
-"""The AsyncAPI 3 document of contract 2."""
+"""The AsyncAPI 3 document of the MQTT contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every topic of contract 2: who says what there, how surely, and for how long."""
+"""Every topic of the MQTT contract: who says what there, how surely, and for how long."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from models.descriptor_reference import Descriptor
-from runtime.exam_rules.exam_flag import Completion, ImageRole
+from runtime.exam_rules.exam_flag import Completion, Role
 from runtime.image.outcome import Flag
 from runtime.image.reasons import Reason, Remark
 from runtime.messages.alarm import AlarmMessage, AlarmState, Severity
@@ -81,7 +81,7 @@ EXAM = ExamMessage(
         ViewEntry(
             image_key=IMAGE_KEYS[0],
             view="rcc",
-            role=ImageRole.EXPECTED,
+            role=Role.EXPECTED,
             outcome=OutcomeWord.JUDGED,
             score=SCORE,
             flag=Flag.PRIORITY,
@@ -89,7 +89,7 @@ EXAM = ExamMessage(
         ViewEntry(
             image_key=IMAGE_KEYS[1],
             view="lmlo",
-            role=ImageRole.ADDITIONAL,
+            role=Role.ADDITIONAL,
             outcome=OutcomeWord.NOT_ASSESSED,
             reasons=(Reason.IMPLANT,),
             flag=Flag.NOT_ASSESSED,
@@ -117,7 +117,7 @@ VIEW = ViewMessage(
     image_key=IMAGE_KEYS[0],
     view="rcc",
     laterality="R",
-    role=ImageRole.EXPECTED,
+    role=Role.EXPECTED,
     acquired_at="2026-11-22T16:03:58",
     received_at="2026-11-22T15:04:05.402Z",
     outcome=OutcomeWord.JUDGED,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
-from runtime.exam_rules.exam_flag import ImageRole
+from runtime.exam_rules.exam_flag import Role
 from runtime.image.outcome import Flag, NotAssessed, ViewResult
 from runtime.messages.payloads import (
     DescriptorDriftPart,
@@ -48,7 +48,7 @@ FOREVER_S = 0xFFFF_FFFF
 """The largest message expiry interval there is (MQTT 5, 3.3.2.3.3): 136 years."""
 DETAIL_LIMIT = 512
 DATA_TEXT_LIMIT = 256
-ROLE_ORDER = (ImageRole.EXPECTED, ImageRole.SUPERSEDED, ImageRole.ADDITIONAL)
+ROLE_ORDER = (Role.EXPECTED, Role.SUPERSEDED, Role.ADDITIONAL)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""What a site runs: it hears the units, and keeps a picture of them."""
+"""What a site runs: it subscribes to its units, stores what they say, watches and reports."""

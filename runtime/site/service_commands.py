@@ -101,7 +101,7 @@ _SERVICE = Command(
 
 SITE = Command(
     name="site",
-    help="the service of a site: hears all units, keeps the books, watches, alarms",
+    help="the service of a site: hears all units, stores what they say, watches, alarms",
     add_arguments=_site_arguments,
     run="runtime.site.service_commands:run_site",
 )

@@ -1,1 +1,1 @@
-"""What the pages of a unit and of a site share: words, files, live frames, security headers."""
+"""What the pages of a unit and of a site share: texts, files, live updates, security headers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from models.manifest import Manifest
-from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, ImageRole
+from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, Role
 from runtime.image.header import ImageHeader, Laterality, PresentationIntent, View
 from runtime.image.outcome import Execution, Flag, ModelRef, NotAssessed, ViewResult
 from runtime.image.reasons import Reason
@@ -30,9 +30,7 @@ def unassessed(*reasons: Reason) -> NotAssessed:
     return NotAssessed(reasons=reasons or (Reason.UNDECODABLE,), model=MODEL)
 
 
-def image(
-    view_code, outcome, *, role=ImageRole.EXPECTED, image_id=1, superseded_by=None
-) -> ExamImage:
+def image(view_code, outcome, *, role=Role.EXPECTED, image_id=1, superseded_by=None) -> ExamImage:
     """One image of an exam."""
     return ExamImage(
         image_id=image_id,
@@ -110,7 +108,7 @@ def manifest(scope="view", rule="max_view") -> Manifest:
 def exam_flag(images=None, **changes) -> ExamFlag:
     """A final flag of two views."""
     images = images or (
-        image("LMLO", unassessed(), image_id=2, role=ImageRole.ADDITIONAL),
+        image("LMLO", unassessed(), image_id=2, role=Role.ADDITIONAL),
         image("RCC", result(0.75), image_id=1),
     )
     facts = {

@@ -1,4 +1,4 @@
-// The console's module: shows what the box says, and says when the box says nothing.
+// The console's module: shows what the unit says, and says when the unit says nothing.
 import { MINUTE_MS, body, byId, el, follow, icon, locale, put, since, startTicking, t, text } from "./web.js";
 
 const shortClock = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
@@ -40,8 +40,8 @@ function show() {
   const spoken = exam ? `${exam.accession_number} ${exam.initials}: ${t(`flag.${flagOf(exam)}`)}` : "";
   if (byId("spoken").textContent !== spoken) byId("spoken").textContent = spoken; // for screen readers
   put(byId("exams"), [exams, exam?.key], () => exams.map((one) => listItem(one, one === exam)));
-  put(byId("troubles"), board.box.large, () => board.box.large.map(troubleParts));
-  put(byId("box"), board.box, () => boxParts(board.box));
+  put(byId("troubles"), board.system_status.large, () => board.system_status.large.map(troubleParts));
+  put(byId("box"), board.system_status, () => boxParts(board.system_status));
   sound(exams);
 }
 
@@ -190,7 +190,7 @@ function startBoard() {
   });
   startTicking();
   follow("/live", (news) => {
-    if (board && board.box.software_version !== news.box.software_version) location.reload();
+    if (board && board.system_status.software_version !== news.system_status.software_version) location.reload();
     board = news;
     show();
   });

@@ -1,4 +1,4 @@
-"""The lookout: looks at the books every few seconds, judges, asks for replay, keeps the alarms.
+"""Looks at the store every few seconds: judges, asks for replay, keeps the alarms.
 
 Of several services on one database one holds the watch (a lease); the others take it over when it
 goes. One thread.

@@ -1,6 +1,6 @@
-"""What is wrong, judged from the books: each finding says what was seen, since when, what to do.
+"""What is wrong, judged from the store: each finding says what was seen, since when, what to do.
 
-Pure: a glance in, findings out. A finding that is no more found closes its alarm.
+Pure: a fleet summary in, findings out. A finding that is no more found closes its alarm.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def findings(
     expected: Mapping[tuple[str, str, str], float],
     foreign_last_hour: int,
 ) -> list[AlarmFinding]:
-    """Everything that is wrong at the glance's moment.
+    """Everything that is wrong at the summary's moment.
 
     `drifts`: by unit, its newest drift's verdict and since when one stands. `expected`: the
     priority rate (0-1) by (model, version, operating point), as the packages were measured.

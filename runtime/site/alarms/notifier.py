@@ -1,4 +1,4 @@
-"""Alarms out of the books: on MQTT (`_site/alarm`), and to an Alertmanager's door.
+"""Alarms out of the store: on MQTT (`_site/alarm`), and to an Alertmanager's webhook.
 
 An alarm, raised or cleared, is told until it was taken; only then does the database say so: a
 crash in between tells it again, and loses none. One thread, beside the watch: a webhook that hangs

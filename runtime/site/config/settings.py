@@ -39,7 +39,7 @@ class SiteSection(Section):
 
 
 class StoreSection(Section):
-    """Where the books are: a SQLite file beside site.toml, or a PostgreSQL URL."""
+    """Where the store is: a SQLite file beside site.toml, or a PostgreSQL URL."""
 
     database: Annotated[str, AfterValidator(_known_database)] = "site.db"
     password_file: Path | None = Field(default=None, description="of the URL's user")
@@ -102,7 +102,7 @@ class WebhookSection(Section):
 
 
 class MetricsSection(Section):
-    """Prometheus' door: `/metrics` and `/health`. It names units and figures, no exam."""
+    """For Prometheus: `/metrics` and `/health`. It names units and figures, no exam."""
 
     enabled: bool = True
     host: str = Field(default="127.0.0.1", min_length=1, max_length=253)

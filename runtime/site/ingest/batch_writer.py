@@ -77,7 +77,7 @@ def enter(
 def _enter_status(
     unit: UnitEntry, boot: Boot, message: StatusMessage, ingested: IngestedMessage
 ) -> list[dict[str, object]]:
-    """The unit's state; the row of its story if it changed."""
+    """The unit's state; the row of its history if it changed."""
     at_ms, received_ms = utc_ms(message.at), ingested.received_ms
     offline = message.state is UnitState.OFFLINE
     current = unit.boot_id == message.boot_id

@@ -1,4 +1,4 @@
-"""From the broker into the books: receives, commits, and only then acknowledges.
+"""From the broker into the store: receives, commits, and only then acknowledges.
 
 A batch that the database does not take stays here and is tried again; the broker keeps the rest,
 because no more than `batch` messages are unacknowledged at any time. One thread.

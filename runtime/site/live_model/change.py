@@ -1,4 +1,4 @@
-"""What a message changed in the picture of a site: values for whoever shows, stores or counts."""
+"""What a message changed in the state of a site: values for whoever shows, stores or counts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ChangeKind(StrEnum):
     STALE = "stale"
     """A row of a ledger that the unit has lost since: not entered."""
     FORGOTTEN = "forgotten"
-    """A row from further back than the picture remembers: whether it is new cannot be said."""
+    """A row from further back than the model remembers: whether it is new cannot be said."""
     GAP_OPENED = "gap_opened"
     GAP_CLOSED = "gap_closed"
     SEQ_RESTARTED = "seq_restarted"

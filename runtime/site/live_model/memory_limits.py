@@ -1,4 +1,4 @@
-"""How much a picture of the site remembers, whatever is said to it."""
+"""How much the live model of a site remembers, whatever is said to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryLimits:
-    """How much a picture remembers; what is older goes, and is counted where it matters.
+    """How much the model remembers; what is older goes, and is counted where it matters.
 
     `rows`: whole messages kept by number (0: none, for a service with a database of its own).
     `digests`: rows by whose hash a conflict is told from a double, 8 bytes each.

@@ -1,4 +1,4 @@
-"""What a unit's rows said: the newest word on each exam and image, and what happened of late."""
+"""What a unit's rows said: the newest message of each exam and image, and what happened of late."""
 
 from __future__ import annotations
 

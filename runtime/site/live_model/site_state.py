@@ -1,6 +1,6 @@
-"""The picture of a site: what a subscriber knows, folded from what it heard.
+"""The state of a site: what a subscriber knows, folded from what it heard.
 
-Pure and deterministic: no clock, no network, no thread. The same arrivals make the same picture.
+Pure and deterministic: no clock, no network, no thread. The same arrivals make the same state.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class SiteState:
 
     @property
     def connected(self) -> bool:
-        """Whether the picture is live."""
+        """Whether the state is live."""
         return self.link is not None and self.link.up
 
     def __iter__(self) -> Iterator[KnownUnit]:
@@ -65,7 +65,7 @@ class SiteState:
         return (Change(kind=kind, at_ms=link.at_ms, detail=link.reason),)
 
     def as_json(self) -> dict[str, Any]:
-        """The whole picture but the rows, for machines."""
+        """The whole state but the rows, for machines."""
         link = self.link
         return {
             "site": self.site,
@@ -113,7 +113,7 @@ class SiteState:
             return unit.hear_standing(said, retained=retained, at_ms=at_ms)
         if isinstance(said, NumberedMessage):
             return unit.hear_row(said, arrival.payload, retained=retained, at_ms=at_ms)
-        raise TypeError(f"{type(said).__name__} has no place in the picture")
+        raise TypeError(f"{type(said).__name__} has no place in the state")
 
     def _foreign(self, said: Foreign, at_ms: int) -> list[Change]:
         self._count(said.reason)

@@ -1,4 +1,4 @@
-"""A unit's picture for machines: everything but its rows."""
+"""What is known of a unit, for machines: everything but its rows."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ class FleetBoard:
 
 
 def board_of(summary: FleetSummary, *, software: str, heard_ms: int | None) -> FleetBoard:
-    """The page's picture of a glance."""
+    """The fleet summary as the page shows it."""
     return FleetBoard(
         software=software,
         day_ms=summary.day_ms,

@@ -1,4 +1,4 @@
-"""What the page reads of the site's picture."""
+"""What the page reads from the store."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class FleetReader:
 
 
 def listened_until_ms(services: Sequence[ServiceSummary]) -> int | None:
-    """Until when what units say is known to have come into the books; None: never.
+    """Until when what units say is known to have come into the store; None: never.
 
     A service that has no broker, or whose database fails, says so of itself while it lives.
     """

@@ -1,4 +1,4 @@
-"""The site's picture, read from the database: the fleet at a glance.
+"""The whole fleet at one moment, read from the store.
 
 Page, metrics, report and export all read here, so that they cannot disagree.
 """
@@ -31,7 +31,7 @@ MOST_FOREIGN_SHOWN = 100
 
 
 class Fleet:
-    """Reads the site's picture. Thread-safe.
+    """Reads the fleet. Thread-safe.
 
     Args:
         store: an open store.

@@ -1,4 +1,4 @@
-"""What a glance needs of all units, read at once."""
+"""What a fleet summary needs of all units, read at once."""
 
 from __future__ import annotations
 

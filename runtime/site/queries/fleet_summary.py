@@ -1,4 +1,4 @@
-"""What one glance at the fleet shows: frozen values for page, metrics, report and export.
+"""The fleet at one moment: frozen values for page, metrics, report and export.
 
 Rates are 0-1, times are milliseconds since the epoch, UTC, on the site's clock.
 """

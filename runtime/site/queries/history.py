@@ -1,4 +1,4 @@
-"""What a unit's story is made of: frozen values for its page, the report and the export.
+"""What a unit's history is made of: frozen values for its page, the report and the export.
 
 Rates are 0-1, times are milliseconds since the epoch, UTC, on the site's clock.
 """

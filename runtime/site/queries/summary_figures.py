@@ -1,4 +1,4 @@
-"""Counts as the figures of a glance: rates with their limits, reasons, percentiles, drift. Pure."""
+"""Counts as figures of a fleet summary: rates, limits, reasons, percentiles, drift. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A unit's story: what it did in the last days, for its page and for the report."""
+"""A unit's history: what it did in the last days, for its page and for the report."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 def unit_history(
     store: Store, site: str, unit: str, *, since_ms: int, until_ms: int, most: int = 200
 ) -> UnitHistory | None:
-    """The story of a unit between two moments (the second exclusive); None if it is unknown.
+    """The history of a unit between two moments (the second exclusive); None if it is unknown.
 
     `most` limits exams, events, states and alarms each. Days and hours without exams are left out.
 

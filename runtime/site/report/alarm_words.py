@@ -1,6 +1,6 @@
 """What an alarm saw, in any language: its codes and figures, and the sentence around them.
 
-On the wire and in the books an alarm says it in English (`saw`) and in codes and figures (`alarm`,
+On the wire and in the store an alarm says it in English (`saw`) and in codes and figures (`alarm`,
 `data`); a page says it in the reader's language (`alarm.KIND.saw` of the message files). An alarm
 whose figures do not fill the sentence, of older or newer software, keeps its English one.
 """

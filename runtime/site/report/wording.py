@@ -1,4 +1,4 @@
-"""Words and figures in a language, for what is written on the server: stories and reports."""
+"""Words and figures in a language, for what is written on the server: histories and reports."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def _broker_problem(settings: SiteSettings) -> str:
 def webhook_problem(webhook: WebhookSection) -> str:
     """Why alarms would not arrive there; "" if somebody listens, whose certificate we trust.
 
-    Says nothing to it: whatever is posted to an alarm's door may wake somebody.
+    Says nothing to it: whatever is posted to an alarm's webhook may wake somebody.
     """
     target = urlsplit(webhook.url or "")
     try:

@@ -30,7 +30,7 @@ FRESH_S = 1.0
 
 
 class SummaryKeeper:
-    """The newest glance, read at most once a second however many ask. Thread-safe."""
+    """The newest fleet summary, read at most once a second however many ask. Thread-safe."""
 
     def __init__(
         self, fleet: Fleet, *, clock_ms: Callable[[], int], monotonic: Callable[[], float]

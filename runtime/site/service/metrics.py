@@ -48,7 +48,7 @@ def _escaped(text: str) -> str:
 
 
 def exposition(state: ServiceState, summary: FleetSummary | None) -> str:
-    """Everything; without a glance (the database does not answer) the service's own figures."""
+    """Everything; without a summary (the database does not answer) the service's own figures."""
     page = Exposition()
     _service(page, state)
     if summary is None:

@@ -160,7 +160,7 @@ def _say_exams(players: list[StartedPlayer], exams: int, per_second: float) -> d
 
 
 def _wait_for(store: Store, last: dict[str, int], services: list[StartedService]) -> int:
-    """Until everything is in the books; how many numbers are. Raises SimulationError."""
+    """Until everything is in the store; how many numbers are. Raises SimulationError."""
     expected = sum(last.values())
     deadline_s = time.monotonic() + PATIENCE_S
     stored = 0

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, ImageRole
+from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, Role
 from runtime.image.outcome import Execution, Flag, ModelRef, ViewResult
 from runtime.ledger.ledger import Ledger
 from runtime.messages.payloads import HealthFacts, ModelPart, OperatingPointPart, StatusFacts
@@ -111,7 +111,7 @@ class SimulatedPublisher:
                     image_id=len(judged) + 1,
                     sop_instance_uid=f"{study}.{len(judged)}",
                     view_code=view,
-                    role=ImageRole.EXPECTED,
+                    role=Role.EXPECTED,
                     outcome=result,
                     received_at_ms=now_ms() - JUDGING_MS,
                 )

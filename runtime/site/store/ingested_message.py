@@ -1,4 +1,4 @@
-"""What came from the broker, on its way into the books."""
+"""What came from the broker, on its way into the store."""
 
 from __future__ import annotations
 

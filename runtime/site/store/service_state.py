@@ -23,7 +23,7 @@ class ServiceState:
     watching: bool = False
     """Whether this service, of those on one database, judges and alarms."""
     committed: int = 0
-    """Messages taken into the books since the start."""
+    """Messages stored since the start."""
     duplicates: int = 0
     foreign: int = 0
     unread_dropped: int = 0
@@ -35,7 +35,7 @@ class ServiceState:
 
     @property
     def well(self) -> bool:
-        """Whether what units say arrives in the books."""
+        """Whether what units say arrives in the store."""
         return self.broker_up and not self.database_fault
 
 

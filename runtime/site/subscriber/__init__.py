@@ -1,4 +1,4 @@
 """A site's MQTT session, and what comes over it as typed values, live or from a recording.
 
-Knows the contract, no picture and no store.
+Knows the MQTT contract, no live model and no store.
 """

@@ -1,4 +1,4 @@
-"""A topic of contract 2 taken apart: `Topics` backwards."""
+"""A topic of the MQTT contract taken apart: `Topics` backwards."""
 
 from __future__ import annotations
 

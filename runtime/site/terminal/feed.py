@@ -1,4 +1,4 @@
-"""From a source to a picture: hear, fold, keep, acknowledge, ask for what is missing."""
+"""From a source to the state of a site: hear, fold, keep, acknowledge, ask for what is missing."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class RecordingSource:
 
 
 class LiveFeed:
-    """A source, and the picture that grows of it. One thread turns; others look under `lock`."""
+    """A source, and the state that grows of it. One thread turns; others look under `lock`."""
 
     def __init__(
         self,

@@ -121,7 +121,7 @@ class SiteScreen(App[int]):  # type: ignore[misc]
             self._hearing.join(10)
 
     def refresh_picture(self) -> None:
-        """Shows the picture of this moment; nothing once the screen closes.
+        """Shows the state of this moment; nothing once the screen closes.
 
         Textual takes the widgets away before it stops the timers of the application.
         """

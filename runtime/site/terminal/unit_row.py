@@ -1,4 +1,4 @@
-"""A unit's line in `watch`: what is shown of a picture, as words. Pure."""
+"""A unit's line in `watch`: what is shown of a unit, as text. Pure."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ TURN_S = 0.2
 
 
 def watch_command(arguments: Namespace) -> int:
-    """The screen; or JSON lines and the picture at the end. 4: the broker was never reached."""
+    """The screen; or JSON lines and the state at the end. 4: the broker was never reached."""
     if (arguments.snapshot or arguments.rows) and not arguments.json:
         print("mammoedge: --snapshot and --rows go with --json", file=sys.stderr)
         return EXIT_USAGE
@@ -114,7 +114,7 @@ def _hear(
 
 
 def site_state_json(picture: SiteState, *, rows: bool) -> dict[str, object]:
-    """The whole picture for machines; with `rows`, each unit's kept rows as its outbox has them."""
+    """The whole state for machines; with `rows`, each unit's kept rows as its outbox has them."""
     said = picture.as_json()
     if rows:
         for unit in said["units"]:

@@ -65,7 +65,7 @@ def publish(client, topic, payload, *, retain=False, expiry_s=None) -> None:
 
 
 def test_it_keeps_expires_and_clears_retained_messages(broker, client):
-    """What contract 2 needs of a broker: retained, message expiry, zero-byte clearing."""
+    """What the MQTT contract needs of a broker: retained, message expiry, zero-byte clearing."""
     publish(client, "kept", b"{}", retain=True, expiry_s=100)
     publish(client, "short", b"{}", retain=True, expiry_s=1)
     publish(client, "cleared", b"{}", retain=True)

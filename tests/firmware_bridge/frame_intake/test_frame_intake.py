@@ -333,7 +333,7 @@ def test_users_may_be_named(open_socket):
 
 
 def test_the_socket_is_for_user_and_group(door):
-    """Mode 0660 (contract 3)."""
+    """Mode 0660."""
     assert stat.S_IMODE(door.path.stat().st_mode) == 0o660
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runtime.console.board import lay_out
 from runtime.console.system_status import BrokerLink, StatusCode, system_status_of
-from runtime.exam_rules.exam_flag import ImageRole
+from runtime.exam_rules.exam_flag import Role
 from runtime.image.reasons import Reason
 from runtime.ledger.outbox import Backlog
 from runtime.messages.payloads import StatusFacts
@@ -64,11 +64,9 @@ def test_the_image_that_makes_the_flag_is_the_one_in_the_tile():
 def test_further_images_are_listed_beside_the_tiles():
     """Magnifications, unknown views and retaken images are shown, and take no tile."""
     images = [
-        image(
-            "RCC", unassessed(Reason.UNSUPPORTED_MODIFIER), role=ImageRole.ADDITIONAL, image_id=1
-        ),
-        image("?CC", unassessed(Reason.LATERALITY_MISSING), role=ImageRole.ADDITIONAL, image_id=2),
-        image("LCC", result(0.1), role=ImageRole.SUPERSEDED, image_id=3),
+        image("RCC", unassessed(Reason.UNSUPPORTED_MODIFIER), role=Role.ADDITIONAL, image_id=1),
+        image("?CC", unassessed(Reason.LATERALITY_MISSING), role=Role.ADDITIONAL, image_id=2),
+        image("LCC", result(0.1), role=Role.SUPERSEDED, image_id=3),
     ]
     tiles, others = lay_out(images, ALL, complete=False)
     assert set(states(tiles).values()) == {"awaited"}

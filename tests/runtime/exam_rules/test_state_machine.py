@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from runtime.exam_rules.exam_flag import Completion, ImageRole
+from runtime.exam_rules.exam_flag import Completion, Role
 from runtime.exam_rules.state_machine import (
     EXAM_LIFE,
     Exam,
@@ -77,7 +77,7 @@ def test_additional_views_do_not_settle_an_expected_one():
     """A magnification view of R CC does not stand for R CC."""
     images = [
         *four(result(0.1))[1:],
-        image("RCC", unassessed(), role=ImageRole.ADDITIONAL, image_id=9),
+        image("RCC", unassessed(), role=Role.ADDITIONAL, image_id=9),
     ]
     assert completion(EXAM, images, RULES) is None
 
@@ -108,13 +108,13 @@ def test_the_time_out_counts_from_the_last_image():
 @pytest.mark.parametrize(
     ("changes", "accepted", "role"),
     [
-        ({}, True, ImageRole.EXPECTED),
-        ({"modifiers": ("399163009",)}, True, ImageRole.ADDITIONAL),
-        ({"tomosynthesis": True}, True, ImageRole.ADDITIONAL),
-        ({"quality_control": True}, True, ImageRole.ADDITIONAL),
-        ({"intent": PresentationIntent.FOR_PROCESSING}, False, ImageRole.ADDITIONAL),
-        ({"implant": True}, True, ImageRole.EXPECTED),
-        ({"laterality": None}, True, ImageRole.ADDITIONAL),
+        ({}, True, Role.EXPECTED),
+        ({"modifiers": ("399163009",)}, True, Role.ADDITIONAL),
+        ({"tomosynthesis": True}, True, Role.ADDITIONAL),
+        ({"quality_control": True}, True, Role.ADDITIONAL),
+        ({"intent": PresentationIntent.FOR_PROCESSING}, False, Role.ADDITIONAL),
+        ({"implant": True}, True, Role.EXPECTED),
+        ({"laterality": None}, True, Role.ADDITIONAL),
     ],
 )
 def test_roles(changes, accepted, role):

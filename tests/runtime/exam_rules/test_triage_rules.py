@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from runtime.exam_rules.exam_flag import ImageRole
+from runtime.exam_rules.exam_flag import Role
 from runtime.exam_rules.triage_rules import exam_score, judge_exam
 from runtime.image.outcome import Flag
 from runtime.image.reasons import Reason
@@ -83,7 +83,7 @@ TABLE = [
             image(
                 "RCC",
                 unassessed(Reason.UNSUPPORTED_MODIFIER),
-                role=ImageRole.ADDITIONAL,
+                role=Role.ADDITIONAL,
                 image_id=9,
             ),
         ],
@@ -96,7 +96,7 @@ TABLE = [
         "a view that came only For Processing",
         [
             *views(RCC=result(LOW), LCC=result(LOW), RMLO=result(LOW)),
-            image("LMLO", unassessed(Reason.FOR_PROCESSING), role=ImageRole.ADDITIONAL, image_id=9),
+            image("LMLO", unassessed(Reason.FOR_PROCESSING), role=Role.ADDITIONAL, image_id=9),
         ],
         True,
         Flag.NOT_ASSESSED,
@@ -123,7 +123,7 @@ TABLE = [
         "a rejected and retaken image does not count",
         [
             *views(**FOUR_LOW),
-            image("RCC", result(HIGH), role=ImageRole.SUPERSEDED, image_id=9, superseded_by=0),
+            image("RCC", result(HIGH), role=Role.SUPERSEDED, image_id=9, superseded_by=0),
         ],
         True,
         Flag.NONE,
@@ -132,7 +132,7 @@ TABLE = [
     ),
     (
         "a high additional view is priority",
-        [*views(**FOUR_LOW), image("RML", result(HIGH), role=ImageRole.ADDITIONAL, image_id=9)],
+        [*views(**FOUR_LOW), image("RML", result(HIGH), role=Role.ADDITIONAL, image_id=9)],
         True,
         Flag.PRIORITY,
         (),
@@ -150,9 +150,7 @@ TABLE = [
         "laterality unknown explains the view that is missing",
         [
             *views(RCC=result(LOW), RMLO=result(LOW), LMLO=result(LOW)),
-            image(
-                "?CC", unassessed(Reason.LATERALITY_MISSING), role=ImageRole.ADDITIONAL, image_id=9
-            ),
+            image("?CC", unassessed(Reason.LATERALITY_MISSING), role=Role.ADDITIONAL, image_id=9),
         ],
         True,
         Flag.NOT_ASSESSED,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from runtime.exam_rules.exam_flag import ImageRole
+from runtime.exam_rules.exam_flag import Role
 from runtime.image.reasons import Reason
 from runtime.messages.payloads import (
     PAYLOAD_LIMIT_BYTES,
@@ -102,7 +102,7 @@ def test_a_view_says_who_it_is_and_how_long_it_took():
 
 def test_a_retaken_view_names_its_retake():
     """`superseded_by` is the image key of the retake."""
-    first = image("RCC", result(0.9), image_id=1, role=ImageRole.SUPERSEDED, superseded_by=2)
+    first = image("RCC", result(0.9), image_id=1, role=Role.SUPERSEDED, superseded_by=2)
     retake = image("RCC", result(0.1), image_id=2)
     body = spoken(MESSAGE_FACTORY.exam_message(exam_flag((first, retake)), at_ms=AT_MS))
     keys = {entry["image_key"]: entry["superseded_by"] for entry in body["views"]}
@@ -167,9 +167,7 @@ def test_identity_leaves_the_unit_only_where_the_site_switched_it_on():
 
 def test_an_exam_of_many_images_is_shortened_and_says_so():
     """At most 16 KiB; the expected views stay, the count says what is missing."""
-    images = [
-        image("LML", unassessed(), image_id=i, role=ImageRole.ADDITIONAL) for i in range(5, 200)
-    ]
+    images = [image("LML", unassessed(), image_id=i, role=Role.ADDITIONAL) for i in range(5, 200)]
     images.append(image("RCC", result(0.75), image_id=1))
     payload = MESSAGE_FACTORY.exam_message(exam_flag(images), at_ms=AT_MS).payload(2**53)
     body = json.loads(payload)

@@ -35,7 +35,7 @@ def payload_validator(name) -> jsonschema.Draft7Validator:
 
 
 def test_every_topic_and_every_message_stands_in_it():
-    """Contract 2 whole: what a unit says, what it hears, what the site's service says."""
+    """The MQTT contract whole: what a unit says, what it hears, what the site's service says."""
     addresses = {channel["address"] for channel in DOCUMENT["channels"].values()}
     topics = Topics(site="{site}", unit="{unit}")
     assert addresses == {

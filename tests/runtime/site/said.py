@@ -39,7 +39,9 @@ def event(
     """An event."""
     heard_ms = heard_ms or at_ms + 20
     detail = options.pop("detail", "")
-    return arrival(by.event(kind, at_ms=at_ms, detail=detail), seq, at_ms=heard_ms, **options)
+    return arrival(
+        by.event_message(kind, at_ms=at_ms, detail=detail), seq, at_ms=heard_ms, **options
+    )
 
 
 def exam(
@@ -56,12 +58,12 @@ def exam(
     said = exam_flag(
         study_instance_uid=study, revision=revision, flag=flag, completed_by=Completion.MPPS
     )
-    return arrival(by.exam(said, at_ms=at_ms), seq, **options)
+    return arrival(by.exam_message(said, at_ms=at_ms), seq, **options)
 
 
 def view(seq, *, study="1.2.3", by=MESSAGE_FACTORY, **options):
     """The outcome of one image."""
-    said = by.view(
+    said = by.view_message(
         image("RCC", result(0.2)), study_instance_uid=study, at_ms=AT_MS, stage_ms={"infer": 9.0}
     )
     return arrival(said, seq, **options)
@@ -71,7 +73,7 @@ def drift(seq, *, by=MESSAGE_FACTORY, **options):
     """A day's figures."""
     from tests.support.builders import MODEL
 
-    said = by.drift(
+    said = by.drift_message(
         at_ms=AT_MS, model=MODEL, day="2026-11-21", images=4, exams=1, histogram=[4, 0],
         psi=None, priority_rate=0.0, not_assessed_rate={},
     )  # fmt: skip
@@ -80,12 +82,14 @@ def drift(seq, *, by=MESSAGE_FACTORY, **options):
 
 def status(last_seq, *, by=MESSAGE_FACTORY, at_ms=AT_MS, retained=False, offline=False, reasons=()):
     """Birth, degraded, clean stop or will."""
-    said = by.status(StatusFacts(reasons=reasons), at_ms=at_ms, last_seq=last_seq, offline=offline)
+    said = by.status_message(
+        StatusFacts(reasons=reasons), at_ms=at_ms, last_seq=last_seq, offline=offline
+    )
     return Arrival(topic=said.topic, payload=said.payload, retained=retained, at_ms=at_ms + 5)
 
 
 def health(last_seq, *, by=MESSAGE_FACTORY, at_ms=AT_MS, retained=False, waiting=0):
     """The figures of a moment."""
     outbox = OutboxFacts(waiting=waiting, oldest_s=None, parked=0, commands_refused=0)
-    said = by.health(HealthFacts(), outbox, at_ms=at_ms, last_seq=last_seq)
+    said = by.health_message(HealthFacts(), outbox, at_ms=at_ms, last_seq=last_seq)
     return Arrival(topic=said.topic, payload=said.payload, retained=retained, at_ms=at_ms + 5)
