@@ -179,11 +179,11 @@ def parity(found: Rivals, folders: list[Path], scratch: Path, limit: int) -> dic
     manifest, options = found.package.manifest, EvaluationOptions()
     labels = Labels.from_csv(views, table)
     members = {SOURCE: SourceEngine(manifest, found.model.run_source), "fp32": found.fp32}
-    enquiry = LabelledInference(manifest, members, options)
+    labelled_inference = LabelledInference(manifest, members, options)
     bar = progress_bar("views", len(labels))
     apart = []
     for number, subject in enumerate(subjects_of(manifest, labels, options), start=1):
-        scores = enquiry.answer(subject).scores
+        scores = labelled_inference.answer(subject).scores
         if scores:
             apart.append(abs(scores[SOURCE] - scores["fp32"]))
         bar(number)

@@ -142,7 +142,7 @@ class SiteService:
             attendant.start()
         threads = [
             threading.Thread(target=self._guarded, args=(loop.run,), name=name)
-            for name, loop in (("listener", listener), ("watch", watch), ("herald", notifier))
+            for name, loop in (("listener", listener), ("watch", watch), ("notifier", notifier))
         ]
         for thread in threads:
             thread.start()
