@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from runtime.messages.payloads import UnitState
 
 if TYPE_CHECKING:
+    from runtime.site.live_model.known_unit import KnownUnit
     from runtime.site.live_model.site_state import SiteState
-    from runtime.site.live_model.unit_state import KnownUnit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from runtime.messages.alarm import AlarmMessage
 from runtime.messages.payloads import HealthMessage, Message, NumberedMessage, StatusMessage
 from runtime.site.live_model.change import Change, ChangeKind
+from runtime.site.live_model.known_unit import KnownUnit
 from runtime.site.live_model.memory_limits import MemoryLimits
 from runtime.site.live_model.unit_json import unit_json
-from runtime.site.live_model.unit_state import KnownUnit
 from runtime.site.subscriber.arrival import Arrival, LinkChange
 from runtime.site.subscriber.parsing import (
     Cleared,

@@ -9,7 +9,7 @@ from runtime.timing.timestamps import utc_text
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from runtime.site.live_model.unit_state import KnownUnit
+    from runtime.site.live_model.known_unit import KnownUnit
 
 
 def unit_json(unit: KnownUnit) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from runtime.messages.payloads import UnitState
 from runtime.site.terminal.lines import printable
 
 if TYPE_CHECKING:
+    from runtime.site.live_model.known_unit import KnownUnit
     from runtime.site.live_model.site_state import SiteState
-    from runtime.site.live_model.unit_state import KnownUnit
 
 SILENT_AFTER_MS = 90_000
 """Three times the interval of `health`."""
