@@ -1,4 +1,4 @@
-"""The outbox's rows on their way to the broker: which may be sent, are in flight, were refused."""
+"""The outbox's rows on their way to the broker: which may be sent, and what was answered."""
 
 from __future__ import annotations
 
@@ -94,11 +94,11 @@ class Outgoing:
 
 
 class OutboxDelivery:
-    """The books of one publisher; they outlive its connections. Used by one thread.
+    """The state of one publisher's rows besides the ledger's; it outlives connections. One thread.
 
-    A row leaves the ledger's queue only by `delivered` or `park`. Until then it is waiting there
-    and here in one of three places, so that it is not read twice: in flight; acknowledged but not
-    yet committed; refused and held back for a while.
+    A row leaves the ledger's queue only by `delivered` or `park`. Until then it is waiting there,
+    and is not read twice while it is in flight (the connection knows), acknowledged but not yet
+    committed, or refused and held back for a while.
     """
 
     def __init__(
@@ -115,17 +115,16 @@ class OutboxDelivery:
         self._refusal_backoff_s = refusal_backoff_s
         self._clock_ms = clock_ms
         self._monotonic = monotonic
-        self._in_flight: dict[int, OutboxRow] = {}
         self._settled: list[int] = []
         self._settled_since_s = 0.0
         self._held: dict[int, float] = {}
         self._more_waits = False
 
-    def next_rows(self, limit: int) -> list[Outgoing]:
+    def next_rows(self, limit: int, *, in_flight: Collection[int]) -> list[Outgoing]:
         """Up to `limit` rows that may be sent now, in `seq` order; each as it must go out."""
         now_s = self._monotonic()
         self._held = {seq: due_s for seq, due_s in self._held.items() if due_s > now_s}
-        skip = {*self._in_flight, *self._settled, *self._held}
+        skip = {*in_flight, *self._settled, *self._held}
         before_ms = self._clock_ms()
         asked = min(limit, READ_AHEAD)
         rows = self._ledger.waiting(asked, skip=skip)
@@ -157,17 +156,12 @@ class OutboxDelivery:
             expiry_s=min(-((now_ms - row.expires_at_ms) // 1000), LONGEST_EXPIRY_S),
         )
 
-    def sent(self, row: OutboxRow) -> None:
-        """The row is on the wire."""
-        self._in_flight[row.seq] = row
-
-    def acknowledged(self, seq: int, reason_code: int) -> bool:
+    def acknowledged(self, row: OutboxRow, reason_code: int) -> bool:
         """The broker answered; True if that parked the row."""
-        row = self._in_flight.pop(seq)
         if reason_code < FAILURE:
             if not self._settled:
                 self._settled_since_s = self._monotonic()
-            self._settled.append(seq)
+            self._settled.append(row.seq)
             return False
         return self.refuse(row, reason_code)
 
@@ -193,11 +187,6 @@ class OutboxDelivery:
         event = None if b'"event":"parked"' in row.payload else parked
         self._ledger.park(row.seq, event, now_ms)
         return True
-
-    def connection_lost(self) -> None:
-        """What was in flight waits again; what was acknowledged is committed."""
-        self._in_flight.clear()
-        self.settle()
 
     def settle(self) -> None:
         """Commits what was acknowledged."""

@@ -1,24 +1,23 @@
-"""What is said over one connection: birth, backlog, news, health, and goodbye."""
+"""What a unit says over one connection: `status`, its outbox, `health`, `offline` at the end."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
-from enum import Enum, auto
-from queue import Empty, SimpleQueue
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from runtime.messages.commands import CommandRefusedError, parse_rebirth, parse_replay
-from runtime.messages.payloads import OutboxFacts
-from runtime.mqtt.connection_events import Acknowledged, Heard, Lost, Signal
+from runtime.messages.payloads import EventKind, OutboxFacts
+from runtime.mqtt.connection_events import Acknowledged, Heard
+from runtime.mqtt.in_flight import Clearing, InFlightMessages, SentStatus
 from runtime.mqtt.outbox_delivery import FAILURE, PACKET_TOO_LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from runtime.ledger.outbox import OutboxRow
     from runtime.messages.payloads import HealthFacts, StatusFacts
-    from runtime.mqtt.connection_events import Connected
+    from runtime.mqtt.connection_events import Connected, Lost, Signal
+    from runtime.mqtt.connection_state import ConnectionState
     from runtime.mqtt.outbox_delivery import OutboxDelivery, OutboxLedger, Outgoing
     from runtime.mqtt.settings import BrokerSettings
     from runtime.publishing.message_factory import MessageFactory
@@ -79,22 +78,6 @@ class Providers:
     monotonic: Callable[[], float]
 
 
-class InFlightKind(Enum):
-    """What a message in flight is, besides a row."""
-
-    STATUS = auto()
-    CLEARING = auto()
-
-
-@dataclass(frozen=True, kw_only=True)
-class InFlight:
-    """A message without its PUBACK."""
-
-    what: OutboxRow | InFlightKind
-    seq: int
-    sent_at_s: float
-
-
 @dataclass(kw_only=True)
 class Agenda:
     """When what is due next; seconds of the monotonic clock."""
@@ -104,7 +87,6 @@ class Agenda:
     health_s: float = 0.0
     clearing_s: float = 0.0
     said: StatusFacts | None = None
-    clearing: set[int] = field(default_factory=set)
 
 
 class BrokerSession:
@@ -115,87 +97,111 @@ class BrokerSession:
         *,
         wire: Wire,
         connected: Connected,
-        signals: SimpleQueue[Signal],
         ledger: OutboxLedger,
         delivery: OutboxDelivery,
         message_factory: MessageFactory,
         settings: BrokerSettings,
         providers: Providers,
         gate: CommandGate,
+        state: ConnectionState,
         reached: Callable[[str], None],
     ) -> None:
         self._wire = wire
-        self._signals = signals
         self._ledger = ledger
         self._delivery = delivery
         self._message_factory = message_factory
         self._settings = settings
         self._providers = providers
         self._gate = gate
+        self._state = state
         self._reached = reached
-        self._limit = min(settings.in_flight, connected.receive_maximum)
+        limit = min(settings.in_flight, connected.receive_maximum)
+        self._half_window = max(1, limit // 2)
+        self._in_flight = InFlightMessages(limit=limit, monotonic=providers.monotonic)
         self._packet_limit = connected.maximum_packet_bytes
         # Longer than the broker may stay silent on a connection that lives.
         self._patience_s = 2.0 * settings.keepalive_s
-        self._in_flight: dict[int, InFlight] = {}
         self._agenda = Agenda()
         self._more = True
         self._version = 0
-        self.lost: str | None = None
-        self.refusal = ""
-        self.name_taken = False
-        self.born = False
+        self._offline_said = False
+        self._offline_taken = False
+        self._born = False
 
-    def announce(self) -> None:
-        """Looks at the unit's state again at once, and says it if it changed."""
-        self._agenda.status_look_s = 0.0
+    @property
+    def stands(self) -> bool:
+        """Whether the broker has our birth message."""
+        return self._born
 
     # --- the conversation ---------------------------------------------------------------------
 
-    def turn(self) -> None:
-        """One round: hear, say what is due. `lost` says when there is nothing left to do."""
-        self._hear()
-        if self.lost is not None:
-            return
+    def begin(self) -> None:
+        """Birth comes first; then we listen for commands."""
+        self._say_status(self._providers.monotonic())
+        self._wire.listen(
+            [self._message_factory.topics.replay, self._message_factory.topics.rebirth]
+        )
+
+    def hear(self, signal: Signal) -> None:
+        """Something happened on the connection."""
+        if isinstance(signal, Acknowledged):
+            self._acknowledged(signal)
+        elif isinstance(signal, Heard):
+            self._command(signal)
+
+    def turn(self) -> str | None:
+        """Says what is due; why the connection is of no use any more, or None."""
+        if self._in_flight.oldest_s() > self._patience_s:
+            return "the broker acknowledges nothing"
+        if self._state.changed.is_set():
+            self._state.changed.clear()
+            self._look_again()
         now_s = self._providers.monotonic()
         self._say_status(now_s)
         self._send_rows()
         self._say_health(now_s)
         self._clear_expired(now_s)
         self._delivery.settle_if_due()
+        return None
 
     def wait(self) -> None:
-        """Until something happens: rows, a signal, `Ledger.wake`, or a time that was set."""
-        if self.lost is None and self._signals.empty():
-            self._version = self._ledger.wait_for_rows(self._version, self._pause_s())
-
-    def begin(self) -> None:
-        """Birth comes first; then the ears are opened."""
-        self._say_status(self._providers.monotonic())
-        self._wire.listen(
-            [self._message_factory.topics.replay, self._message_factory.topics.rebirth]
-        )
+        """Until something happens: rows, `Ledger.wake`, or a time that was set."""
+        self._version = self._ledger.wait_for_rows(self._version, self._pause_s())
 
     def farewell(self) -> bool:
-        """Says `offline` and waits for the acknowledgements; whether the broker has it."""
-        deadline_s = self._providers.monotonic() + self._settings.stop_timeout_s
-        said: int | None = None
-        while self.lost is None:
-            self._hear()
-            if said is None and self._room > 0:
-                said = self._say_offline()
-            if said is not None and said not in self._in_flight:
-                break
-            left_s = deadline_s - self._providers.monotonic()
-            if left_s <= 0:
-                break
-            if self._signals.empty():
-                self._version = self._ledger.wait_for_rows(self._version, left_s)
-        return said is not None and said not in self._in_flight and self.lost is None
+        """Says `offline` once there is room for it; whether the broker acknowledged it."""
+        if not self._offline_said and self._in_flight.room > 0:
+            self._offline_said = True
+            self._send_status(self._providers.status(), SentStatus(offline=True))
+        return self._offline_taken
 
-    @property
-    def _room(self) -> int:
-        return self._limit - len(self._in_flight)
+    def end(self, lost: Lost | None) -> None:
+        """The connection is over; None: by our own doing."""
+        self._state.connected.clear()
+        self._state.refusal = ""
+        # What was in flight waits again; what was acknowledged is committed.
+        self._delivery.settle()
+        if lost is not None and lost.name_taken:
+            self._somebody_has_our_name()
+        elif lost is not None and self._born:
+            self._state.was_lost()
+
+    def _somebody_has_our_name(self) -> None:
+        if not self._state.name_taken:
+            now_ms = self._providers.clock_ms()
+            event = self._message_factory.event_message(
+                EventKind.NAME_TAKEN,
+                at_ms=now_ms,
+                detail="another client connected to the broker under this unit's name; two units"
+                " with the same settings, or a copy of this one?",
+            )
+            LOG.error("the broker gave this unit's name to another connection")
+            self._ledger.add_event(event, now_ms)
+        self._state.name_was_taken()
+
+    def _look_again(self) -> None:
+        """At the unit's state, at once; it is said if it changed."""
+        self._agenda.status_look_s = 0.0
 
     def _pause_s(self) -> float:
         """Until the next thing that time alone makes due."""
@@ -211,46 +217,35 @@ class BrokerSession:
 
     # --- hearing ------------------------------------------------------------------------------
 
-    def _hear(self) -> None:
-        while True:
-            try:
-                signal = self._signals.get_nowait()
-            except Empty:
-                break
-            if isinstance(signal, Acknowledged):
-                self._acknowledged(signal)
-            elif isinstance(signal, Heard):
-                self._command(signal)
-            elif isinstance(signal, Lost):
-                self.lost = signal.reason
-                self.name_taken = signal.name_taken
-        oldest = next(iter(self._in_flight.values()), None)
-        if oldest and self._providers.monotonic() - oldest.sent_at_s > self._patience_s:
-            self.lost = "the broker acknowledges nothing"
-
     def _acknowledged(self, signal: Acknowledged) -> None:
-        flown = self._in_flight.pop(signal.mid, None)
-        if flown is None:
-            return  # QoS 0
+        answered = self._in_flight.take(signal.mid)
         failed = signal.reason_code >= FAILURE
-        if flown.what is InFlightKind.STATUS:
-            self.born = self.born or not failed
+        if answered is None:
+            return  # QoS 0
+        if isinstance(answered, SentStatus):
+            self._offline_taken = self._offline_taken or answered.offline
             if failed:
-                self.refusal = (
-                    f"the broker refuses our status: 0x{signal.reason_code:02x}"
-                    f"{' (not authorized)' if signal.reason_code == NOT_AUTHORIZED else ''};"
-                    " do its access rules and our certificate name this unit?"
-                )
-                LOG.error("%s", self.refusal)
-                self._agenda.said = None
-        elif flown.what is InFlightKind.CLEARING:
-            self._agenda.clearing.discard(flown.seq)
+                self._status_refused(signal.reason_code)
+            elif not self._born and not answered.offline:
+                self._born = True
+                LOG.info("connected: %s:%d", self._settings.host, self._settings.port)
+                self._state.connected.set()
+        elif isinstance(answered, Clearing):
             if not failed:
-                self._ledger.cleared(flown.seq)
+                self._ledger.cleared(answered.seq)
         else:
             self._reached("acknowledged")
-            if self._delivery.acknowledged(flown.seq, signal.reason_code):
-                self.announce()
+            if self._delivery.acknowledged(answered, signal.reason_code):
+                self._look_again()
+
+    def _status_refused(self, reason_code: int) -> None:
+        self._state.refusal = (
+            f"the broker refuses our status: 0x{reason_code:02x}"
+            f"{' (not authorized)' if reason_code == NOT_AUTHORIZED else ''};"
+            " do its access rules and our certificate name this unit?"
+        )
+        LOG.error("%s", self._state.refusal)
+        self._agenda.said = None
 
     def _command(self, heard: Heard) -> None:
         try:
@@ -269,7 +264,7 @@ class BrokerSession:
         self._delivery.settle()
         LOG.info("replay: from_seq=%d rows=%d", from_seq, self._ledger.replay_from(from_seq))
         self._more = True
-        self.announce()
+        self._look_again()
 
     # --- saying -------------------------------------------------------------------------------
 
@@ -280,33 +275,26 @@ class BrokerSession:
         agenda.status_look_s = now_s + STATUS_LOOK_S
         facts = self._providers.status()
         agenda.status_wanted = agenda.status_wanted or facts != agenda.said
-        if not agenda.status_wanted or self._room < 1:
+        if not agenda.status_wanted or self._in_flight.room < 1:
             return
-        said = self._message_factory.status_message(
-            facts, at_ms=self._providers.clock_ms(), last_seq=self._ledger.last_seq()
-        )
-        self._fly(
-            InFlightKind.STATUS, 0, self._wire.publish(said.topic, said.payload, retained=True)
-        )
+        self._send_status(facts, SentStatus())
         agenda.said = facts
         agenda.status_wanted = False
 
-    def _say_offline(self) -> int:
+    def _send_status(self, facts: StatusFacts, sent: SentStatus) -> None:
         said = self._message_factory.status_message(
-            self._providers.status(),
+            facts,
             at_ms=self._providers.clock_ms(),
             last_seq=self._ledger.last_seq(),
-            offline=True,
+            offline=sent.offline,
         )
-        mid = self._wire.publish(said.topic, said.payload, retained=True)
-        self._fly(InFlightKind.STATUS, 0, mid)
-        return mid
+        self._in_flight.add(self._wire.publish(said.topic, said.payload, retained=True), sent)
 
     def _send_rows(self) -> None:
         """Fills the window. While a backlog waits, half a window at a time: fewer reads."""
-        while self._room >= (max(1, self._limit // 2) if self._more else 1):
-            asked = self._room
-            rows = self._delivery.next_rows(asked)
+        while self._in_flight.room >= (self._half_window if self._more else 1):
+            asked = self._in_flight.room
+            rows = self._delivery.next_rows(asked, in_flight=self._in_flight.row_seqs())
             for outgoing in rows:
                 self._send(outgoing)
             self._more = len(rows) == asked
@@ -318,7 +306,7 @@ class BrokerSession:
         if self._packet_limit is not None and size > self._packet_limit:
             # To send it would end the connection (MQTT 5, 3.2.2.3.6): the next row with it.
             if self._delivery.refuse(outgoing.row, PACKET_TOO_LARGE):
-                self.announce()
+                self._look_again()
             return
         mid = self._wire.publish(
             outgoing.topic,
@@ -326,12 +314,8 @@ class BrokerSession:
             retained=outgoing.retained,
             expiry_s=outgoing.expiry_s,
         )
-        self._delivery.sent(outgoing.row)
-        self._fly(outgoing.row, outgoing.row.seq, mid)
+        self._in_flight.add(mid, outgoing.row)
         self._reached("published")
-
-    def _fly(self, what: OutboxRow | InFlightKind, seq: int, mid: int) -> None:
-        self._in_flight[mid] = InFlight(what=what, seq=seq, sent_at_s=self._providers.monotonic())
 
     def _say_health(self, now_s: float) -> None:
         if now_s < self._agenda.health_s:
@@ -356,14 +340,15 @@ class BrokerSession:
 
         Read and sent in one go: a clearing that waited here could wipe out a newer revision.
         """
-        if now_s < self._agenda.clearing_s or self._room < 1:
+        if now_s < self._agenda.clearing_s or self._in_flight.room < 1:
             return
         now_ms = self._providers.clock_ms()
         expired = self._ledger.retained_topics_to_clear(now_ms)
         if self._providers.clock_ms() < now_ms:
             return  # the clock was set back meanwhile: what is due is asked again
-        due = [(topic, seq) for topic, seq in expired if seq not in self._agenda.clearing]
-        for topic, seq in due[: self._room]:
-            self._agenda.clearing.add(seq)
-            self._fly(InFlightKind.CLEARING, seq, self._wire.publish(topic, b"", retained=True))
-        self._agenda.clearing_s = now_s + (CLEARING_S if len(due) <= self._room else 1.0)
+        being_cleared = self._in_flight.clearing_seqs()
+        due = [(topic, seq) for topic, seq in expired if seq not in being_cleared]
+        for topic, seq in due[: self._in_flight.room]:
+            mid = self._wire.publish(topic, b"", retained=True)
+            self._in_flight.add(mid, Clearing(seq=seq))
+        self._agenda.clearing_s = now_s + (CLEARING_S if len(due) <= self._in_flight.room else 1.0)

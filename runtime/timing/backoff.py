@@ -20,8 +20,10 @@ class Backoff:
         self._randomness = randomness
         self._ceiling_s = first_s
 
-    def next_s(self) -> float:
-        """The pause before the next attempt, in seconds."""
+    def next_s(self, *, long: bool = False) -> float:
+        """The pause before the next attempt, in seconds; `long`: one of the longest, at once."""
+        if long:
+            return self._randomness.uniform(0.5, 1.0) * self._longest_s
         pause_s = self._randomness.uniform(self._first_s, self._ceiling_s)
         self._ceiling_s = min(self._longest_s, self._ceiling_s * 2)
         return pause_s

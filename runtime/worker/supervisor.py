@@ -16,6 +16,7 @@ from runtime.image.outcome import ViewResult
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import EventKind
+from runtime.timing.backoff import Backoff
 from runtime.worker.protocol import (
     Anticipate,
     CannotStart,
@@ -102,7 +103,9 @@ class Supervisor:
         self._report = report
         self._judged = judged
         self._changed = changed
-        self._random = randomness
+        self._backoff = Backoff(
+            first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S, randomness=randomness
+        )
         self._reached = reached
         self._clock_ms = clock_ms
         self._command = worker_command
@@ -166,7 +169,6 @@ class Supervisor:
     # --- the thread ------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        pause_s = FIRST_PAUSE_S
         while not self._stopping:
             try:
                 well = self._one_life()
@@ -175,12 +177,10 @@ class Supervisor:
                 LOG.error("no job can be recorded: %s", error)  # noqa: TRY400 - no defect of ours
                 well = False
             if well:
-                pause_s = FIRST_PAUSE_S
+                self._backoff.reset()
                 continue
             with self._news:
-                jittered_s = pause_s * self._random.uniform(0.5, 1.0)
-                self._news.wait_for(lambda: self._stopping, jittered_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                self._news.wait_for(lambda: self._stopping, self._backoff.next_s())
 
     def _one_life(self) -> bool:
         """One worker from start to end; False if it could not be started."""

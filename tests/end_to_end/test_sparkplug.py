@@ -126,7 +126,7 @@ def test_an_independent_host_follows_births_flags_and_deaths(host_python, tmp_pa
             missed = unit.say_exam(study="1.2.4")
             node.stop()
             node = edge_node(unit, broker.port)
-            node._cursor = seq
+            node._cursor.seq = seq
             node.start()
             wait_until(lambda: len(host.of("DBIRTH")) == 3, what="the next birth")
             wait_until(

@@ -7,15 +7,13 @@ What was not acknowledged when a connection or the process ended is sent again b
 from __future__ import annotations
 
 import logging
-import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from runtime.messages.commands import Rebirth, Replay
 from runtime.messages.topics import ROOT, SITE_SERVICE, Topics
-from runtime.mqtt.connection import BrokerConnection, BrokerUnreachableError
+from runtime.mqtt.connection import BrokerConnection
 from runtime.mqtt.connection_events import (
     Acknowledged,
     Connected,
@@ -25,13 +23,14 @@ from runtime.mqtt.connection_events import (
     Lost,
     Signal,
 )
+from runtime.mqtt.connection_loop import ConnectionLoop
 from runtime.mqtt.outbox_delivery import FAILURE
 from runtime.site.subscriber.arrival import Arrival, LinkChange
-from runtime.timing.backoff import Backoff
 from runtime.timing.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from queue import SimpleQueue
     from random import Random
 
     from runtime.messages.alarm import AlarmMessage
@@ -104,10 +103,12 @@ class Subscriber:
         self._settings = settings
         self._clock_ms = clock_ms
         self._monotonic = monotonic
-        self._backoff = Backoff(
-            first_s=broker.backoff_first_s,
-            longest_s=broker.backoff_longest_s,
+        self._loop = ConnectionLoop(
+            broker,
+            new_connection=self._new_connection,
             randomness=randomness,
+            monotonic=monotonic,
+            first_answer=Listening,
         )
         self._gates: OrderedDict[str, TokenBucket] = OrderedDict()
         self._gate = TokenBucket(
@@ -115,14 +116,8 @@ class Subscriber:
             per_s=settings.commands_of_all_per_s,
             monotonic=monotonic,
         )
-        self._stopped = threading.Event()
-        self._signals: SimpleQueue[Signal] = SimpleQueue()
         self._owed: dict[int, Callable[[], None]] = {}
         """By message id: whom to tell that the broker has it."""
-        self._connection: BrokerConnection | None = None
-        self._number = 0
-        self._next_attempt_s = monotonic()
-        self._answer_due_s = 0.0
         self._session_present = False
         self.up = False
         """Whether the broker lets us listen now."""
@@ -137,34 +132,31 @@ class Subscriber:
         Connects where there is no connection; an attempt may take `connect_timeout_s` longer.
         """
         deadline_s = self._monotonic() + timeout_s
-        while not self._stopped.is_set():
-            away = self._connection is None
-            heard = self._attempt(deadline_s) if away else self._next_signal(deadline_s)
+        while not self._loop.stopped:
+            signal = self._loop.receive(deadline_s)
+            heard = None if signal is None else self._heard(signal)
             if heard is not None or self._monotonic() >= deadline_s:
                 return heard
         return None
 
-    def acknowledge(self, delivery: HeardMessage) -> None:
+    def acknowledge(self, message: HeardMessage) -> None:
         """The consumer has it safe. To be called in the order in which messages came.
 
         Once the connection that it came by is gone this does nothing: the broker sends it again.
         """
-        if delivery.mid and delivery.connection == self._number and self._connection is not None:
-            self._connection.acknowledge(delivery.mid)
+        connection = self._loop.connection
+        if message.mid and message.connection == self._loop.attempts and connection is not None:
+            connection.acknowledge(message.mid)
 
     def stop(self) -> None:
         """Ends `receive` soon. Any thread."""
-        self._stopped.set()
+        self._loop.stop()
 
     def close(self, *, forget: bool = False) -> None:
         """Leaves. `forget`: the broker drops our session, and what would come for it."""
-        self._stopped.set()
-        connection, self._connection = self._connection, None
+        self._loop.stop()
         self.up = False
-        if connection is not None:
-            connection.close(
-                with_will=False, timeout_s=self._broker.stop_timeout_s, forget=forget
-            )  # fmt: skip
+        self._loop.close(forget=forget)
 
     # --- saying -------------------------------------------------------------------------------
 
@@ -183,15 +175,17 @@ class Subscriber:
 
         `taken` is called by `receive` once the broker has it; never, if this connection ends first.
         """
-        if self._connection is None or not self.up:
+        connection = self._loop.connection
+        if connection is None or not self.up:
             return False
         topics = Topics(site=self._settings.site, unit=SITE_SERVICE)
-        mid = self._connection.publish(f"{topics.root}/alarm", alarm.encode())
+        mid = connection.publish(f"{topics.root}/alarm", alarm.encode())
         self._owed[mid] = taken
         return True
 
     def _command(self, unit: str, topic: str, payload: bytes) -> bool:
-        if self._connection is None or not self.up:
+        connection = self._loop.connection
+        if connection is None or not self.up:
             return False
         gate = self._gates.setdefault(
             unit,
@@ -206,25 +200,18 @@ class Subscriber:
             self._gates.popitem(last=False)
         if not gate.take() or not self._gate.take():
             return False
-        self._connection.publish(topic, payload, expiry_s=COMMAND_EXPIRY_S)
+        connection.publish(topic, payload, expiry_s=COMMAND_EXPIRY_S)
         return True
 
     # --- the connection -----------------------------------------------------------------------
 
-    def _attempt(self, deadline_s: float) -> LinkChange | None:
-        pause_s = min(self._next_attempt_s, deadline_s) - self._monotonic()
-        if pause_s > 0 and self._stopped.wait(pause_s):
-            return None
-        if self._monotonic() < self._next_attempt_s:
-            return None
-        self._number += 1
-        self._signals = SimpleQueue()
+    def _new_connection(self, signals: SimpleQueue[Signal]) -> BrokerConnection:
         self._owed.clear()
-        connection = BrokerConnection(
+        return BrokerConnection(
             self._broker,
             client_id=self._settings.client_id,
             will=None,
-            signals=self._signals,
+            signals=signals,
             wake=lambda: None,
             accept=self._has_room,
             connect_options=ConnectOptions(
@@ -235,38 +222,23 @@ class Subscriber:
                 hear_retained=True,
             ),
         )
-        try:
-            connection.open()
-        except BrokerUnreachableError as error:
-            return self._lost(str(error))
-        self._connection = connection
-        self._answer_due_s = self._monotonic() + self._broker.connect_timeout_s
-        return None
 
     def _has_room(self, _size_bytes: int) -> bool:
-        room = self._signals.qsize() < self._settings.unread
+        room = self._loop.unheard < self._settings.unread
         self.unread_dropped += not room
         return room
 
-    def _next_signal(self, deadline_s: float) -> HeardMessage | LinkChange | None:
-        until_s = deadline_s if self.up else min(deadline_s, self._answer_due_s)
-        try:
-            # In slices, so that `stop` of another thread is seen.
-            signal = self._signals.get(timeout=min(0.2, max(0.0, until_s - self._monotonic())))
-        except Empty:
-            if not self.up and self._monotonic() >= self._answer_due_s:
-                return self._lost("the broker says nothing")
-            return None
+    def _heard(self, signal: Signal) -> HeardMessage | LinkChange | None:
         if isinstance(signal, Heard):
-            return self._delivery(signal)
+            return self._message(signal)
         if isinstance(signal, Connected):
             self._session_present = signal.session_present
-            if self._connection is not None:
-                self._connection.listen([self._settings.topic])
+            if self._loop.connection is not None:
+                self._loop.connection.listen([self._settings.topic])
         elif isinstance(signal, Listening):
             return self._listening(signal)
         elif isinstance(signal, Lost):
-            return self._lost(signal.reason)
+            return self._lost(signal)
         elif isinstance(signal, Acknowledged):
             self._answered(signal)
         return None
@@ -278,28 +250,25 @@ class Subscriber:
         elif taken is not None:
             taken()
 
-    def _delivery(self, heard: Heard) -> HeardMessage:
+    def _message(self, heard: Heard) -> HeardMessage:
         arrival = Arrival(
             topic=heard.topic,
             payload=heard.payload,
             retained=heard.retained,
             at_ms=self._clock_ms(),
         )
-        return HeardMessage(arrival=arrival, mid=heard.mid, connection=self._number)
+        return HeardMessage(arrival=arrival, mid=heard.mid, connection=self._loop.attempts)
 
     def _listening(self, answer: Listening) -> LinkChange:
         if answer.refused:
-            return self._lost(f"the broker does not let us listen: {answer.refused}")
-        self._backoff.reset()
+            reason = f"the broker does not let us listen: {answer.refused}"
+            return self._lost(self._loop.give_up(reason))
+        self._loop.stands()
         self.up = True
         return LinkChange(
             up=True, at_ms=self._clock_ms(), session_present=self._session_present
         )  # fmt: skip
 
-    def _lost(self, reason: str) -> LinkChange:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abandon()
+    def _lost(self, lost: Lost) -> LinkChange:
         self.up = False
-        self._next_attempt_s = self._monotonic() + self._backoff.next_s()
-        return LinkChange(up=False, at_ms=self._clock_ms(), reason=reason)
+        return LinkChange(up=False, at_ms=self._clock_ms(), reason=lost.reason)

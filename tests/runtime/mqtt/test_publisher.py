@@ -449,7 +449,7 @@ def test_what_is_no_broker_is_tried_again_later(unit, answer):
         assert not publisher.publisher.connected
     with FakeBroker(port) as fake:
         wait_until(lambda: last in fake.rows(), what="the row")
-    assert publisher.publisher._thread.is_alive()
+    assert publisher.publisher.alive
 
 
 def test_pauses_between_attempts_grow_to_a_bound_and_differ():
