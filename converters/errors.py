@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from models.errors import OperatorError
 
-class BenchFaultError(Exception):
+
+class BenchFaultError(OperatorError):
     """A source, a recipe, a folder of images or an option that cannot be used.
 
     Attributes:
@@ -13,3 +15,8 @@ class BenchFaultError(Exception):
     def __init__(self, faults: list[str]) -> None:
         self.faults = tuple(faults)
         super().__init__("; ".join(faults))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Each fault."""
+        return self.faults

@@ -8,6 +8,8 @@ import zipfile
 import zlib
 from typing import TYPE_CHECKING
 
+from models.errors import OperatorError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -18,7 +20,7 @@ CHUNK_BYTES = 1024 * 1024
 SAFE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
 
 
-class ArchiveFaultError(Exception):
+class ArchiveFaultError(OperatorError):
     """A zip that must not be unpacked; `faults` has a sentence for each reason."""
 
     def __init__(self, faults: list[str]) -> None:

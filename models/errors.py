@@ -1,4 +1,4 @@
-"""Why a model package is refused; grouped by who can act."""
+"""What our own code raises on purpose, grouped by who can act; why a model package is refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,40 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
-class PackageRefusedError(Exception):
+class MammoedgeError(Exception):
+    """The root of all our errors: a command that one ends tells it, without a traceback.
+
+    Attributes:
+        exit_code: of that command.
+    """
+
+    exit_code = 1
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What to tell people, a line each."""
+        return (str(self),)
+
+
+class OperatorError(MammoedgeError):
+    """Settings, files or options: whoever installs or calls us can mend it."""
+
+    exit_code = 2
+
+
+class PeerError(MammoedgeError):
+    """The other side is at fault, or away: a sender and its images, a broker, a web server."""
+
+
+class ResourceError(MammoedgeError):
+    """The machine has not what is needed: disk, database, device, a program that must be there."""
+
+
+class InternalError(MammoedgeError):
+    """A defect of ours, or an engine that failed: to be reported; a restart may help."""
+
+
+class PackageRefusedError(OperatorError):
     """A model package that must not be used.
 
     Attributes:
@@ -20,6 +53,11 @@ class PackageRefusedError(Exception):
         self.package = package
         self.faults = tuple(faults)
         super().__init__(f"model package {package} refused: " + "; ".join(faults))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Each fault behind the package."""
+        return tuple(f"{self.package}: {fault}" for fault in self.faults)
 
 
 def sentences_of(fault: ValidationError) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
+from models.errors import OperatorError
 from models.manifest import Frozen, Name, Probability
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ MAXIMUM_CASE_BYTES = 128 * 1024 * 1024
 """Of one case, unpacked: an .npz is a zip and could otherwise grow without end."""
 
 
-class GoldenFaultError(ValueError):
+class GoldenFaultError(OperatorError, ValueError):
     """A golden case that cannot be read; the text names the file and what is wrong."""
 
 

@@ -7,9 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from converters.errors import BenchFaultError
-from models.errors import PackageRefusedError
-from runtime.inference.devices import EngineFaultError, NoUsableDeviceError
+from models.errors import MammoedgeError
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -21,24 +19,17 @@ USAGE = 2
 
 
 def guarded(step: Callable[[Namespace, Path], int], arguments: Namespace) -> int:
-    """`step`'s exit code, or 2 and a line on stderr for each fault that an engineer can mend.
+    """`step`'s exit code, or 2 and a line on stderr for each thing that was wrong.
 
     Args:
         step: takes the arguments and a folder that vanishes afterwards.
         arguments: of the command line.
     """
-    faults: tuple[str, ...]
     with tempfile.TemporaryDirectory(prefix="mammoedge-") as scratch:
         try:
             return step(arguments, Path(scratch))
-        except BenchFaultError as fault:
-            faults = fault.faults
-        except PackageRefusedError as refused:
-            faults = tuple(f"{refused.package}: {fault}" for fault in refused.faults)
-        except NoUsableDeviceError as refused:
-            faults = refused.attempts
-        except EngineFaultError as fault:
-            faults = (f"engine: {fault}",)
-    for line in faults:
+        except MammoedgeError as fault:
+            lines = fault.lines
+    for line in lines:
         print(line, file=sys.stderr)
     return USAGE

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.errors import PackageRefusedError
+from converters.commands.command_guard import DONE, guarded
 from models.manifest import Manifest
 from models.package import SIGNATURE, load_package
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from pathlib import Path
 
     from models.manifest import Parity
     from models.package import Package
@@ -21,18 +19,16 @@ if TYPE_CHECKING:
 
 def run(arguments: Namespace) -> int:
     """Exit code 0 for a package whose schema and hashes hold, 2 for one that is refused."""
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            package = load_package(arguments.package, allow_unsigned=True, store=Path(scratch))
-        except PackageRefusedError as refused:
-            for fault in refused.faults:
-                print(f"{refused.package}: {fault}", file=sys.stderr)
-            return 2
-        if arguments.json:
-            print(package.manifest.model_dump_json(indent=1, exclude_none=True))
-        else:
-            print("\n".join(_lines(package)))
-    return 0
+    return guarded(_inspect, arguments)
+
+
+def _inspect(arguments: Namespace, scratch: Path) -> int:
+    package = load_package(arguments.package, allow_unsigned=True, store=scratch)
+    if arguments.json:
+        print(package.manifest.model_dump_json(indent=1, exclude_none=True))
+    else:
+        print("\n".join(_lines(package)))
+    return DONE
 
 
 def run_schema(arguments: Namespace) -> int:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
-from converters.errors import BenchFaultError
+from converters.commands.command_guard import DONE, guarded
 from converters.packaging.signing_keys import make_key_pair
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from pathlib import Path
 
 
 def run(arguments: Namespace) -> int:
     """Write the private key; print the public one as a unit's `trusted_keys` take it."""
-    try:
-        public = make_key_pair(arguments.key)
-    except BenchFaultError as fault:
-        print(fault, file=sys.stderr)
-        return 2
-    print(public.hex())
-    return 0
+    return guarded(_make, arguments)
+
+
+def _make(arguments: Namespace, _scratch: Path) -> int:
+    print(make_key_pair(arguments.key).hex())
+    return DONE

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from converters.errors import BenchFaultError
+from models.errors import OperatorError
 from runtime.dicom.stored_image import open_image
 from runtime.image.header import HeaderRefusedError, Laterality, View
 from runtime.image.reasons import Reason
@@ -60,7 +61,7 @@ def _is_image(path: Path) -> bool:
         return True  # its reader will say why not
 
 
-class ImageRefusedError(Exception):
+class ImageRefusedError(OperatorError):
     """An image that cannot be used, with the reason's code."""
 
     def __init__(self, reason: Reason, detail: str) -> None:

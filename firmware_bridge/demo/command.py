@@ -15,23 +15,24 @@ from typing import TYPE_CHECKING, NoReturn
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from firmware_bridge.demo.embedded_broker import EmbeddedBroker, EmbeddedBrokerError
+from firmware_bridge.demo.embedded_broker import EmbeddedBroker
 from firmware_bridge.demo.table import HEADER, DemoRecord
 from firmware_bridge.demo.unit import DemoUnit, UnitService, dicom_destination
 from firmware_bridge.dicom_network.destination import Destination
-from firmware_bridge.doctor.flag_listener import FlagListener, NoBrokerError
+from firmware_bridge.doctor.flag_listener import FlagListener
 from firmware_bridge.sender.storage_scu import (
     Outcome,
     OutgoingFile,
-    PeerUnreachableError,
     StorageScu,
     outgoing,
 )
 from firmware_bridge.simulated_exams.reissue import FILM_SPACING_MM, reissue
+from models.errors import PeerError, ResourceError
 from runtime.cli.init import reference_package
 from runtime.messages.payloads import ExamMessage, StatusMessage, UnitState, ViewMessage
 from runtime.publishing.pseudonyms import Pseudonyms
 from runtime.publishing.site_key import read_site_key
+from runtime.user_input.fault_lines import print_fault
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -43,7 +44,7 @@ POLL_S = 0.25
 TERMINATED = 128 + signal.SIGTERM
 
 
-class DemoFailedError(Exception):
+class DemoFailedError(ResourceError):
     """The demo cannot go on; says why."""
 
 
@@ -70,9 +71,8 @@ def run(arguments: Namespace) -> int:
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mammoedge-")))
             return _run(arguments, cases, folder, stack)
-    except (DemoFailedError, EmbeddedBrokerError, NoBrokerError, PeerUnreachableError) as fault:
-        print(f"mammoedge demo: {fault}", file=sys.stderr)
-        return 1
+    except (ResourceError, PeerError) as fault:
+        return print_fault(fault, "mammoedge demo")
     except KeyboardInterrupt:
         print("\nstopped")
         return 0 if arguments.serve else 130

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from models.errors import ResourceError
 from runtime.messages.payloads import PAYLOAD_LIMIT_BYTES
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ dynamic_filters = true
 """
 
 
-class EmbeddedBrokerError(Exception):
+class EmbeddedBrokerError(ResourceError):
     """The broker is not installed, or did not start."""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.errors import PeerError
+
 MEBIBYTE = 1 << 20
 MAX_MESSAGE_BYTES = MEBIBYTE
 """Of a command set, and of any data set that is not an object to be stored: these are held in
@@ -27,7 +29,7 @@ class AssociationLimits:
     """From the first to the last byte of one PDU, and between two PDUs of one data set."""
 
 
-class LimitExceededError(Exception):
+class LimitExceededError(PeerError):
     """A peer broke a limit or the protocol. `what` is a word for logs, never data of the peer."""
 
     def __init__(self, what: str) -> None:

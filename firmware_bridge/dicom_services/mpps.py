@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydicom.dataset import Dataset
 
 from firmware_bridge.dicom_network.message_data_set import MOST_REFERENCES, is_uid, read_message
+from models.errors import PeerError
 from runtime.dicom.attributes import items, text
 from runtime.exam_rules.procedure_step import StepAnswer, StepBegun, StepEnded, StepState
 from runtime.image.header import FOR_PRESENTATION_CLASS, HeaderRefusedError, Laterality
@@ -77,7 +78,7 @@ _STATUS = {
 }
 
 
-class StepRefusedError(Exception):
+class StepRefusedError(PeerError):
     """What the unit said cannot be used. `comment`: for the unit, no value of the data set."""
 
     def __init__(self, status: StepStatus, comment: str) -> None:

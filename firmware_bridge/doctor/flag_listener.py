@@ -11,6 +11,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from pydantic import ValidationError
 
+from models.errors import PeerError
 from runtime.messages.payloads import ExamMessage, Message, StatusMessage, ViewMessage
 from runtime.messages.topics import Topics
 
@@ -22,7 +23,7 @@ CONNECT_TIMEOUT_S = 10.0
 _TYPES: tuple[type[Message], ...] = (ExamMessage, ViewMessage, StatusMessage)
 
 
-class NoBrokerError(Exception):
+class NoBrokerError(PeerError):
     """The broker does not answer."""
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from models.errors import PeerError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -31,7 +33,7 @@ class CopyProblem(StrEnum):
     TOO_LARGE = "too_large"
 
 
-class UnfitFileError(Exception):
+class UnfitFileError(PeerError):
     """A file that is not to be handed over, now or ever."""
 
     def __init__(self, problem: CopyProblem) -> None:

@@ -11,6 +11,8 @@ import struct
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from models.errors import PeerError
+
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
 
 UNSIGNED, NEGATIVE, BYTES, TEXT, ARRAY, MAP, TAG, SIMPLE = range(8)
@@ -22,7 +24,7 @@ FLOAT_FORMATS = {HALF: ">e", SINGLE: ">f", DOUBLE: ">d"}
 INDEFINITE = 31
 
 
-class CborError(ValueError):
+class CborError(PeerError, ValueError):
     """Bytes that are not what we read. The text names the fault, never a value."""
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from firmware_bridge.frame_protocol.messages import MAX_MESSAGE_BYTES
 from firmware_bridge.frame_protocol.protocol import Packet
+from models.errors import PeerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ DESCRIPTORS_READ = 4
 ANCILLARY_BYTES = socket.CMSG_SPACE(DESCRIPTORS_READ * array.array("i").itemsize)
 
 
-class PeerGoneError(Exception):
+class PeerGoneError(PeerError):
     """The peer closed, died, or does not read."""
 
 

@@ -31,6 +31,7 @@ from firmware_bridge.frame_protocol.messages import (
     Repeat,
     Said,
 )
+from models.errors import PeerError
 
 if TYPE_CHECKING:
     from firmware_bridge.frame_protocol.messages import Answer
@@ -89,7 +90,7 @@ OF_EXAMS = (ExamOpened, Exposure, Frame, Repeat, ExamClosed)
 TYPES = frozenset(kind.model_fields["type"].annotation.__args__[0] for kind in Said.__args__)
 
 
-class MessageRefusedError(Exception):
+class MessageRefusedError(PeerError):
     """A message that does nothing; the connection goes on.
 
     Attributes:

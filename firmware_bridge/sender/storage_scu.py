@@ -17,6 +17,7 @@ from pynetdicom import AE, _config, build_context, evt
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.store_status import StoreStatus
 from firmware_bridge.dicom_network.upper_layer import P_DATA_TF, PDU_HEADER
+from models.errors import PeerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +30,7 @@ PDU_BYTES = 10_000
 HALF_A_PDU = bytes(PDU_BYTES // 2)
 
 
-class PeerUnreachableError(Exception):
+class PeerUnreachableError(PeerError):
     """Nobody listens there, or the association was refused. Carries which of the two."""
 
     def __init__(self, what: str) -> None:

@@ -20,6 +20,7 @@ from firmware_bridge.simulated_exams.phantom_image import (
     phantom_image,
 )
 from firmware_bridge.simulated_exams.reissue import ReissuedIdentity, code_item
+from models.errors import OperatorError
 from runtime.dicom.header_reader import read_image_header
 from runtime.image.header import HeaderRefusedError
 from runtime.image.view_codes import MAGNIFICATION
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 VIEWS = ("RCC", "LCC", "RMLO", "LMLO")
 
 
-class NoExamsError(ValueError):
+class NoExamsError(OperatorError, ValueError):
     """There is no exam with a view in that folder."""
 
 

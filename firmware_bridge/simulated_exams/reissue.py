@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 
 from firmware_bridge.dicom_network.transfer_syntaxes import DIGITAL_MAMMOGRAPHY_FOR_PRESENTATION
+from models.errors import OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -51,7 +52,7 @@ _PIXEL_ATTRIBUTES = (
 )
 
 
-class NotReissuableError(ValueError):
+class NotReissuableError(OperatorError, ValueError):
     """The source lacks what an exam needs. Carries which attribute."""
 
     def __init__(self, attribute: str) -> None:

@@ -22,7 +22,6 @@ from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.transport_security import TlsSettings
 from firmware_bridge.sender.storage_scu import files_below
 from firmware_bridge.simulated_exams.exam_source import (
-    NoExamsError,
     folder_templates,
     phantom_templates,
 )
@@ -68,7 +67,7 @@ def run(arguments: Namespace) -> int:
                 new_uid=new_uid,
                 pause=stop.wait,
             )
-        except (ValueError, NoExamsError, OSError) as fault:
+        except (ValueError, OSError) as fault:
             print(f"mammoedge simulate-unit: {fault}", file=sys.stderr)
             return CANNOT
         _tell(NOTICE)

@@ -21,6 +21,7 @@ from firmware_bridge.frame_protocol.messages import (
     View,
     Window,
 )
+from models.errors import OperatorError
 from runtime.dicom.stored_image import open_image
 from runtime.image import header as image_header
 from runtime.image.header import HeaderRefusedError
@@ -40,7 +41,7 @@ MODIFIER_OF_CODE = {code: modifier for modifier, (code, _meaning) in MODIFIERS.i
 TECHNIQUE = Technique(kvp=28.0, mas=63.0, target="TUNGSTEN", filter="RHODIUM", thickness_mm=50.0)
 
 
-class NoFrameError(ValueError):
+class NoFrameError(OperatorError, ValueError):
     """The image cannot be said as a frame. The text says what it lacks."""
 
 

@@ -8,9 +8,11 @@ from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.errors import MammoedgeError
 from runtime.mqtt_contract.commands import ASYNCAPI
 from runtime.site_trust.arguments import add_site_arguments
 from runtime.user_input.command import Command
+from runtime.user_input.fault_lines import print_fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,10 +115,18 @@ def parser_for(available: Sequence[Command]) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; its exit code. Expected faults are printed, not traced."""
+    """Parses the command line and runs the command that it names; the exit code."""
     arguments = parser_for(commands()).parse_args(argv)
+    return run_command(arguments.command, arguments)
+
+
+def run_command(command: Command, arguments: argparse.Namespace) -> int:
+    """The command's exit code. What our own code raises on purpose is told in its words.
+
+    Anything else is a defect, and shows where.
+    """
     try:
-        return int(arguments.command.call(arguments))
+        return command.call(arguments)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -126,31 +136,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ImportError as error:
         print(f"mammoedge: {error}; is the extra for this command installed?", file=sys.stderr)
         return EXIT_FAULT
-    except Exception as error:
-        # The outer loop of the process: what our own code raises on purpose is told in its words,
-        # anything else is a defect and shows where.
-        lines = expected_fault(error)
-        if lines is None:
-            raise
-        for line in lines:
-            print(f"mammoedge: {line}", file=sys.stderr)
+    except MammoedgeError as error:
+        return print_fault(error)
+    except OSError as error:
+        print(f"mammoedge: {error}", file=sys.stderr)
         return EXIT_USAGE
-
-
-def expected_fault(error: Exception) -> list[str] | None:
-    """The lines for a fault that a person can mend; None for a defect of ours."""
-    from models.errors import PackageRefusedError
-    from runtime.console.access_middleware import TokenRefusedError
-    from runtime.ledger.ledger import LedgerError
-    from runtime.publishing.site_key import SiteKeyError
-    from runtime.user_input.settings_section import SettingsError
-
-    if isinstance(error, SettingsError | PackageRefusedError):
-        source = error.file if isinstance(error, SettingsError) else error.package
-        return [f"{source}: {fault}" for fault in error.faults]
-    if isinstance(error, LedgerError | SiteKeyError | TokenRefusedError | OSError):
-        return [str(error)]
-    return None
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, RedirectResponse
 
+from models.errors import OperatorError
 from runtime.web.security_headers import (
     LOOPBACK_NAMES,
     OWN_HEADER,
@@ -28,7 +29,7 @@ COOKIE = "mammoedge_console"
 OPEN_PATHS = frozenset({"/sign-in", "/static/web.css", "/static/console.css", "/static/icons.svg"})
 
 
-class TokenRefusedError(Exception):
+class TokenRefusedError(OperatorError):
     """The token file cannot be used."""
 
 

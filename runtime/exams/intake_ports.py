@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from models.errors import PeerError, ResourceError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -45,7 +47,7 @@ class Received:
     receipt: Receipt
 
 
-class ObjectRefusedError(Exception):
+class ObjectRefusedError(PeerError):
     """The object was not taken. Nothing of it was kept."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
@@ -54,7 +56,7 @@ class ObjectRefusedError(Exception):
         super().__init__(f"{reason.value}: {detail}")
 
 
-class OutOfRoomError(Exception):
+class OutOfRoomError(ResourceError):
     """The disk is below its reserve (or the backlog above its limit): try again later."""
 
 

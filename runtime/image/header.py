@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from models.errors import PeerError
 from runtime.image.view_codes import HARMLESS_MODIFIERS
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ MAMMOGRAPHY_CLASSES = frozenset(
 )
 
 
-class HeaderRefusedError(Exception):
+class HeaderRefusedError(PeerError):
     """A file whose header cannot be used: no DICOM, cut off, hostile, or without identity.
 
     Attributes:

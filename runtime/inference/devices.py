@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from models.errors import InternalError, ResourceError
 from runtime.image.outcome import Execution
 
 if TYPE_CHECKING:
@@ -18,15 +19,20 @@ if TYPE_CHECKING:
 OLD_NAMES = {"VPU": "NPU"}
 
 
-class EngineFaultError(Exception):
+class EngineFaultError(InternalError):
     """An inference failed: the device or the graph, not the image. The engine may be rebuilt."""
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What the engine said."""
+        return (f"engine: {self}",)
 
-class DeviceRefusedError(Exception):
+
+class DeviceRefusedError(ResourceError):
     """A device would not compile the graph; the text is its own, on one line."""
 
 
-class NoUsableDeviceError(Exception):
+class NoUsableDeviceError(ResourceError):
     """No device of the list can run the package.
 
     Attributes:
@@ -37,6 +43,11 @@ class NoUsableDeviceError(Exception):
         self.package = package
         self.attempts = attempts
         super().__init__(f"no device can run {package}: " + "; ".join(attempts))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Each device, and why not."""
+        return self.attempts
 
 
 class Graph(Protocol):

@@ -13,6 +13,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from models.errors import ResourceError
 from runtime.ledger.exam_history import EXAM_HISTORY_SCHEMA
 from runtime.ledger.job_table import DESCRIPTOR_SCHEMA
 from runtime.ledger.modality_notice_table import MODALITY_NOTICE_SCHEMA
@@ -73,8 +74,10 @@ CREATE INDEX IF NOT EXISTS outbox_to_clear ON outbox (expires_at_ms)
 """
 
 
-class LedgerError(Exception):
+class LedgerError(ResourceError):
     """The ledger cannot be opened or written; `detail` is what SQLite said."""
+
+    exit_code = 2
 
     def __init__(self, path: Path, detail: str) -> None:
         self.path = path

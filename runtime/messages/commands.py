@@ -6,12 +6,14 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from models.errors import PeerError
+
 COMMAND_LIMIT_BYTES = 1024
 LARGEST_SEQ = 2**63 - 1
 """What SQLite can count to."""
 
 
-class CommandRefusedError(ValueError):
+class CommandRefusedError(PeerError, ValueError):
     """The payload is no command. `why` is a code; what was sent is not repeated."""
 
     def __init__(self, why: str) -> None:

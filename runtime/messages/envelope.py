@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.errors import InternalError
 from runtime.messages.topics import SiteName, UnitName
 
 PAYLOAD_LIMIT_BYTES = 16 * 1024
@@ -45,7 +46,7 @@ LocalTime = Annotated[
 Milliseconds = Annotated[float, Field(ge=0.0)]
 
 
-class PayloadTooLargeError(ValueError):
+class PayloadTooLargeError(InternalError, ValueError):
     """A message is above 16 KiB and cannot be shortened without losing what it says."""
 
     def __init__(self, schema_id: str, size_bytes: int) -> None:

@@ -24,6 +24,7 @@ from paho.mqtt.properties import MQTTException, Properties  # type: ignore[attr-
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from models.errors import PeerError
 from runtime.mqtt.connection_events import (
     UNIT_SESSION,
     Acknowledged,
@@ -63,7 +64,7 @@ PARSE_FAULTS = (
 )
 
 
-class BrokerUnreachableError(Exception):
+class BrokerUnreachableError(PeerError):
     """No connection; the text is for the operator's log."""
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.errors import PeerError
 from runtime.dicom.attributes import integer, text
 from runtime.image.reasons import Reason
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
-class PixelsRefusedError(Exception):
+class PixelsRefusedError(PeerError):
     """Pixels that cannot be had: damaged, of a kind that is not read, or too many.
 
     Attributes:

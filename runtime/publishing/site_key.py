@@ -6,6 +6,7 @@ import secrets
 import stat
 from typing import TYPE_CHECKING
 
+from models.errors import OperatorError
 from runtime.system.secret_file import write_new_secret
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ KEY_BYTES = 32
 LEAST_BYTES = 16
 
 
-class SiteKeyError(Exception):
+class SiteKeyError(OperatorError):
     """The key file cannot be used; says what to do."""
 
 

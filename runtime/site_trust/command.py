@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +22,14 @@ if TYPE_CHECKING:
 
 
 def site_command(arguments: Namespace) -> int:
-    """Does what the options ask for; 0, or 1 with the reason on standard error."""
+    """Does what the options ask for; 0.
+
+    Raises:
+        SiteFolderError: it cannot be done; the text says why.
+    """
     now = datetime.now(UTC)
-    try:
-        with only_one(arguments.folder):
-            folder = _work(arguments, now)
-    except SiteFolderError as error:
-        print(f"mammoedge: {error}", file=sys.stderr)
-        return 1
+    with only_one(arguments.folder):
+        folder = _work(arguments, now)
     if arguments.json:
         print(json.dumps(_summary(folder, now)))
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import TypeAdapter, ValidationError
 
+from models.errors import OperatorError
 from runtime.messages.topics import SITE_SERVICE, UnitName
 from runtime.publishing.site_key import write_site_key
 from runtime.site_trust.authority import Authority, CertificateRole
@@ -40,8 +41,10 @@ key_file = "unit.key"
 """
 
 
-class SiteFolderError(Exception):
+class SiteFolderError(OperatorError):
     """The site's folder does not allow it; the text says what to do."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from models.errors import PeerError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -16,7 +18,7 @@ VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 LONGEST_VARINT = 10
 
 
-class MalformedError(ValueError):
+class MalformedError(PeerError, ValueError):
     """The bytes are no Protocol Buffers message."""
 
 

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+from models.errors import InternalError
 from runtime.console.system_status import BrokerLink, SystemStatus, system_status_of
 from runtime.exams.unit_clock import UnitClock
 from runtime.ledger.ledger import LedgerError
@@ -53,7 +54,7 @@ def intake_types() -> dict[str, type[Intake]]:
     return {point.name: point.load() for point in entry_points(group="mammoedge.intakes")}
 
 
-class ThreadLostError(RuntimeError):
+class ThreadLostError(InternalError, RuntimeError):
     """A loop of the service is gone; the service must not go on half alive."""
 
 

@@ -1,4 +1,4 @@
-"""What a person gives a program: subcommands, their numbers, sections of settings files.
+"""What a person gives a program, and is told: subcommands, numbers, sections of settings, faults.
 
-Light, `--help` loads it; knows nothing of ours.
+Light, `--help` loads it; knows nothing of ours but the errors.
 """

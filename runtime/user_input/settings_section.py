@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
+from models.errors import OperatorError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -18,13 +20,18 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SettingsError(Exception):
+class SettingsError(OperatorError):
     """A settings file has faults; `faults` names key and expectation of each."""
 
     def __init__(self, file: Path, faults: list[str]) -> None:
         self.file = file
         self.faults = tuple(faults)
         super().__init__(f"{file}: " + "; ".join(faults))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Each fault behind the file."""
+        return tuple(f"{self.file}: {fault}" for fault in self.faults)
 
 
 def settings_faults(error: ValidationError, prefix: tuple[str, ...] = ()) -> list[str]:

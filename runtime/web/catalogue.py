@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from models.errors import InternalError
 from runtime.web.languages import LANGUAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-class CatalogueError(Exception):
+class CatalogueError(InternalError):
     """A message file is damaged; `line` counts from 1."""
 
     def __init__(self, language: str, line: int) -> None:

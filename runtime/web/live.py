@@ -11,6 +11,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from models.errors import ResourceError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
@@ -41,7 +43,7 @@ class ServerSentEvent:
         return b'event: pulse\ndata: {"as_of_ms":%d}\n\n' % self.as_of_ms
 
 
-class CannotReadError(Exception):
+class CannotReadError(ResourceError):
     """What a page shows cannot be read now; the text is for the log."""
 
 

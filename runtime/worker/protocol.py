@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from models.errors import InternalError
 from runtime.image.outcome import Execution, Job, JobOutcome, ModelRef
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ FROM_WORKER: TypeAdapter[Ready | CannotStart | Anticipated | Done | Faulted] = T
 )
 
 
-class LinkLostError(Exception):
+class LinkLostError(InternalError):
     """The other end is gone, too slow, or says what it must not say."""
 
 

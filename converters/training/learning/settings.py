@@ -12,6 +12,7 @@ from converters.training.data.preparation import PreparationOptions
 from converters.training.learning.coarse_schedule import CoarseSchedule
 from converters.training.learning.schedule import Schedule
 from converters.training.networks.graph import EvidenceMap, Fusion, Pooling
+from models.errors import OperatorError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ TABLES: dict[str, type[Any]] = {
 }
 
 
-class TrainingSettingsError(ValueError):
+class TrainingSettingsError(OperatorError, ValueError):
     """All faults of a settings file, one a line."""
 
 

@@ -28,6 +28,7 @@ from converters.training.networks.network import LesionNetwork, load_imagenet
 from converters.training.sampling.coarse_views import coarse_recipe, soften_sample
 from converters.training.sampling.coarse_windows import CoarseView
 from converters.training.sampling.peaks import cut_peaks
+from models.errors import OperatorError
 
 FINE = "fine"
 COARSE = "coarse"
@@ -42,7 +43,7 @@ READING_FAULTS = (
 """What torch may raise at a file of networks that is damaged or holds something else."""
 
 
-class ResumeError(ValueError):
+class ResumeError(OperatorError, ValueError):
     """What an earlier run left cannot be gone on with: other settings, or a damaged file."""
 
 

@@ -15,6 +15,7 @@ import urllib.request
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from models.errors import PeerError
 from runtime.messages.alarm import AlarmMessage, AlarmState, Severity
 from runtime.site.alarms.alarm_reconciliation import tell_again, told, untold
 from runtime.site.queries.alarm_entries import open_alarms
@@ -76,7 +77,7 @@ def alert(alarm: AlarmEntry) -> dict[str, Any]:
     return said
 
 
-class WebhookRefusedError(Exception):
+class WebhookRefusedError(PeerError):
     """The webhook did not take the alerts."""
 
 

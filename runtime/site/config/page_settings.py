@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from models.errors import OperatorError
 from runtime.mqtt.settings import LOOPBACK
 from runtime.web.languages import Language
 
@@ -84,5 +85,5 @@ def _host_of(url: str) -> str:
     return urlsplit(url).hostname or ""
 
 
-class CredentialsError(Exception):
+class CredentialsError(OperatorError):
     """A file of passwords or a secret cannot be read or written, or is refused; says why."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.errors import PackageRefusedError
+from models.errors import OperatorError, PackageRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 
-class PackagesError(Exception):
+class PackagesError(OperatorError):
     """Packages of `[watch] packages` cannot be used; `faults` begin with the key of each."""
 
     def __init__(self, faults: Sequence[str]) -> None:

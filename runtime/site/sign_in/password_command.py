@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 def password_command(arguments: Namespace) -> int:
-    """Sets (asked twice, or the first line of standard input) or removes; 0, or 2 with why not."""
-    try:
-        if arguments.remove:
-            remove_password(arguments.file, arguments.name)
-            print(f"{arguments.name} was taken out of {arguments.file}")
-            return 0
-        password = _asked() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-        new = set_password(arguments.file, arguments.name, password, owner=arguments.owner)
-    except CredentialsError as error:
-        print(f"mammoedge: {error}", file=sys.stderr)
-        return 2
+    """Sets (asked twice, or the first line of standard input) or removes; 0.
+
+    Raises:
+        CredentialsError: the file, the name or the password cannot be used; the text says why.
+    """
+    if arguments.remove:
+        remove_password(arguments.file, arguments.name)
+        print(f"{arguments.name} was taken out of {arguments.file}")
+        return 0
+    password = _asked() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    new = set_password(arguments.file, arguments.name, password, owner=arguments.owner)
     if os.geteuid() == 0 and arguments.file.stat().st_uid == 0:
         print(
             f"{arguments.file} is root's: a service that runs as another user cannot read it"

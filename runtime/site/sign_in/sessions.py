@@ -8,6 +8,8 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from models.errors import PeerError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -85,7 +87,7 @@ def _key(cookie: str) -> bytes:
     return hashlib.sha256(cookie.encode()).digest()
 
 
-class SignOnError(Exception):
+class SignOnError(PeerError):
     """It did not work. `why` is a word of ours: `provider` or `not_allowed`."""
 
     def __init__(self, why: str) -> None:

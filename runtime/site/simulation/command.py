@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from runtime.site.queries.intake_figures import rows_received, streams_replayed, wire_latency
 from runtime.site.simulation.processes import (
     SITE,
-    SimulationError,
     StartedPlayer,
     StartedService,
     started_broker,
@@ -66,7 +65,7 @@ def simulate_command(arguments: Namespace) -> int:
     try:
         with ExitStack() as stack:
             figures = _measured(arguments, stack)
-    except (SimulationError, StoreError, OSError) as error:
+    except OSError as error:
         print(f"mammoedge: {error}", file=sys.stderr)
         return 1
     if arguments.json:

@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from models.errors import ResourceError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SITE = "simulated"
 
 
-class SimulationError(Exception):
+class SimulationError(ResourceError):
     """It could not be measured; the text says why."""
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from models.errors import ResourceError
 from runtime.site.store.tables import METADATA, NOTES, SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class StoreFault(StrEnum):
     """It is there and answers, but not to this: no permission, another version, damaged."""
 
 
-class StoreError(Exception):
+class StoreError(ResourceError):
     """The database failed; nothing of the transaction stands. `detail` is what it said."""
 
     def __init__(self, fault: StoreFault, detail: str) -> None:

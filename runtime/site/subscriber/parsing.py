@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from models.errors import PeerError
 from runtime.messages.alarm import AlarmMessage
 from runtime.messages.commands import (
     LARGEST_SEQ,
@@ -133,7 +134,7 @@ def read(topic: str, payload: bytes, *, site: str) -> Said:
         )
 
 
-class _ForeignError(Exception):
+class _ForeignError(PeerError):
     """Inside this module only."""
 
     def __init__(self, reason: ForeignReason, detail: str = "") -> None:

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from models.errors import OperatorError
 from runtime.site.subscriber.arrival import Arrival, LinkChange
 
 if TYPE_CHECKING:
@@ -22,8 +23,10 @@ Moment = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
 """Milliseconds since the epoch, up to the year 9999."""
 
 
-class RecordingError(Exception):
+class RecordingError(OperatorError):
     """The file is no recording of ours; the text says which line, and why."""
+
+    exit_code = 1
 
 
 class _Line(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from models.errors import OperatorError
 from runtime.image.outcome import Flag
 from runtime.messages.payloads import EventKind, EventMessage, ExamMessage, StatusMessage, UnitState
 from runtime.messages.payloads import ViewMessage as View
@@ -21,7 +22,7 @@ QUIET_KINDS = frozenset({ChangeKind.DOUBLE, ChangeKind.HEALTH})
 """Not shown unless they are asked for."""
 
 
-class ConditionError(ValueError):
+class ConditionError(OperatorError, ValueError):
     """The words of `--until` are none; the text says what was expected."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
+from models.errors import OperatorError
 from runtime.messages.topics import SiteName
 from runtime.mqtt.settings import BrokerSettings
 from runtime.site.live_model.memory_limits import MemoryLimits
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 WEEK_S = 7 * 24 * HOUR_S
 
 
-class UsageError(ValueError):
+class UsageError(OperatorError, ValueError):
     """What was asked for on the command line does not go together; the text says what would."""
 
 

@@ -8,10 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.site.subscriber.recording import RecordingError
 from runtime.site.terminal.filters import (
     Condition,
-    ConditionError,
     Selection,
     kind_names,
     parse_condition,
@@ -51,12 +49,9 @@ def tail_command(arguments: Namespace) -> int:
         selection, ending = selection_of(arguments), ending_of(arguments)
         with listening(arguments) as opened, StopSignals() as stopped:
             return follow(opened, selection, ending, write=writer(arguments), stopped=stopped)
-    except (UsageError, ConditionError) as error:
-        print(f"mammoedge: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except (RecordingError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            raise  # the command line's own business
+    except BrokenPipeError:
+        raise  # the command line's own business
+    except OSError as error:
         print(f"mammoedge: {error}", file=sys.stderr)
         return EXIT_FAULT
 

@@ -8,10 +8,9 @@ import time
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from runtime.site.subscriber.recording import RecordingError
 from runtime.site.terminal.filters import Selection
 from runtime.site.terminal.lines import line_of
-from runtime.site.terminal.sources import UsageError, listening
+from runtime.site.terminal.sources import listening
 from runtime.site.terminal.tail import EXIT_DONE, EXIT_FAULT, EXIT_NOT_REACHED, EXIT_USAGE
 from runtime.system.stop_signals import StopSignals
 
@@ -41,12 +40,9 @@ def watch_command(arguments: Namespace) -> int:
             if on_screen:
                 return _screen(opened)
             return _stream(opened, arguments)
-    except UsageError as error:
-        print(f"mammoedge: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except (RecordingError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            raise  # the command line's own business
+    except BrokenPipeError:
+        raise  # the command line's own business
+    except OSError as error:
         print(f"mammoedge: {error}", file=sys.stderr)
         return EXIT_FAULT
 

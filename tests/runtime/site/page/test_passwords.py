@@ -6,12 +6,11 @@ import io
 import os
 import pwd
 import stat
-from argparse import Namespace
 
 import pytest
 
+from runtime.cli.main import main
 from runtime.site.config.page_settings import CredentialsError
-from runtime.site.sign_in.password_command import password_command
 from runtime.site.sign_in.passwords import PasswordHash, read_passwords, set_password
 from tests.conftest import skip_or_fail
 
@@ -131,8 +130,8 @@ def test_the_command_sets_refuses_and_removes(tmp_path, monkeypatch, capsys):
 
     def run(word, *, name="ada", remove=False):
         monkeypatch.setattr("sys.stdin", io.StringIO(word + "\n"))
-        code = password_command(Namespace(name=name, file=file, remove=remove, owner=None))
-        return code, capsys.readouterr()
+        options = ["--file", str(file)] + ["--remove"] * remove
+        return main(["site", "password", name, *options]), capsys.readouterr()
 
     code, said = run("short")
     assert (code, file.exists()) == (2, False)
