@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from runtime.messages.status_reason import StatusReason
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -56,7 +58,10 @@ class ConnectionState:
         return len([s for s in self._losses_s if now_s - s < UNSTABLE_S]) >= UNSTABLE_LOSSES
 
     @property
-    def faults(self) -> tuple[str, ...]:
+    def faults(self) -> tuple[StatusReason, ...]:
         """Why the site cannot wholly rely on this connection, as reasons of `status`."""
-        faults = (("name_taken", self.name_taken), ("connection_unstable", self.unstable))
+        faults = (
+            (StatusReason.NAME_TAKEN, self.name_taken),
+            (StatusReason.CONNECTION_UNSTABLE, self.unstable),
+        )
         return tuple(reason for reason, holds in faults if holds)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from runtime.messages.payloads import HealthFacts, StatusFacts
+    from runtime.messages.status_reason import StatusReason
     from runtime.mqtt.connection_events import Connected, Signal
     from runtime.mqtt.outbox_delivery import OutboxLedger
     from runtime.mqtt.settings import BrokerSettings
@@ -120,7 +121,7 @@ class Publisher:
         return "" if self.connected else self._state.refusal or self._thread.problem
 
     @property
-    def faults(self) -> tuple[str, ...]:
+    def faults(self) -> tuple[StatusReason, ...]:
         """Why the site cannot wholly rely on this connection, as reasons of `status`."""
         return self._state.faults
 

@@ -1,4 +1,4 @@
-"""What a unit says of itself: to the site as `status` and `health`, to the console as its box."""
+"""What a unit says of itself: to the site as `status` and `health`, and to the console."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from runtime.messages.payloads import HealthFacts, ModelPart, OperatingPointPart, StatusFacts
+from runtime.messages.status_reason import StatusReason
 from runtime.system.process_memory import MEGABYTE, peak_resident_mb
 
 if TYPE_CHECKING:
@@ -18,23 +19,23 @@ if TYPE_CHECKING:
 
 def degraded_reasons(
     parts: UnitComponents, backlog: Backlog, *, disk_low: bool, certificate_ends_soon: bool = False
-) -> tuple[str, ...]:
+) -> tuple[StatusReason, ...]:
     """Why the unit cannot be wholly relied on; () if it can."""
     state = parts.supervisor.state
     reasons = (
-        ("worker_not_ready", state.ready is None and bool(state.faults)),
-        ("starting", state.ready is None and not state.faults),
-        ("disk_low", disk_low),
-        ("backlog_full", parts.spooler.backlog_is_full),
-        ("rows_parked", bool(backlog.parked)),
-        ("clock_jumped", parts.clock_jump.unsettled),
-        ("certificate_ends_soon", certificate_ends_soon),
+        (StatusReason.WORKER_NOT_READY, state.ready is None and bool(state.faults)),
+        (StatusReason.STARTING, state.ready is None and not state.faults),
+        (StatusReason.DISK_LOW, disk_low),
+        (StatusReason.BACKLOG_FULL, parts.spooler.backlog_is_full),
+        (StatusReason.ROWS_PARKED, bool(backlog.parked)),
+        (StatusReason.CLOCK_JUMPED, parts.clock_jump.unsettled),
+        (StatusReason.CERTIFICATE_ENDS_SOON, certificate_ends_soon),
     )
     return tuple(reason for reason, holds in reasons if holds) + parts.publisher.faults
 
 
 def status_facts(
-    parts: UnitComponents, reasons: tuple[str, ...], requested_devices: Sequence[str]
+    parts: UnitComponents, reasons: tuple[StatusReason, ...], requested_devices: Sequence[str]
 ) -> StatusFacts:
     """Versions, model, devices and intakes, as of now."""
     ready = parts.supervisor.state.ready

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from runtime.console.board import lay_out
-from runtime.console.system_status import BrokerLink, StatusCode, system_status_of
+from runtime.console.system_status import BrokerLink, system_status_of
 from runtime.exam_rules.exam_flag import Role
 from runtime.image.reasons import Reason
 from runtime.ledger.outbox import Backlog
 from runtime.messages.payloads import StatusFacts
+from runtime.messages.status_reason import StatusReason
 from runtime.web.catalogue import load_catalogues
 from tests.runtime.console.bench import ALL
 from tests.support.builders import image, result, unassessed
@@ -94,14 +95,14 @@ def test_what_changes_her_work_is_large_and_the_rest_is_small():
         reasons=("worker_not_ready", "disk_low"), away_s=11, unsigned_package=True
     )
     assert system_status.large == (
-        StatusCode.WORKER_DOWN,
-        StatusCode.DISK_LOW,
-        StatusCode.BROKER_AWAY,
+        StatusReason.WORKER_NOT_READY.code,
+        StatusReason.DISK_LOW.code,
+        StatusReason.BROKER_AWAY.code,
     )
-    assert system_status.small == (StatusCode.UNSIGNED_PACKAGE,)
+    assert system_status.small == (StatusReason.UNSIGNED_PACKAGE.code,)
     assert boxed(restarts=3, fallback_reason="no NPU").small == (
-        StatusCode.DEVICE_FALLBACK,
-        StatusCode.WORKER_RESTARTS,
+        StatusReason.DEVICE_FALLBACK.code,
+        StatusReason.WORKER_RESTARTS.code,
     )
 
 

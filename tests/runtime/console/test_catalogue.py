@@ -9,11 +9,11 @@ from importlib.resources import files
 import pytest
 
 from runtime.console.console import PACKAGE
-from runtime.console.system_status import StatusCode
 from runtime.exam_rules.exam_flag import Completion
 from runtime.image.outcome import Flag
 from runtime.image.reasons import Reason
 from runtime.ledger.exam_history import Note
+from runtime.messages.status_reason import StatusReason
 from runtime.web.catalogue import CatalogueError, load_catalogues, parse_messages
 from runtime.web.languages import LANGUAGES
 from runtime.web.pages import load_pages
@@ -24,7 +24,7 @@ CATALOGUES = load_catalogues(PACKAGE)
 def wanted() -> set[str]:
     """Every key that something can ask for."""
     keys = {f"reason.{reason}.{part}" for reason in Reason for part in ("what", "do")}
-    keys |= {f"trouble.{trouble}.{part}" for trouble in StatusCode for part in ("what", "do")}
+    keys |= {f"trouble.{reason.code}.{part}" for reason in StatusReason for part in ("what", "do")}
     keys |= {f"completed.{completion}" for completion in Completion}
     keys |= {f"flag.{flag}" for flag in Flag} | {f"flag.{flag}.means" for flag in Flag}
     keys |= {f"story.{note}" for note in Note}

@@ -18,6 +18,7 @@ from runtime.image.outcome import Flag  # noqa: E402
 from runtime.image.reasons import Reason  # noqa: E402
 from runtime.messages.alarm import Severity  # noqa: E402
 from runtime.messages.payloads import EventKind  # noqa: E402
+from runtime.messages.status_reason import StatusReason  # noqa: E402
 from runtime.site.alarms.alarm_rules import AlarmKind  # noqa: E402
 from runtime.site.control_charts.chart_state import Measure  # noqa: E402
 from runtime.site.control_charts.drift_verdict import Suspect  # noqa: E402
@@ -46,10 +47,13 @@ def wanted() -> set[str]:
     keys |= {f"descriptor.{name}" for name in ("score", *Descriptor)}
     keys |= {f"suspect.{one}" for one in Suspect} | {f"measure.{one}" for one in Measure}
     keys |= {f"flag.{flag}" for flag in Flag} | {f"reason.{reason}.what" for reason in Reason}
-    codes = ("worker_not_ready", "starting", "disk_low", "backlog_full", "rows_parked",
-             "clock_jumped", "certificate_ends_soon", "name_taken",
-             "connection_unstable")  # fmt: skip
-    return keys | {f"degraded.{code}" for code in codes}
+    of_console_alone = {
+        StatusReason.WORKER_RESTARTS,
+        StatusReason.DEVICE_FALLBACK,
+        StatusReason.BROKER_AWAY,
+        StatusReason.UNSIGNED_PACKAGE,
+    }
+    return keys | {f"degraded.{reason}" for reason in {*StatusReason} - of_console_alone}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
