@@ -189,7 +189,7 @@ def check_intakes(settings: Settings) -> Iterator[CheckResult]:
 
 
 def check_console(settings: Settings) -> Iterator[CheckResult]:
-    """The page can be served: its words, its token, its port."""
+    """The page can be served: its texts, its token, its port."""
     console = settings.console
     if not console.enabled:
         return

@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_command(command: Command, arguments: argparse.Namespace) -> int:
-    """The command's exit code. What our own code raises on purpose is told in its words.
+    """The command's exit code. What our own code raises on purpose is told line by line.
 
     Anything else is a defect, and shows where.
     """

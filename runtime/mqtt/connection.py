@@ -27,12 +27,12 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from models.errors import PeerError
 from runtime.mqtt.connection_events import (
     UNIT_SESSION,
-    Acknowledged,
     Connected,
     ConnectOptions,
     Heard,
     Listening,
     Lost,
+    PublishAcknowledged,
 )
 from runtime.mqtt.tls import broker_password, tls_context
 from runtime.mqtt.wakeup_pipe import WakeupPipe
@@ -154,7 +154,7 @@ class BrokerConnection:
         retained: bool = False,
         expiry_s: int | None = None,
     ) -> int:
-        """Puts a PUBLISH on its way; its message id. `Acknowledged` follows for QoS 1."""
+        """Puts a PUBLISH on its way; its message id. `PublishAcknowledged` follows for QoS 1."""
         properties = _properties(PacketTypes.PUBLISH)
         if payload:
             self._describe(properties)
@@ -187,7 +187,7 @@ class BrokerConnection:
         self.abandon()
 
     def abandon(self) -> None:
-        """Ends the connection without a word: the broker publishes the will."""
+        """Ends the connection without a DISCONNECT: the broker publishes the will."""
         self._abandoned = True
         self._wakeup.ring()
         if self._thread is not None:
@@ -315,7 +315,7 @@ class BrokerConnection:
     def _on_publish(
         self, _c: mqtt.Client, _u: Any, mid: int, reason: ReasonCode, _p: Properties
     ) -> None:
-        self._say(Acknowledged(mid=mid, reason_code=reason.value))
+        self._say(PublishAcknowledged(mid=mid, reason_code=reason.value))
 
     def _on_message(self, _c: mqtt.Client, _u: Any, message: mqtt.MQTTMessage) -> None:
         # rumqttd sends retained messages in spite of the subscription's retain handling.

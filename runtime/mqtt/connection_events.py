@@ -27,7 +27,7 @@ class Lost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Acknowledged:
+class PublishAcknowledged:
     """A PUBACK. Below 0x80 the broker has the message (MQTT 5, 3.4.2.1)."""
 
     mid: int
@@ -51,7 +51,7 @@ class Listening:
     refused: str
 
 
-Signal = Connected | Lost | Acknowledged | Heard | Listening
+Signal = Connected | Lost | PublishAcknowledged | Heard | Listening
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,7 +97,7 @@ class ConnectionLoop:
         self._backoff.reset()
 
     def give_up(self, reason: str) -> Lost:
-        """Leaves the connection without a word, if there is one; the next attempt is made later."""
+        """Ends the connection, if any, without a DISCONNECT; the next attempt comes later."""
         self._abandon()
         return Lost(reason=reason)
 

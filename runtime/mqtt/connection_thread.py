@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 
-class Session(Protocol):
+class ConnectionSession(Protocol):
     """What is said and heard over one connection. All may raise LedgerError."""
 
     @property
@@ -48,7 +48,7 @@ class Session(Protocol):
         ...
 
     def farewell(self) -> bool:
-        """Says the last words once there is room for them; whether the broker has them."""
+        """Says the last message once there is room for it; whether the broker has it."""
         ...
 
     def end(self, lost: Lost | None) -> None:
@@ -63,7 +63,7 @@ class BrokerClient(Protocol):
         """A connection that is not open yet."""
         ...
 
-    def new_session(self, connection: BrokerConnection, connected: Connected) -> Session:
+    def new_session(self, connection: BrokerConnection, connected: Connected) -> ConnectionSession:
         """What is to be said and heard over it."""
         ...
 
@@ -107,9 +107,9 @@ class ConnectionThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Lets the session say its last words, disconnects and returns.
+        """Lets the session say its last message, disconnects and returns.
 
-        Within `connect_timeout_s`, or `stop_timeout_s` for the words and again for the DISCONNECT.
+        Within `connect_timeout_s`, or twice `stop_timeout_s`: the message, and the DISCONNECT.
         """
         self._loop.stop()
         self._wake()
@@ -161,7 +161,7 @@ class ConnectionThread:
                 return first
         return None
 
-    def _turn(self, session: Session) -> Lost | None:
+    def _turn(self, session: ConnectionSession) -> Lost | None:
         lost = self._hear(session, until_s=self._monotonic())
         if lost is not None:
             return lost
@@ -174,7 +174,7 @@ class ConnectionThread:
             session.wait()
         return None
 
-    def _hear(self, session: Session, until_s: float) -> Lost | None:
+    def _hear(self, session: ConnectionSession, until_s: float) -> Lost | None:
         """Hands on all that happened; waits for the first of it until then."""
         signal = self._loop.receive(until_s)
         while signal is not None and not isinstance(signal, Lost):
@@ -182,8 +182,8 @@ class ConnectionThread:
             signal = self._loop.receive(until_s=0.0)
         return signal
 
-    def _leave(self, session: Session) -> Lost | None:
-        """Waits for the last words within `stop_timeout_s`; without them the will is published."""
+    def _leave(self, session: ConnectionSession) -> Lost | None:
+        """The last message, within `stop_timeout_s`; the will, if the broker does not have it."""
         deadline_s = self._monotonic() + self._settings.stop_timeout_s
         clean = False
         lost = self._hear(session, until_s=self._monotonic())

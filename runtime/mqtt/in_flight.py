@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SentStatus:
-    """The unit's `status`; `offline`: the last word of this connection."""
+    """The unit's `status`; `offline`: the last message of this connection."""
 
     offline: bool = False
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from runtime.messages.commands import COMMAND_LIMIT_BYTES
 from runtime.mqtt.connection import BrokerConnection
-from runtime.mqtt.connection_state import ConnectionState
 from runtime.mqtt.connection_thread import ConnectionThread
 from runtime.mqtt.outbox_delivery import OutboxDelivery
+from runtime.mqtt.publisher_state import PublisherState
 from runtime.mqtt.session import BrokerSession, CommandGate, Providers
 from runtime.timing.token_bucket import TokenBucket
 
@@ -76,7 +76,7 @@ class Publisher:
             ),
             limit_bytes=COMMAND_LIMIT_BYTES,
         )
-        self._state = ConnectionState(monotonic)
+        self._state = PublisherState(monotonic)
         self._thread = ConnectionThread(
             self,
             settings,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from runtime.messages.commands import CommandRefusedError, parse_rebirth, parse_replay
 from runtime.messages.payloads import EventKind, OutboxFacts
-from runtime.mqtt.connection_events import Acknowledged, Heard
+from runtime.mqtt.connection_events import Heard, PublishAcknowledged
 from runtime.mqtt.in_flight import Clearing, InFlightMessages, SentStatus
 from runtime.mqtt.outbox_delivery import FAILURE, PACKET_TOO_LARGE
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from runtime.messages.payloads import HealthFacts, StatusFacts
     from runtime.mqtt.connection_events import Connected, Lost, Signal
-    from runtime.mqtt.connection_state import ConnectionState
     from runtime.mqtt.outbox_delivery import OutboxDelivery, OutboxLedger, Outgoing
+    from runtime.mqtt.publisher_state import PublisherState
     from runtime.mqtt.settings import BrokerSettings
     from runtime.publishing.message_factory import MessageFactory
     from runtime.timing.token_bucket import TokenBucket
@@ -90,7 +90,7 @@ class Agenda:
 
 
 class BrokerSession:
-    """One conversation with the broker, in the publisher's thread."""
+    """One connection of the publisher, from birth to `offline`; used by its thread."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class BrokerSession:
         settings: BrokerSettings,
         providers: Providers,
         gate: CommandGate,
-        state: ConnectionState,
+        state: PublisherState,
         reached: Callable[[str], None],
     ) -> None:
         self._wire = wire
@@ -133,7 +133,7 @@ class BrokerSession:
         """Whether the broker has our birth message."""
         return self._born
 
-    # --- the conversation ---------------------------------------------------------------------
+    # --- one turn after the other -------------------------------------------------------------
 
     def begin(self) -> None:
         """Birth comes first; then we listen for commands."""
@@ -144,7 +144,7 @@ class BrokerSession:
 
     def hear(self, signal: Signal) -> None:
         """Something happened on the connection."""
-        if isinstance(signal, Acknowledged):
+        if isinstance(signal, PublishAcknowledged):
             self._acknowledged(signal)
         elif isinstance(signal, Heard):
             self._command(signal)
@@ -217,7 +217,7 @@ class BrokerSession:
 
     # --- hearing ------------------------------------------------------------------------------
 
-    def _acknowledged(self, signal: Acknowledged) -> None:
+    def _acknowledged(self, signal: PublishAcknowledged) -> None:
         answered = self._in_flight.take(signal.mid)
         failed = signal.reason_code >= FAILURE
         if answered is None:

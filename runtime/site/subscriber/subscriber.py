@@ -15,12 +15,12 @@ from runtime.messages.commands import Rebirth, Replay
 from runtime.messages.topics import ROOT, SITE_SERVICE, Topics
 from runtime.mqtt.connection import BrokerConnection
 from runtime.mqtt.connection_events import (
-    Acknowledged,
     Connected,
     ConnectOptions,
     Heard,
     Listening,
     Lost,
+    PublishAcknowledged,
     Signal,
 )
 from runtime.mqtt.connection_loop import ConnectionLoop
@@ -239,11 +239,11 @@ class Subscriber:
             return self._listening(signal)
         elif isinstance(signal, Lost):
             return self._lost(signal)
-        elif isinstance(signal, Acknowledged):
+        elif isinstance(signal, PublishAcknowledged):
             self._answered(signal)
         return None
 
-    def _answered(self, answer: Acknowledged) -> None:
+    def _answered(self, answer: PublishAcknowledged) -> None:
         taken = self._owed.pop(answer.mid, None)
         if answer.reason_code >= FAILURE:
             LOG.warning("the broker refuses what we say: 0x%02x", answer.reason_code)

@@ -9,7 +9,7 @@ from enum import StrEnum
 from runtime.messages.topics import NAME_PATTERN, ROOT, SITE_SERVICE, Topics
 
 LONGEST_TOPIC = 256
-"""Above what our own names can make: root 13, names 64 each, keys and words 60."""
+"""Above what our own names can make: root 13, names 64 each, keys and the rest 60."""
 EXAM_PART = re.compile(r"exam/([0-9a-f]{32})(?:/view/([rlx][a-z]{1,8}))?")
 
 

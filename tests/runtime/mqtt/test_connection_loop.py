@@ -1,4 +1,4 @@
-"""Attempts, deadlines, pauses and the last words, with a connection that is a fake."""
+"""Attempts, deadlines, pauses and the end, with a connection that is a fake."""
 
 import random
 import time
@@ -9,7 +9,7 @@ import pytest
 
 from runtime.ledger.ledger import LedgerError
 from runtime.mqtt.connection import BrokerUnreachableError
-from runtime.mqtt.connection_events import Acknowledged, Connected, Heard, Listening, Lost
+from runtime.mqtt.connection_events import Connected, Heard, Listening, Lost, PublishAcknowledged
 from runtime.mqtt.connection_loop import ConnectionLoop
 from runtime.mqtt.connection_thread import ConnectionThread
 from runtime.mqtt.settings import BrokerSettings
@@ -137,7 +137,7 @@ def test_who_holds_back_waits_for_long():
 
 
 class TalkingSession:
-    """Tells what it was asked; says its last words when `farewells` allow."""
+    """Tells what it was asked; `acknowledged`: the broker has its last message."""
 
     def __init__(self, *, fails_in="", acknowledged=True) -> None:
         self.calls: list[object] = []
@@ -194,7 +194,7 @@ def test_a_session_hears_in_order_and_is_ended_once():
     """Begin, what was heard, what is due; a loss ends it with its reason."""
     session = TalkingSession()
     heard = Heard(topic="a", payload=b"")
-    acknowledged = Acknowledged(mid=1, reason_code=0)
+    acknowledged = PublishAcknowledged(mid=1, reason_code=0)
     broker = Broker(says=(CONNECTED, heard, acknowledged))
     thread = thread_of(broker, session)
     thread.start()
@@ -210,7 +210,7 @@ def test_a_session_hears_in_order_and_is_ended_once():
 
 
 @pytest.mark.parametrize("acknowledged", [True, False])
-def test_last_words_that_the_broker_has_make_a_clean_end(acknowledged):
+def test_a_last_message_that_the_broker_has_makes_a_clean_end(acknowledged):
     """Without an acknowledgement in time the will is asked for: the site must not see "online"."""
     session = TalkingSession(acknowledged=acknowledged)
     broker = Broker(says=(CONNECTED,))

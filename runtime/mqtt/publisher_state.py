@@ -16,7 +16,7 @@ UNSTABLE_LOSSES, UNSTABLE_S = 3, 300.0
 """So many connections that the broker closed in that time are no accident."""
 
 
-class ConnectionState:
+class PublisherState:
     """Read by any thread; written by the publisher's, but for `changed`.
 
     `monotonic` is in seconds.
