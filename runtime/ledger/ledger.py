@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
 from runtime.ledger.exam_history import EXAM_HISTORY_SCHEMA
 from runtime.ledger.job_table import DESCRIPTOR_SCHEMA
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from runtime.publishing.publication import Publication
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 LEDGER_VERSION = 1
 
@@ -94,6 +95,7 @@ class Ledger:
         self._rows_version = 0
         self._rows_changed = threading.Condition()
         self._listeners: tuple[Callable[[], None], ...] = ()
+        self._jobs_open = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         try:
             self._connection = self._thread.submit(self._open).result()
@@ -126,6 +128,7 @@ class Ledger:
             name = "INSERT OR IGNORE INTO meta VALUES ('ledger_id', lower(hex(randomblob(8))));"
             connection.executescript(f"BEGIN; {tables} {name} COMMIT")
             connection.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
+            self._jobs_open = LedgerTransaction(connection).jobs_open()
         except sqlite3.Error as error:
             raise LedgerError(self._path, str(error)) from error
         return connection
@@ -148,12 +151,18 @@ class Ledger:
         """
         self._listeners += (listener,)
 
-    def transact(self, work: Callable[[LedgerTransaction], T]) -> T:
+    def transact(
+        self,
+        work: Callable[Concatenate[LedgerTransaction, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
         """Runs `work` in one transaction on the ledger's thread; commits, or undoes all of it.
 
-        Whatever `work` raises is raised here, after the rollback.
+        Whatever `work` raises is raised here, after the rollback. It gets the arguments behind the
+        transaction.
         """
-        return self._thread.submit(self._transact, work).result()
+        return self._thread.submit(self._transact, lambda tx: work(tx, *args, **kwargs)).result()
 
     def _transact(self, work: Callable[[LedgerTransaction], T]) -> T:
         transaction = LedgerTransaction(self._connection)
@@ -162,8 +171,10 @@ class Ledger:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             result = work(transaction)
+            jobs_open = transaction.jobs_open() if transaction.jobs_changed else self._jobs_open
             self._connection.execute("COMMIT")
             committed = True
+            self._jobs_open = jobs_open
         except sqlite3.Error as error:
             raise LedgerError(self._path, str(error)) from error
         finally:
@@ -177,6 +188,11 @@ class Ledger:
             for listener in self._listeners:
                 listener()
         return result
+
+    @property
+    def jobs_open(self) -> int:
+        """How many jobs wait for an outcome, as of the last commit; no transaction."""
+        return self._jobs_open
 
     # --- the outbox, as the publisher sees it ----------------------------------------------------
 

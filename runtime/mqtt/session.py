@@ -122,7 +122,6 @@ class BrokerSession:
         settings: BrokerSettings,
         providers: Providers,
         gate: CommandGate,
-        reached: Callable[[str], None],
     ) -> None:
         self._wire = wire
         self._signals = signals
@@ -132,7 +131,6 @@ class BrokerSession:
         self._settings = settings
         self._providers = providers
         self._gate = gate
-        self._reached = reached
         self._limit = min(settings.in_flight, connected.receive_maximum)
         self._packet_limit = connected.maximum_packet_bytes
         # Longer than the broker may stay silent on a connection that lives.
@@ -247,10 +245,8 @@ class BrokerSession:
             self._agenda.clearing.discard(flown.seq)
             if not failed:
                 self._ledger.cleared(flown.seq)
-        else:
-            self._reached("acknowledged")
-            if self._delivery.acknowledged(flown.seq, signal.reason_code):
-                self.announce()
+        elif self._delivery.acknowledged(flown.seq, signal.reason_code):
+            self.announce()
 
     def _command(self, heard: Heard) -> None:
         try:
@@ -328,7 +324,6 @@ class BrokerSession:
         )
         self._delivery.sent(outgoing.row)
         self._fly(outgoing.row, outgoing.row.seq, mid)
-        self._reached("published")
 
     def _fly(self, what: OutboxRow | InFlightKind, seq: int, mid: int) -> None:
         self._in_flight[mid] = InFlight(what=what, seq=seq, sent_at_s=self._providers.monotonic())

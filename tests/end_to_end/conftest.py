@@ -71,7 +71,7 @@ def story(tmp_path, packages) -> Iterator[ExamTimeline]:
 
 def exam_messages(subscriber: Subscriber, study_uid: str, unit: UnitProcess) -> list[Record]:
     """The revisions of one exam, as they arrived, without doubles."""
-    topic = f"exam/{unit.voice().exam_key(study_uid)}"
+    topic = f"exam/{unit.message_factory().exam_key(study_uid)}"
     return [record for record in subscriber.once().values() if record.topic == topic]
 
 

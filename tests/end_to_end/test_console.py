@@ -147,7 +147,7 @@ def test_the_page_survives_the_death_of_the_service(story, page):
     wait_for_final(subscriber, exam.study_uid, unit)
     story_of = json.loads(
         page.request.get(
-            f"{unit.console_url}exams/{unit.voice().exam_key(exam.study_uid)}.json"
+            f"{unit.console_url}exams/{unit.message_factory().exam_key(exam.study_uid)}.json"
         ).body()
     )
     whats = [one["what"] for one in story_of["happenings"]]
