@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar
 
 from firmware_bridge.frame_intake.connection import FrameConnection
@@ -24,7 +25,6 @@ from firmware_bridge.frame_protocol.protocol import encode_answer
 from runtime.exams.intake_ports import FRAMES
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import EventKind
-from runtime.system.thread_pool import full_pool
 from runtime.timing.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class FrameIntake:
         self._users: frozenset[int] = frozenset()
         self._acceptor: threading.Thread | None = None
         self._stop = threading.Event()
-        self._pool = full_pool(TAKERS, "frames")
-        self._hashers = full_pool(TAKERS, "hashers")
+        self._pool = ThreadPoolExecutor(TAKERS, thread_name_prefix="frames")
+        self._hashers = ThreadPoolExecutor(TAKERS, thread_name_prefix="hashers")
         self._lock = threading.Lock()
         self._connections: dict[FrameConnection, threading.Thread] = {}
         self._units: dict[str, FrameConnection] = {}

@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import uuid
-from concurrent.futures import wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -20,7 +20,6 @@ from runtime.image.header import HeaderRefusedError
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import EventKind
-from runtime.system.thread_pool import full_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -87,7 +86,7 @@ class Spooler:
         self._events = events
         self._shown = shown
         self.backlog_is_full = False
-        self._fsync = full_pool(FSYNC_THREADS, "fsync")
+        self._fsync = ThreadPoolExecutor(FSYNC_THREADS, thread_name_prefix="fsync")
         for place in (self._incoming, self._spool):
             place.mkdir(parents=True, exist_ok=True)
 

@@ -119,11 +119,6 @@ class Service:
         if self._parts.console is not None:
             self._parts.console.poke()
 
-    @property
-    def worker_pid(self) -> int | None:
-        """The pixel worker's process; None while there is none."""
-        return self._parts.supervisor.state.pid
-
     # --- lifecycle -------------------------------------------------------------------------------
 
     def run(self) -> None:

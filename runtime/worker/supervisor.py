@@ -16,6 +16,7 @@ from runtime.image.outcome import ViewResult
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import EventKind
+from runtime.timing.backoff import Backoff
 from runtime.worker.latency import StageLatencies
 from runtime.worker.protocol import (
     Anticipate,
@@ -115,7 +116,9 @@ class Supervisor:
         self._exam_service = exam_service
         self._events = events
         self._changed = changed
-        self._random = randomness
+        self._backoff = Backoff(
+            first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S, randomness=randomness
+        )
         self.latencies = StageLatencies()
         self._command = worker_command
         self._news = threading.Condition()
@@ -150,16 +153,13 @@ class Supervisor:
     def anticipate(self, path: str, sop_instance_uid: str) -> None:
         """A view is on its way to the ledger: an idle worker may begin with it.
 
-        A hint and nothing else; the newest one wins. No outcome is written without a job.
+        A hint and nothing else; the newest one wins. No outcome is written without a job. It buys
+        a tenth of the time to the flag of an uncompressed view (`make bench`, with and without
+        the body of this method).
         """
         with self._news:
             self._anticipated = _Coming(path=path, sop_instance_uid=sop_instance_uid)
             self._news.notify_all()
-
-    def wait_until_ready(self, timeout_s: float) -> bool:
-        """True as soon as the worker's engine is open."""
-        with self._news:
-            return self._news.wait_for(lambda: self._state.ready is not None, timeout_s)
 
     def stop(self, drain_s: float) -> None:
         """Lets the running job finish for at most `drain_s`, then ends the worker."""
@@ -178,7 +178,6 @@ class Supervisor:
     # --- the thread ------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        pause_s = FIRST_PAUSE_S
         while not self._stopping:
             try:
                 well = self._one_life()
@@ -187,12 +186,10 @@ class Supervisor:
                 LOG.error("no job can be recorded: %s", error)  # noqa: TRY400 - no defect of ours
                 well = False
             if well:
-                pause_s = FIRST_PAUSE_S
+                self._backoff.reset()
                 continue
             with self._news:
-                jittered_s = pause_s * self._random.uniform(0.5, 1.0)
-                self._news.wait_for(lambda: self._stopping, jittered_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                self._news.wait_for(lambda: self._stopping, self._backoff.next_s())
 
     def _one_life(self) -> bool:
         """One worker from start to end; False if it could not be started."""

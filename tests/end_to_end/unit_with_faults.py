@@ -48,7 +48,7 @@ class Plug:
         """False if there is nobody to kill at this moment: then at the next time."""
         pid: int | None = os.getpid()
         if self._victim == "worker":
-            pid = self.service.worker_pid
+            pid = self.service._parts.supervisor.state.pid
         elif self._victim == "broker":
             pid = int(self._broker_pid_file.read_text() or 0)
         if not pid or not _alive(pid):

@@ -139,7 +139,7 @@ def test_a_death_over_a_hint_counts_for_its_job(bench_of):
     """An image that kills the worker before its job is there has one more try, not two."""
     bench = bench_of("dies of hints")
     bench.supervisor.start()
-    assert bench.supervisor.wait_until_ready(60)
+    wait_until(lambda: bench.supervisor.state.ready, 60, "the worker is ready")
     bench.supervisor.anticipate("/spool/a.dcm", "1.2.3.1")
     wait_until(lambda: bench.events, 30, "the first worker is lost")
     bench.receive()
@@ -154,7 +154,7 @@ def test_a_repeat_gets_no_hint(bench_of):
     exam_service = bench.exams.exam_service
     exam_service.fail_job(exam_service.next_job().job.job_id, Reason.PROCESSING_FAILED, "")
     bench.supervisor.start()
-    assert bench.supervisor.wait_until_ready(60)
+    wait_until(lambda: bench.supervisor.state.ready, 60, "the worker is ready")
     for _ in range(3):
         bench.supervisor.anticipate("/spool/again.dcm", "1.2.3.1")
         time.sleep(0.1)
