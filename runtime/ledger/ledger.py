@@ -251,12 +251,12 @@ class Ledger:
 
     def add_event(self, publication: Publication, at_ms: int) -> int:
         """Queues one event by itself; its `seq`."""
-        return self.transact(lambda tx: tx.enqueue(publication, at_ms))
+        return self.transact(LedgerTransaction.enqueue, publication, at_ms)
 
     @property
     def ledger_id(self) -> str:
         """Made with the file; a ledger that was lost and begun again has another."""
-        return self.transact(lambda tx: tx.meta("ledger_id")) or ""
+        return self.transact(LedgerTransaction.meta, "ledger_id") or ""
 
     def last_seq(self) -> int:
         """The highest `seq` ever given, 0 before the first."""

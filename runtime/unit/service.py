@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from runtime.console.system_status import BrokerLink, SystemStatus, system_status_of
 from runtime.exams.unit_clock import UnitClock
 from runtime.ledger.ledger import LedgerError
+from runtime.ledger.transaction import LedgerTransaction
 from runtime.messages.payloads import EventKind, HealthFacts, StatusFacts
 from runtime.mqtt.tls import ends_soon
 from runtime.system.process_memory import MEGABYTE
@@ -126,7 +127,7 @@ class Service:
         parts = self._parts
         with self._closing:  # the ledger closes last
             swept = parts.spooler.sweep(
-                parts.ledger.transact(lambda tx: tx.spooled_paths()),
+                parts.ledger.transact(LedgerTransaction.spooled_paths),
                 ledger_is_new=parts.ledger.last_seq() == 0,
             )
             parts.clock_jump.open()
