@@ -26,12 +26,3 @@ def test_what_is_reported_names_its_source(tmp_path):
         reporter(ledger).report(EventKind.DISK_LOW, "new images are refused", source="disk")
         (event,) = said(ledger)
     assert (event["event"], event["detail"]) == ("disk_low", "disk: new images are refused")
-
-
-def test_refusals_do_not_flood_the_outbox(tmp_path):
-    """A hundred refused files make a few events, not a hundred."""
-    with Ledger(tmp_path / "ledger.db") as ledger:
-        events = reporter(ledger)
-        for _ in range(100):
-            events.publish_refusal(EventKind.IMAGE_REFUSED, "folder: unreadable")
-        assert 1 <= len(said(ledger)) <= 30

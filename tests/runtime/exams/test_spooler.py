@@ -7,13 +7,15 @@ import shutil
 import pytest
 
 from runtime.dicom.patient_identity import IdentityField
+from runtime.exams.event_reporter import EventReporter
 from runtime.exams.intake_ports import ObjectRefusedError, OutOfRoomError, Receipt, Received
 from runtime.exams.registration import SpooledObject
 from runtime.exams.spooler import Spooler, SpoolLimits
 from runtime.image.reasons import Reason
-from runtime.ledger.ledger import LedgerError
+from runtime.ledger.ledger import Ledger, LedgerError
 from runtime.messages.payloads import EventKind
 from tests.support.synthetic import mammogram_dataset, write
+from tests.support.unit_under_test import MESSAGE_FACTORY, now_ms
 
 
 class FakeRegistration:
@@ -36,7 +38,7 @@ class FakeRegistration:
 class Bench:
     """A spooler with fakes behind it: it is worker and reporter itself."""
 
-    def __init__(self, folder, *, reserve_bytes=0, waiting=0, shown=()):
+    def __init__(self, folder, *, reserve_bytes=0, waiting=0, shown=(), events=None):
         self.registration = FakeRegistration(folder, waiting)
         self.events: list[tuple[EventKind, str]] = []
         self.hints: list[tuple[str, str]] = []
@@ -47,7 +49,7 @@ class Bench:
             ),
             registration=self.registration,
             worker=self,
-            events=self,
+            events=events or self,
             shown=shown,
         )
 
@@ -189,3 +191,16 @@ def test_what_a_site_shows_of_an_identity_is_read_with_the_header(tmp_path):
         bench = Bench(tmp_path / str(len(shown)), shown=shown)
         bench.spooler.receive(bench.arrive(ds), source="t", peer="")
         assert bench.registration.received[0].identity.accession_number == kept
+
+
+def test_refusals_do_not_flood_the_outbox(tmp_path):
+    """A hundred refused files make a few events, not a hundred."""
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        events = EventReporter(ledger=ledger, message_factory=MESSAGE_FACTORY, clock_ms=now_ms)
+        bench = Bench(tmp_path, events=events)
+        for number in range(100):
+            path = bench.spooler.incoming / f"{number}.dcm"
+            path.write_bytes(b"no DICOM")
+            with pytest.raises(ObjectRefusedError):
+                bench.spooler.receive(path, source="t", peer="")
+        assert 1 <= ledger.last_seq() <= 30
