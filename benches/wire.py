@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.support.builders import exam_flag
+from tests.support.named_points import named_points
 from tests.support.secured_site import SiteBroker, broker_settings, secured_site
 from tests.support.unit_under_test import Unit
 
@@ -142,8 +143,8 @@ def measure(folder: Path, repeats: int, rows: int) -> dict[str, object]:
 
     with secured_site(folder / "site", UNIT) as broker:
         settings = broker_settings(folder / "site", UNIT)
-        alone = Unit(folder / "alone", broker.port, reached, **settings)
-        with listener(broker, folder / "site") as process:
+        alone = Unit(folder / "alone", broker.port, **settings)
+        with named_points(reached), listener(broker, folder / "site") as process:
             alone.start()
             figures: dict[str, object] = latency(alone, process, published_ns, repeats)
         alone.close()

@@ -24,7 +24,7 @@ from firmware_bridge.dicom_network.transfer_syntaxes import KEY_OBJECT_SELECTION
 from firmware_bridge.dicom_services.mpps import MppsService, StepReader
 from firmware_bridge.dicom_services.rejection_note import NO_REJECTION_NOTE, tell_rejections
 from firmware_bridge.dicom_services.storage_commitment import StorageCommitment
-from runtime.exams.intake_ports import ObjectRefusedError, OutOfRoomError, Receiver
+from runtime.exams.intake_ports import IntakePorts, ObjectRefusedError, OutOfRoomError
 from runtime.image.header import HeaderRefusedError
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import EventKind
@@ -55,7 +55,7 @@ class DicomIntake:
         if not isinstance(settings, DicomIntakeSettings):
             raise TypeError("DicomIntake takes DicomIntakeSettings")
         self.settings = settings
-        self._receiver: Receiver | None = None
+        self._ports: IntakePorts | None = None
         self._server: AssociationServer | None = None
         self._listening: threading.Thread | None = None
         self._port = settings.port
@@ -87,20 +87,20 @@ class DicomIntake:
         scheme = "dicom" if self.settings.tls is None else "dicom-tls"
         return f"{scheme}://{self.settings.host}:{self._port} ({self.settings.ae_title})"
 
-    def start(self, receiver: Receiver) -> None:
+    def start(self, ports: IntakePorts) -> None:
         """Removes leftovers of an earlier run and listens.
 
         Raises:
             OSError: the port is taken, or a certificate cannot be read.
         """
-        self._receiver = receiver
+        self._ports = ports
         tls = self.settings.tls.server_context() if self.settings.tls else None
         steps = MppsService(
             StepReader(procedure_views=self.settings.procedure_views),
-            self._require_receiver,
+            ports.notices,
             storage_fault=self._step_not_recorded,
         )
-        removed = remove_leftovers(receiver.incoming)
+        removed = remove_leftovers(ports.objects.incoming)
         if removed:
             LOGGER.info("removed %d files that were half received", removed)
         # What pynetdicom has to say at INFO is what peers do all day.
@@ -160,7 +160,7 @@ class DicomIntake:
         del assoc
         try:
             return IncomingObject(
-                self._require_receiver().incoming,
+                self._require_ports().objects.incoming,
                 limits=self.settings.limits,
                 started_s=time.monotonic(),
                 room=self._room,
@@ -173,7 +173,7 @@ class DicomIntake:
     def _room(self, size_bytes: int) -> StoreRefusal | None:
         """Why an object must not grow by so many bytes; None if it may."""
         try:
-            self._require_receiver().check_room(size_bytes)
+            self._require_ports().objects.check_room(size_bytes)
         except OutOfRoomError:
             return StoreRefusal(status=StoreStatus.OUT_OF_RESOURCES, comment="out of room")
         except (LedgerError, OSError) as fault:
@@ -239,7 +239,7 @@ class DicomIntake:
 
     def _publish(self, kind: EventKind, detail: str) -> None:
         try:
-            self._require_receiver().report(kind.value, detail, source=SOURCE)
+            self._require_ports().events.report(kind, detail, source=SOURCE)
         except LedgerError as fault:
             LOGGER.error("an event is lost: %s", type(fault).__name__)  # noqa: TRY400 - no defect
 
@@ -278,7 +278,7 @@ class DicomIntake:
         if event.context.abstract_syntax == KEY_OBJECT_SELECTION:
             return self._take_note(incoming)
         try:
-            self._require_receiver().receive(
+            self._require_ports().objects.receive(
                 incoming.path, source=SOURCE, peer=_calling_title(event.assoc)
             )
         except OutOfRoomError:
@@ -290,7 +290,7 @@ class DicomIntake:
     def _take_note(self, note: IncomingObject) -> StoreRefusal | None:
         """A rejection note: its word goes to the ledger, the document itself is not kept."""
         try:
-            told = tell_rejections(note.path, self._require_receiver())
+            told = tell_rejections(note.path, self._require_ports().notices)
         except HeaderRefusedError as refused:
             return StoreRefusal.of(refused.reason)
         if told:
@@ -317,10 +317,10 @@ class DicomIntake:
             )
         return None
 
-    def _require_receiver(self) -> Receiver:
-        if self._receiver is None:
+    def _require_ports(self) -> IntakePorts:
+        if self._ports is None:
             raise RuntimeError("the intake was not started")
-        return self._receiver
+        return self._ports
 
 
 def _storage_fault(fault: LedgerError | OSError) -> StoreRefusal:

@@ -21,7 +21,7 @@ from runtime.ledger.ledger import LedgerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from runtime.exams.intake_ports import Receiver
+    from runtime.exams.intake_ports import NoticeReceiver
 
 CODE_SEQUENCES = (
     "PerformedProtocolCodeSequence",
@@ -156,19 +156,19 @@ class MppsService:
 
     Args:
         reader: of the data sets.
-        receiver: what is behind the door.
+        notices: where steps go.
         storage_fault: told where ledger or disk failed; the unit hears a failure, and no more.
     """
 
     def __init__(
         self,
         reader: StepReader,
-        receiver: Callable[[], Receiver],
+        notices: NoticeReceiver,
         *,
         storage_fault: Callable[[LedgerError | OSError], None],
     ) -> None:
         self._reader = reader
-        self._receiver = receiver
+        self._notices = notices
         self._storage_fault = storage_fault
 
     def create(self, event: Any) -> tuple[Dataset, None]:
@@ -180,7 +180,7 @@ class MppsService:
             if not is_uid(step_uid):
                 raise StepRefusedError(StepStatus.INVALID_INSTANCE, "no SOP Instance UID")
             ds = read_message(request.AttributeList, event.context.transfer_syntax, KEYWORDS)
-            return self._receiver().begin_step(self._reader.begun(ds, step_uid))
+            return self._notices.begin_step(self._reader.begun(ds, step_uid))
 
         return self._answered(take)
 
@@ -192,7 +192,7 @@ class MppsService:
             step_uid = str(request.RequestedSOPInstanceUID or "")
             ds = read_message(request.ModificationList, event.context.transfer_syntax, KEYWORDS)
             ended = self._reader.ended(ds, step_uid)
-            return StepAnswer.TAKEN if ended is None else self._receiver().end_step(ended)
+            return StepAnswer.TAKEN if ended is None else self._notices.end_step(ended)
 
         return self._answered(take)
 

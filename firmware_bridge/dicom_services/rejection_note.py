@@ -21,7 +21,7 @@ from runtime.image.header import HeaderRefusedError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runtime.exams.intake_ports import Receiver
+    from runtime.exams.intake_ports import NoticeReceiver
 
 NO_REJECTION_NOTE = "no rejection note (113001, 113037)"
 TITLES = {"113001": "rejected for quality reasons", "113037": "rejected for patient safety reasons"}
@@ -81,7 +81,7 @@ def is_key_object(path: Path) -> bool:
     return text(ds, "SOPClassUID") == KEY_OBJECT_SELECTION
 
 
-def tell_rejections(path: Path, receiver: Receiver) -> bool:
+def tell_rejections(path: Path, notices: NoticeReceiver) -> bool:
     """Takes the note's word to the ledger; False if it is no rejection note.
 
     Raises:
@@ -90,5 +90,5 @@ def tell_rejections(path: Path, receiver: Receiver) -> bool:
     """
     rejected = rejected_images(path)
     for image in rejected:
-        receiver.reject_image(image.study_instance_uid, image.sop_instance_uid, detail=image.why)
+        notices.reject_image(image.study_instance_uid, image.sop_instance_uid, detail=image.why)
     return bool(rejected)

@@ -36,7 +36,7 @@ from firmware_bridge.folder_intake.watched_file import (
     set_aside,
     state_of,
 )
-from runtime.exams.intake_ports import ObjectRefusedError, OutOfRoomError, Receiver
+from runtime.exams.intake_ports import IntakePorts, ObjectRefusedError, OutOfRoomError
 from runtime.image.header import HeaderRefusedError
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import LedgerError
@@ -105,7 +105,7 @@ class FolderIntake:
         if not isinstance(settings, FolderIntakeSettings):
             raise TypeError("FolderIntake takes FolderIntakeSettings")
         self.settings = settings
-        self._receiver: Receiver | None = None
+        self._ports: IntakePorts | None = None
         self._stop = threading.Event()
         self._changed = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -125,12 +125,12 @@ class FolderIntake:
         """Whether it still listens."""
         return bool(self._threads) and all(thread.is_alive() for thread in self._threads)
 
-    def start(self, receiver: Receiver) -> None:
+    def start(self, ports: IntakePorts) -> None:
         """Makes the folders and begins to watch. Raises OSError if they cannot be made."""
-        self._receiver = receiver
+        self._ports = ports
         for folder in (self.settings.folder, *self._own_folders()):
             folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(receiver.incoming)
+        remove_leftovers(ports.objects.incoming)
         self._threads = [
             threading.Thread(target=self._keep, args=(turn,), name=name, daemon=True)
             for name, turn in (("folder-watch", self._watch), ("folder", self._work))
@@ -281,18 +281,18 @@ class FolderIntake:
             LedgerError: the same.
             OSError: the file cannot be read, or not be written into the spool.
         """
-        receiver = self._require_receiver()
+        objects = self._require_ports().objects
         try:
             copy = copy_into(
-                receiver.incoming,
+                objects.incoming,
                 path,
                 state=state,
                 max_bytes=self.settings.max_object_mib * MEBIBYTE,
-                check_room=receiver.check_room,
+                check_room=objects.check_room,
             )
             if is_key_object(copy):
                 return self._take_note(copy, state)
-            receiver.receive(copy, source=SOURCE, peer=SOURCE)
+            objects.receive(copy, source=SOURCE, peer=SOURCE)
         except UnfitFileError as unfit:
             if unfit.problem in (CopyProblem.BEING_WRITTEN, CopyProblem.GONE):
                 raise
@@ -305,7 +305,7 @@ class FolderIntake:
     def _take_note(self, copy: Path, state: FileState) -> _Verdict:
         """A rejection note: its word goes to the ledger, the document itself is not kept."""
         try:
-            told = tell_rejections(copy, self._require_receiver())
+            told = tell_rejections(copy, self._require_ports().notices)
         except HeaderRefusedError as refused:
             reason = f"{refused.reason.value}\n{refused.detail}"
             return _Verdict(state=state, folder=REFUSED, reason=reason)
@@ -337,7 +337,7 @@ class FolderIntake:
     def _without_room(self) -> float:
         """Pauses for all, unless it was the size of this file alone."""
         try:
-            self._require_receiver().check_room()
+            self._require_ports().objects.check_room()
         except (OutOfRoomError, LedgerError, OSError):
             return self._pause()
         return self.settings.rescan_s
@@ -347,12 +347,12 @@ class FolderIntake:
         return self.settings.rescan_s
 
     def _report(self, kind: EventKind, what: str) -> None:
-        self._require_receiver().report(kind.value, what, source=SOURCE)
+        self._require_ports().events.report(kind, what, source=SOURCE)
 
-    def _require_receiver(self) -> Receiver:
-        if self._receiver is None:
+    def _require_ports(self) -> IntakePorts:
+        if self._ports is None:
             raise RuntimeError("the intake was not started")
-        return self._receiver
+        return self._ports
 
 
 def _unfinished(name: str) -> bool:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from firmware_bridge.frame_protocol.messages import Answer, Said
     from firmware_bridge.frame_protocol.packet_socket import FrameSocket
     from firmware_bridge.frame_protocol.protocol import Packet
-    from runtime.exams.intake_ports import Receiver
+    from runtime.exams.intake_ports import Feed, NoticeReceiver
 
 LOGGER = logging.getLogger(__name__)
 SILENT_HEARTBEATS = 3
@@ -58,7 +58,8 @@ class FrameConnection:
 
     Args:
         socket: connected, its peer is allowed.
-        receiver: what is behind the door.
+        notices: takes what the firmware says about exams.
+        feed: takes its events, and has what it hears.
         settings: of the intake.
         pool: takes frames.
         ingest: what it does with them.
@@ -70,7 +71,8 @@ class FrameConnection:
         self,
         socket: FrameSocket,
         *,
-        receiver: Receiver,
+        notices: NoticeReceiver,
+        feed: Feed,
         settings: FrameIntakeSettings,
         pool: Executor,
         ingest: FrameIngest,
@@ -78,7 +80,8 @@ class FrameConnection:
         greeted: Callable[[FrameConnection, str], None],
     ) -> None:
         self._socket = socket
-        self._receiver = receiver
+        self._notices = notices
+        self._feed = feed
         self._settings = settings
         self._pool = pool
         self._refused = refused
@@ -104,7 +107,7 @@ class FrameConnection:
             self._wait_for_frames()
             self._socket.cut()
             if self._speaker is not None:
-                self._receiver.modality_feed.wake()
+                self._feed.wake()
                 self._speaker.join()
             self._socket.close()
 
@@ -158,16 +161,16 @@ class FrameConnection:
                 answer = BridgeHeartbeat(id=message.id)
             case ExamOpened():
                 if message.expected_views:
-                    self._receiver.narrow_views(message.study_instance_uid, message.expected_views)
+                    self._notices.narrow_views(message.study_instance_uid, message.expected_views)
                 answer = Accepted(id=message.id)
             case ExamClosed():
                 # The frames before it belong to the exam: it is closed behind them.
                 self._wait_for_frames()
-                self._receiver.close_exam(message.study_instance_uid, Completion.EXAM_CLOSED)
+                self._notices.close_exam(message.study_instance_uid, Completion.EXAM_CLOSED)
                 answer = Accepted(id=message.id)
             case Repeat():
                 # Says the event itself, once, however often the firmware says it.
-                self._receiver.reject_image(
+                self._notices.reject_image(
                     message.study_instance_uid,
                     message.sop_instance_uid,
                     retake_uid=message.retake_uid,
@@ -175,7 +178,7 @@ class FrameConnection:
                 )
                 answer = Accepted(id=message.id)
             case Exposure() | Fault() | Detector():
-                self._receiver.modality_feed.tell(event_of(message))
+                self._feed.tell(event_of(message))
                 answer = Accepted(id=message.id)
         return answer
 
@@ -183,7 +186,7 @@ class FrameConnection:
         """Answers itself: nothing may come before the answer to hello."""
         if Capability.OUTCOMES in hello.capabilities:
             self._flag_sender = FlagSender(
-                desk=self._receiver.modality_feed, listener=hello.serial, send=self._socket.send
+                feed=self._feed, listener=hello.serial, send=self._socket.send
             )
         self._greeted(self, hello.serial)
         self._send(
@@ -277,7 +280,7 @@ class FrameConnection:
                 if now_s >= heartbeat_s:
                     self._send(BridgeHeartbeat(id=0))
                     heartbeat_s = now_s + self._settings.heartbeat_s
-                version = self._receiver.modality_feed.wait(version, max(0.0, heartbeat_s - now_s))
+                version = self._feed.wait(version, max(0.0, heartbeat_s - now_s))
         except PeerGoneError:
             LOGGER.info("the firmware does not read any more")
         except LedgerError as error:

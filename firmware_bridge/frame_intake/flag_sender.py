@@ -13,7 +13,7 @@ from runtime.messages.payloads import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.exams.modality_feed import FeedEntry, ModalityFeed
+    from runtime.exams.intake_ports import Feed, FeedEntry
     from runtime.messages.payloads import StatusFacts
 
 WINDOW = 32
@@ -25,25 +25,25 @@ class FlagSender:
     """What a listener hears. Thread-safe.
 
     Args:
-        desk: what there is to hear.
+        feed: what there is to hear.
         listener: its name, by which the ledger remembers what it has acknowledged.
         send: sends one message, or raises.
     """
 
-    def __init__(self, *, desk: ModalityFeed, listener: str, send: Callable[[bytes], None]) -> None:
-        self._desk = desk
+    def __init__(self, *, feed: Feed, listener: str, send: Callable[[bytes], None]) -> None:
+        self._feed = feed
         self._listener = listener
         self._send = send
         self._lock = threading.Lock()
         self._unacknowledged: deque[int] = deque()
-        self._said_up_to = desk.open_listener(listener)
+        self._said_up_to = feed.open_listener(listener)
         self._status: StatusFacts | None = None
 
     def deliver(self) -> None:
         """Says what is new, as far as the window goes."""
         with self._lock:
             while (room := WINDOW - len(self._unacknowledged)) > 0:
-                entries, looked_at = self._desk.after(self._said_up_to, room)
+                entries, looked_at = self._feed.after(self._said_up_to, room)
                 for entry in entries:
                     self._unacknowledged.append(entry.seq)
                     self._said_up_to = entry.seq
@@ -62,7 +62,7 @@ class FlagSender:
                 self._unacknowledged.popleft()
                 news = True
         if news:
-            self._desk.acknowledge(self._listener, seq)
+            self._feed.acknowledge(self._listener, seq)
             self.deliver()
         return True
 
@@ -71,7 +71,7 @@ class FlagSender:
 
         A status is true until the next one; whoever was away hears the present one at once.
         """
-        facts, said = self._desk.status()
+        facts, said = self._feed.status()
         with self._lock:
             if facts == self._status:
                 return

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from firmware_bridge.frame_intake.settings import FrameIntakeSettings
     from firmware_bridge.frame_protocol.messages import ExamOpened, Frame, Hello
-    from runtime.exams.intake_ports import Receiver
+    from runtime.exams.intake_ports import ObjectReceiver
 
 OUT_OF_ROOM_FACTOR = 4
 """A disk is not emptied as fast as a queue."""
@@ -32,7 +32,7 @@ OUT_OF_ROOM_FACTOR = 4
 class FrameIngest:
     """Takes frames; any thread but those of `hashers`."""
 
-    receiver: Receiver
+    objects: ObjectReceiver
     settings: FrameIntakeSettings
     hashers: Executor
 
@@ -60,13 +60,13 @@ class FrameIngest:
             )
         try:
             pixels = resources.enter_context(mapped_pixels(frame, descriptor))
-            self.receiver.check_room(frame.size_bytes)
+            self.objects.check_room(frame.size_bytes)
             head = head_of(frame, exam, unit)
             # Sealed memory does not change: it is hashed while it goes to the disk.
             hashing = self.hashers.submit(_sha256, head, pixels)
             try:
-                path = write_frame(self.receiver.incoming, head, pixels)
-                received = self.receiver.receive(
+                path = write_frame(self.objects.incoming, head, pixels)
+                received = self.objects.receive(
                     path, source=FRAMES, peer=unit.serial, sha256=hashing.result
                 )
             finally:

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar
 
 from firmware_bridge.frame_intake.connection import FrameConnection
@@ -24,13 +25,12 @@ from firmware_bridge.frame_protocol.protocol import encode_answer
 from runtime.exams.intake_ports import FRAMES
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import EventKind
-from runtime.system.thread_pool import full_pool
 from runtime.timing.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from runtime.exams.intake_ports import Receiver
+    from runtime.exams.intake_ports import IntakePorts
 
 LOGGER = logging.getLogger(__name__)
 REPORTS_AT_ONCE = 10
@@ -56,13 +56,13 @@ class FrameIntake:
         if not isinstance(settings, FrameIntakeSettings):
             raise TypeError("FrameIntake takes FrameIntakeSettings")
         self.settings = settings
-        self._receiver: Receiver | None = None
+        self._ports: IntakePorts | None = None
         self._listener: socket.socket | None = None
         self._users: frozenset[int] = frozenset()
         self._acceptor: threading.Thread | None = None
         self._stop = threading.Event()
-        self._pool = full_pool(TAKERS, "frames")
-        self._hashers = full_pool(TAKERS, "hashers")
+        self._pool = ThreadPoolExecutor(TAKERS, thread_name_prefix="frames")
+        self._hashers = ThreadPoolExecutor(TAKERS, thread_name_prefix="hashers")
         self._lock = threading.Lock()
         self._connections: dict[FrameConnection, threading.Thread] = {}
         self._units: dict[str, FrameConnection] = {}
@@ -82,10 +82,10 @@ class FrameIntake:
         """`frames:PATH`."""
         return f"frames:{self.settings.socket}"
 
-    def start(self, receiver: Receiver) -> None:
+    def start(self, ports: IntakePorts) -> None:
         """Listens. Raises OSError if somebody else does, or a user is unknown."""
-        self._receiver = receiver
-        remove_leftovers(receiver.incoming)
+        self._ports = ports
+        remove_leftovers(ports.objects.incoming)
         self._users = user_numbers(self.settings.users)
         self._listener = listen(
             self.settings.socket, mode=int(self.settings.mode, 8), group=self.settings.group
@@ -138,13 +138,16 @@ class FrameIntake:
                 LOGGER.info("a refused peer did not wait for the reason")
             peer_socket.close()
             return
-        receiver = self._require_receiver()
+        ports = self._require_ports()
         connection = FrameConnection(
             peer_socket,
-            receiver=receiver,
+            notices=ports.notices,
+            feed=ports.feed,
             settings=self.settings,
             pool=self._pool,
-            ingest=FrameIngest(receiver=receiver, settings=self.settings, hashers=self._hashers),
+            ingest=FrameIngest(
+                objects=ports.objects, settings=self.settings, hashers=self._hashers
+            ),
             refused=self._report,
             greeted=self._greeted,
         )
@@ -220,12 +223,12 @@ class FrameIntake:
         if before:
             detail = f"{detail} (and {before} more before it)"
         try:
-            self._require_receiver().report(EventKind.FRAME_REFUSED.value, detail, source=FRAMES)
+            self._require_ports().events.report(EventKind.FRAME_REFUSED, detail, source=FRAMES)
         except LedgerError as error:
             # A full disk, say; the peer still hears its reason, and the door stays open.
             LOGGER.error("%s", error)  # noqa: TRY400 - no defect of ours
 
-    def _require_receiver(self) -> Receiver:
-        if self._receiver is None:
+    def _require_ports(self) -> IntakePorts:
+        if self._ports is None:
             raise RuntimeError("the intake was not started")
-        return self._receiver
+        return self._ports

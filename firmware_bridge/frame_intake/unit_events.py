@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from firmware_bridge.frame_protocol.messages import Detector, Exposure, Fault
-from runtime.exams.modality_feed import ModalityEvent
+from runtime.exams.intake_ports import ModalityEvent
 from runtime.messages.payloads import EventKind
 
 if TYPE_CHECKING:

@@ -53,7 +53,7 @@ class ConsoleParts:
     pages: Pages
     reader: ConsoleReader
     live: LiveBoard
-    desk: Acknowledgements
+    acknowledgements: Acknowledgements
     token: Token | None
 
 
@@ -139,7 +139,7 @@ class ConsoleApp:
 
     async def _seen(self, request: Request) -> Response:
         key = request.path_params["key"]
-        seen = await asyncio.to_thread(self._parts.desk.acknowledge, key)
+        seen = await asyncio.to_thread(self._parts.acknowledgements.acknowledge, key)
         return JSONResponse({"acknowledged": seen})
 
     async def _history(self, request: Request) -> Response:

@@ -41,12 +41,12 @@ class Console(PageServer):
         settings: ConsoleSettings,
         *,
         reader: ConsoleReader,
-        desk: Acknowledgements,
+        acknowledgements: Acknowledgements,
         clock_ms: Callable[[], int],
     ) -> None:
         self._settings = settings
         self._reader = reader
-        self._desk = desk
+        self._acknowledgements = acknowledgements
         self._clock_ms = clock_ms
         self._pages = load_pages(PACKAGE, load_catalogues(PACKAGE))
         self._token = read_token(settings.token_file) if settings.token_file else None
@@ -69,7 +69,7 @@ class Console(PageServer):
             pages=self._pages,
             reader=self._reader,
             live=live,
-            desk=self._desk,
+            acknowledgements=self._acknowledgements,
             token=self._token,
         )
         return ConsoleApp(parts).asgi()

@@ -88,17 +88,6 @@ class DicomFile:
     in any other from the beginning of the file."""
 
 
-def data_set_offset(path: Path) -> int:
-    """Where the data set begins, behind preamble, prefix and file meta information.
-
-    Raises:
-        HeaderRefusedError: no DICOM file.
-    """
-    with opened(path) as stream:
-        _begin(stream, ReadingLimits())
-        return stream.tell()
-
-
 def read_dicom_file(
     stream: ByteStream, wanted: frozenset[int], limits: ReadingLimits | None = None
 ) -> DicomFile:

@@ -11,12 +11,9 @@ from pydicom.charset import convert_encodings, decode_bytes, default_encoding
 from pydicom.dataelem import RawDataElement
 
 from runtime.dicom.header_reader import wanted_tags
-from runtime.dicom.part10_reader import opened, read_dicom_file
-from runtime.image.header import HeaderRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from pathlib import Path
 
     from pydicom.dataset import Dataset
 
@@ -47,18 +44,8 @@ class PatientIdentity:
     """`YYYYMMDDHHMMSS` by the unit's own clock."""
 
 
-def read_patient_identity(path: Path, shown: Collection[IdentityField]) -> PatientIdentity:
-    """The `shown` fields of the DICOM file at `path`; "" for what is absent or unreadable.
-
-    An image is never refused for want of an identity.
-    """
-    if not shown:
-        return PatientIdentity()
-    try:
-        with opened(path) as stream:
-            ds = read_dicom_file(stream, IDENTITY_TAGS).elements
-    except HeaderRefusedError:
-        return PatientIdentity()
+def identity_of(ds: Dataset, shown: Collection[IdentityField]) -> PatientIdentity:
+    """The `shown` fields of a data set; "" for what is absent or unreadable."""
     found = {
         IdentityField.ACCESSION_NUMBER: lambda: _text(ds, "AccessionNumber"),
         IdentityField.INITIALS: lambda: initials(_text(ds, "PatientName")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from runtime.messages.payloads import EventKind
@@ -37,7 +36,7 @@ class Acknowledgements:
 
     def acknowledge(self, exam_key: str) -> bool:
         """Somebody has seen the exam's priority flag; False if there is nothing (more) to see."""
-        return self._ledger.transact(lambda tx: self._acknowledge(tx, exam_key))
+        return self._ledger.transact(self._acknowledge, exam_key)
 
     def _acknowledge(self, tx: LedgerTransaction, exam_key: str) -> bool:
         now_ms = self._clock_ms()
@@ -52,7 +51,7 @@ class Acknowledgements:
         since_ms = self._clock_ms() - self._overdue_after_ms
         overdue = self._ledger.transact(lambda tx: tx.exam_history.overdue(since_ms))
         for study_uid in overdue:
-            self._ledger.transact(partial(self._report, study_uid=study_uid))
+            self._ledger.transact(self._report, study_uid)
         return len(overdue)
 
     def _report(self, tx: LedgerTransaction, study_uid: str) -> None:

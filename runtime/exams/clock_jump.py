@@ -10,13 +10,13 @@ from pydantic import ValidationError
 from runtime.drift.score_drift import day_before
 from runtime.exams.exam_service import DRIFT_NOTE
 from runtime.exams.unit_clock import ClockAnchor, jump_between
+from runtime.ledger.transaction import LedgerTransaction
 from runtime.messages.payloads import EventKind
 from runtime.timing.timestamps import utc_text
 
 if TYPE_CHECKING:
     from runtime.exams.unit_clock import UnitClock
     from runtime.ledger.ledger import Ledger
-    from runtime.ledger.transaction import LedgerTransaction
     from runtime.publishing.message_factory import MessageFactory
 
 LOG = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class ClockJump:
         else:
             self._clock.follow(now)
             if self._kept is None or now.elapsed_ms - self._kept.elapsed_ms >= KEEP_EVERY_MS:
-                self._ledger.transact(lambda tx: self._keep(tx, now))
+                self._ledger.transact(self._keep, now)
         if self._jumped_at_ms and now.elapsed_ms - self._jumped_at_ms >= SETTLED_AFTER_MS:
             self._jumped_at_ms = None
         return bool(jump_ms)
@@ -70,7 +70,7 @@ class ClockJump:
         return self._jumped_at_ms is not None
 
     def _last_kept(self) -> ClockAnchor | None:
-        text = self._ledger.transact(lambda tx: tx.meta(ANCHOR_NOTE))
+        text = self._ledger.transact(LedgerTransaction.meta, ANCHOR_NOTE)
         try:
             return None if text is None else ClockAnchor.model_validate_json(text)
         except ValidationError:

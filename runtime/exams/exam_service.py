@@ -1,42 +1,32 @@
-"""The exam desk: every step of an exam's life as one ledger transaction.
+"""The judged life of an exam: outcomes are recorded, time passes, a new package takes over.
 
-It joins the pure rules (exam, judgement, job planning) to the ledger and to what is published.
-Nothing here decides; nothing here blocks on anything but the ledger.
+It joins the pure rules (state machine, triage rules, job planning) to the ledger and to what is
+published. Nothing here decides; nothing here blocks on anything but the ledger.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from runtime.drift.descriptor_drift import descriptor_drift
 from runtime.drift.score_drift import day_before, drift_figures
-from runtime.exam_rules.exam_flag import Completion, ExamFlag
-from runtime.exam_rules.job_planning import CHECK_ONLY
-from runtime.exam_rules.state_machine import (
-    Exam,
-    ExamRules,
-    Phase,
-    outcome_recorded,
-    revise,
-    timeout_due_ms,
-)
-from runtime.exams.modality_notices import ModalityNotices
-from runtime.exams.registration import ActivePackage, ImageRegistration, SpooledObject
+from runtime.exam_rules.state_machine import Exam, ExamRules, outcome_recorded, timeout_due_ms
 from runtime.image.outcome import ImageOutcome, JobOutcome, NotAssessed
 from runtime.image.reasons import Reason
+from runtime.ledger.transaction import LedgerTransaction
 from runtime.messages.payloads import EventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable
 
     from models.histogram import ScoreHistogram
     from runtime.drift.settings import DriftSettings
-    from runtime.exam_rules.exam_flag import ExamImage
-    from runtime.exams.intake_ports import Received
+    from runtime.exam_rules.exam_flag import ExamFlag
+    from runtime.exams.exam_revision import ExamRevisions
+    from runtime.exams.registration import ImageRegistration
+    from runtime.image.outcome import ModelRef
+    from runtime.ledger.job_table import OpenJob
     from runtime.ledger.ledger import Ledger
-    from runtime.ledger.transaction import LedgerTransaction
     from runtime.publishing.message_factory import MessageFactory
 
 PACKAGE_NOTE = "active_package_sha256"
@@ -46,7 +36,17 @@ WORKER_DEATHS_ALLOWED = 1
 
 
 class ExamService:
-    """All changes to exams. Thread-safe: the ledger serialises the transactions."""
+    """Each step is one transaction. Thread-safe: the ledger serialises them.
+
+    Args:
+        ledger: where exams are kept.
+        message_factory: makes what is published besides revisions.
+        rules: of exams.
+        model: that jobs are done with.
+        registration: takes up a copy of an image that could not be decoded.
+        revisions: makes the revisions that an outcome or a time-out brings.
+        clock_ms: milliseconds since the epoch.
+    """
 
     def __init__(
         self,
@@ -54,56 +54,35 @@ class ExamService:
         ledger: Ledger,
         message_factory: MessageFactory,
         rules: ExamRules,
-        active: ActivePackage,
+        model: ModelRef,
+        registration: ImageRegistration,
+        revisions: ExamRevisions,
         clock_ms: Callable[[], int],
     ) -> None:
         self._ledger = ledger
         self._message_factory = message_factory
         self._rules = rules
-        self._active = active
+        self._model = model
+        self._registration = registration
+        self._revisions = revisions
         self._clock_ms = clock_ms
-        self.word = ModalityNotices(
-            ledger=ledger,
-            message_factory=message_factory,
-            expected_views=rules.expected_views,
-            close=self._close,
-            publish=lambda tx, exam, changed, now_ms: self._publish(tx, exam, changed, {}, now_ms),
-            clock_ms=clock_ms,
-        )
-        self._registration = ImageRegistration(
-            message_factory=message_factory,
-            rules=rules,
-            active=active,
-            superseded=self._say_superseded,
-            publish=lambda tx, exam, now_ms: self._publish(tx, exam, (), {}, now_ms),
-        )
 
-    # --- images arrive ---------------------------------------------------------------------------
+    # --- jobs ------------------------------------------------------------------------------------
 
-    def receive(self, spooled: SpooledObject) -> Received:
-        """Makes an object known: its row, its exam and its job, in one transaction.
-
-        The same bytes again are the same image. Other bytes under a known SOP Instance UID are
-        kept and raise an event; the first stands, unless it could not be decoded. A frame and the
-        unit's own object of the same image are twins by design: no event. Beyond the exam's limit
-        an image is kept and not judged.
-        """
-        return self._ledger.transact(
-            lambda tx: self._registration.receive(tx, spooled, self._clock_ms())
-        )
+    def next_job(self) -> OpenJob | None:
+        """The oldest job without an outcome."""
+        return self._ledger.transact(LedgerTransaction.next_job)
 
     def knows(self, sop_instance_uid: str) -> bool:
         """Whether an object is stored under that SOP Instance UID."""
-        return bool(self._ledger.transact(lambda tx: tx.objects_with_uid(sop_instance_uid)))
-
-    # --- outcomes arrive -------------------------------------------------------------------------
+        return bool(self._ledger.transact(LedgerTransaction.objects_with_uid, sop_instance_uid))
 
     def record(self, outcome: JobOutcome) -> ExamFlag | None:
         """Writes a job's outcome, the new exam revision and its messages. Idempotent.
 
         None if the job was already done.
         """
-        return self._ledger.transact(lambda tx: self._record(tx, outcome))
+        return self._ledger.transact(self._record, outcome)
 
     def _record(self, tx: LedgerTransaction, outcome: JobOutcome) -> ExamFlag | None:
         job = tx.open_job(outcome.job_id)
@@ -118,130 +97,55 @@ class ExamService:
         self._registration.replace_undecoded(tx, job.study_uid, outcome, now_ms)
         exam = tx.exam(job.study_uid) or Exam(study_instance_uid=job.study_uid)
         judged = {image.image_id for image in outcome.images}
-        judged |= self.word.supersede(tx, job.study_uid)
-        return self._publish(tx, outcome_recorded(exam), judged, outcome.stage_ms, now_ms)
+        judged |= self._revisions.supersede(tx, job.study_uid)
+        return self._revisions.publish(
+            tx, outcome_recorded(exam), now_ms, changed=judged, stage_ms=outcome.stage_ms
+        )
 
     def worker_died_of(self, job_id: int, reason: Reason) -> ExamFlag | None:
         """Counts a worker's death against a job; the second ends it not assessed, for `reason`."""
-        deaths = self._ledger.transact(lambda tx: tx.worker_died_of(job_id))
+        deaths = self._ledger.transact(LedgerTransaction.worker_died_of, job_id)
         if deaths <= WORKER_DEATHS_ALLOWED:
             return None
         return self.fail_job(job_id, reason, f"{deaths} workers were lost over it")
 
     def fail_job(self, job_id: int, reason: Reason, detail: str) -> ExamFlag | None:
         """Ends a job without the worker: every image of it is not assessed, with the reason."""
+        return self._ledger.transact(self._fail_job, job_id, reason, detail)
 
-        def work(tx: LedgerTransaction) -> ExamFlag | None:
-            job = tx.open_job(job_id)
-            if job is None:
-                return None
-            return self._record(
-                tx,
-                JobOutcome(
-                    job_id=job_id,
-                    images=tuple(
-                        ImageOutcome(
-                            image_id=image.image_id,
-                            outcome=NotAssessed(
-                                reasons=(reason,), detail=detail, model=self._active.model
-                            ),
-                        )
-                        for image in job.job.images
-                    ),
-                ),
-            )
-
-        return self._ledger.transact(work)
-
-    def _publish(
-        self,
-        tx: LedgerTransaction,
-        exam: Exam,
-        judged: Collection[int],
-        stage_ms: Mapping[str, float],
-        now_ms: int,
-    ) -> ExamFlag:
-        """The messages of the images `judged`, then the exam's next revision and its message."""
-        study_uid = exam.study_instance_uid
-        images = tx.exam_images(study_uid)
-        self._say_views(tx, study_uid, images, judged, stage_ms=stage_ms, now_ms=now_ms)
-        revised, flag = revise(exam, images, self._rules, now_ms)
-        tx.save_exam(revised, flag)
-        # The voice says it only where the site has switched that on.
-        accession_number = tx.exam_history.accession_number(study_uid)
-        message = self._message_factory.exam_message(
-            flag, at_ms=now_ms, accession_number=accession_number
+    def _fail_job(
+        self, tx: LedgerTransaction, job_id: int, reason: Reason, detail: str
+    ) -> ExamFlag | None:
+        job = tx.open_job(job_id)
+        if job is None:
+            return None
+        outcome = NotAssessed(reasons=(reason,), detail=detail, model=self._model)
+        images = tuple(
+            ImageOutcome(image_id=image.image_id, outcome=outcome) for image in job.job.images
         )
-        seq = tx.enqueue(message, now_ms)
-        tx.exam_history.revised(flag, seq)
-        return flag
+        return self._record(tx, JobOutcome(job_id=job_id, images=images))
 
-    def _say_superseded(self, tx: LedgerTransaction, study_uid: str, now_ms: int) -> None:
-        if superseded := self.word.supersede(tx, study_uid):
-            self._say_views(tx, study_uid, tx.exam_images(study_uid), superseded, now_ms=now_ms)
-
-    def _say_views(
-        self,
-        tx: LedgerTransaction,
-        study_uid: str,
-        images: Sequence[ExamImage],
-        which: Collection[int],
-        *,
-        now_ms: int,
-        stage_ms: Mapping[str, float] | None = None,
-    ) -> None:
-        """The messages of the images `which`, so far as they have an outcome."""
-        for image in images:
-            if image.image_id in which and image.outcome is not None:
-                view = self._message_factory.view_message(
-                    image,
-                    study_instance_uid=study_uid,
-                    at_ms=now_ms,
-                    stage_ms=stage_ms or {},
-                    among=images,
-                )
-                tx.enqueue(view, now_ms)
-
-    # --- the unit's own word ---------------------------------------------------------------------
-
-    def close_exam(self, study_uid: str, by: Completion) -> ExamFlag | None:
-        """The unit says that the exam is over; final as soon as no image waits for the worker.
-
-        None if that is later, or if nothing of the exam has come yet (it is remembered).
-        """
-        return self._ledger.transact(lambda tx: self._close(tx, study_uid, by))
-
-    def _close(self, tx: LedgerTransaction, study_uid: str, by: Completion) -> ExamFlag | None:
-        now_ms = self._clock_ms()
-        exam = tx.exam(study_uid) or Exam(study_instance_uid=study_uid, last_activity_ms=now_ms)
-        if exam.closed_by in (by, Completion.EXAM_CLOSED):
-            return None
-        was_final = exam.phase is Phase.FINAL
-        exam = replace(exam, closed_by=by)
-        tx.save_exam(exam)
-        if exam.images_missing and by is not Completion.EXAM_CLOSED:
-            return None
-        settled = self._settle_leftovers(tx, study_uid, now_ms)
-        images = tx.exam_images(study_uid)
-        if was_final or not images or any(image.outcome is None for image in images):
-            return None
-        return self._publish(tx, exam, settled, {}, now_ms)
+    def fail_jobs_older_than(self, age_ms: int, detail: str) -> None:
+        """No worker can be started: without one, images end not assessed. Silence is no `none`."""
+        latest_ms = self._clock_ms() - age_ms
+        for job_id in self._ledger.transact(LedgerTransaction.jobs_waiting_since, latest_ms):
+            self.fail_job(job_id, Reason.ENGINE_FAULT, detail)
 
     # --- time passes -----------------------------------------------------------------------------
 
     def next_timeout_ms(self) -> int | None:
         """When the next open exam times out (ms since the epoch); None if none is open."""
-        oldest = self._ledger.transact(lambda tx: tx.oldest_collecting_ms())
+        oldest = self._ledger.transact(LedgerTransaction.oldest_collecting_ms)
         return None if oldest is None else oldest + self._rules.idle_timeout_ms
 
     def time_out_idle(self) -> int:
         """Finishes the exams for which nothing came for the idle time-out; how many."""
         now_ms = self._clock_ms()
-        self._ledger.transact(lambda tx: tx.clamp_activity(now_ms))
+        self._ledger.transact(LedgerTransaction.clamp_activity, now_ms)
         idle_since_ms = now_ms - self._rules.idle_timeout_ms
-        studies = self._ledger.transact(lambda tx: tx.collecting_exams(idle_since_ms))
+        studies = self._ledger.transact(LedgerTransaction.collecting_exams, idle_since_ms)
         for study_uid in studies:
-            self._ledger.transact(partial(self._time_out, study_uid=study_uid))
+            self._ledger.transact(self._time_out, study_uid)
         return len(studies)
 
     def _time_out(self, tx: LedgerTransaction, study_uid: str) -> None:
@@ -250,43 +154,18 @@ class ExamService:
         if exam is None:
             return
         due_ms = timeout_due_ms(exam, self._rules)
-        if due_ms is None or due_ms > now_ms:
-            return  # an image came in between
-        exam = replace(exam, timed_out=True)
-        tx.save_exam(exam)
-        settled = self._settle_leftovers(tx, study_uid, now_ms)
-        if all(image.outcome is not None for image in tx.exam_images(study_uid)):
-            self._publish(tx, exam, settled, {}, now_ms)
-
-    def _settle_leftovers(self, tx: LedgerTransaction, study_uid: str, now_ms: int) -> set[int]:
-        """Images that wait for companions which did not come are not assessed, and say so."""
-        in_jobs = tx.images_in_jobs(study_uid)
-        model = self._active.model
-        settled = set()
-        for image in tx.exam_images(study_uid):
-            if image.outcome is not None or image.image_id in in_jobs:
-                continue
-            job_id = tx.add_job(
-                study_uid,
-                model.package_sha256,
-                model.precision,
-                [(image.image_id, CHECK_ONLY)],
-                now_ms,
-            )
-            outcome = NotAssessed(reasons=(Reason.COMPANION_MISSING,), model=model)
-            image_outcome = ImageOutcome(image_id=image.image_id, outcome=outcome)
-            tx.finish_job(JobOutcome(job_id=job_id, images=(image_outcome,)), now_ms)
-            settled.add(image.image_id)
-        return settled
+        # Or else an image came in between.
+        if due_ms is not None and due_ms <= now_ms:
+            self._revisions.time_out(tx, exam, now_ms)
 
     def publish_drift(self, reference: ScoreHistogram, settings: DriftSettings) -> bool:
         """Compares the last whole day (UTC) with the reference, once; whether it was due."""
-        return self._ledger.transact(lambda tx: self._drift(tx, reference, settings))
+        return self._ledger.transact(self._drift, reference, settings)
 
     def _drift(
         self, tx: LedgerTransaction, reference: ScoreHistogram, settings: DriftSettings
     ) -> bool:
-        now_ms, model = self._clock_ms(), self._active.model
+        now_ms, model = self._clock_ms(), self._model
         day = day_before(now_ms)
         if (tx.meta(DRIFT_NOTE) or "") >= day.name:
             return False
@@ -323,7 +202,7 @@ class ExamService:
         return self._ledger.transact(self._adopt)
 
     def _adopt(self, tx: LedgerTransaction) -> int:
-        now_ms, model = self._clock_ms(), self._active.model
+        now_ms, model = self._clock_ms(), self._model
         tx.enqueue(
             self._message_factory.event_message(EventKind.SERVICE_STARTED, at_ms=now_ms), now_ms
         )

@@ -1,4 +1,4 @@
-"""How images come in: what an intake is given, and what it must be.
+"""How images come in: what an intake is given, by who needs what, and what it must be.
 
 An intake is found by the entry point group `mammoedge.intakes`; its section of `unit.toml` is
 `[intake.NAME]`, checked against the intake's own `settings_type`.
@@ -6,22 +6,22 @@ An intake is found by the entry point group `mammoedge.intakes`; its section of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from models.errors import PeerError, ResourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from pydantic import BaseModel
 
-    from runtime.exam_rules.exam_flag import Completion
+    from runtime.exam_rules.exam_flag import Completion, ExamFlag
     from runtime.exam_rules.procedure_step import StepAnswer, StepBegun, StepEnded
-    from runtime.exams.modality_feed import ModalityFeed
     from runtime.image.reasons import Reason
+    from runtime.messages.payloads import EventKind, Kind, StatusFacts
 
 FRAMES = "frames"
 """The source of images that came as frames; see Receipt.TWIN."""
@@ -60,8 +60,8 @@ class OutOfRoomError(ResourceError):
     """The disk is below its reserve (or the backlog above its limit): try again later."""
 
 
-class Receiver(Protocol):
-    """The only thing that an intake knows of the rest of the runtime. Thread-safe."""
+class ObjectReceiver(Protocol):
+    """Takes the objects that come in. Thread-safe."""
 
     @property
     def incoming(self) -> Path:
@@ -87,23 +87,22 @@ class Receiver(Protocol):
         """
         ...
 
-    def close_exam(self, study_instance_uid: str, by: Completion) -> None:
-        """The unit's own word that no more images of the exam will come (exam_closed, MPPS)."""
+
+class NoticeReceiver(Protocol):
+    """Takes what the modality says about its exams. Thread-safe."""
+
+    def close_exam(self, study_uid: str, by: Completion) -> ExamFlag | None:
+        """No more images of the exam will come (exam_closed, MPPS); its flag, if that ended it."""
         ...
 
-    def narrow_views(self, study_instance_uid: str, views: Sequence[str]) -> None:
-        """The unit says that it will take only these views (`LCC`, …): mastectomy, one side."""
+    def narrow_views(self, study_uid: str, views: Sequence[str]) -> None:
+        """Only these views (`LCC`, …) will be taken: mastectomy, one side."""
         ...
 
     def reject_image(
-        self,
-        study_instance_uid: str,
-        sop_instance_uid: str,
-        *,
-        retake_uid: str | None = None,
-        detail: str = "",
+        self, study_uid: str, sop_uid: str, *, retake_uid: str | None = None, detail: str = ""
     ) -> bool:
-        """The unit rejected an image; its retake supersedes it, whichever comes first.
+        """An image was rejected; its retake supersedes it, whichever comes first.
 
         Says the `repeat` event itself, `detail` being the reason. False if that was known.
         """
@@ -117,14 +116,81 @@ class Receiver(Protocol):
         """A performed procedure step ends; the last one of an exam closes it."""
         ...
 
-    @property
-    def modality_feed(self) -> ModalityFeed:
-        """Where the unit's firmware tells its events, and hears of its exams."""
+
+@dataclass(frozen=True, kw_only=True)
+class ModalityEvent:
+    """Something that the modality says happened. No field holds a person's identity."""
+
+    kind: EventKind
+    study_instance_uid: str | None = None
+    sop_instance_uid: str | None = None
+    detail: str = ""
+    data: Mapping[str, str | float | bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedEntry:
+    """One row of the outbox for the modality: the same fields as on MQTT, and whose it is."""
+
+    seq: int
+    kind: Kind
+    fields: dict[str, Any]
+    study_instance_uid: str
+    sop_instance_uids: Mapping[str, str]
+    """By image key: every image of the exam."""
+
+
+class Feed(Protocol):
+    """Where the modality tells its events, and hears of its exams. Thread-safe.
+
+    Raises LedgerError where the ledger fails.
+    """
+
+    def tell(self, event: ModalityEvent) -> None:
+        """Puts the event on its way to the site; returns when it is durable."""
         ...
 
-    def report(self, event: str, detail: str, *, source: str) -> None:
-        """Logs and publishes something that an operator should know (refused association, …)."""
+    def open_listener(self, name: str) -> int:
+        """Up to which `seq` that listener has heard everything."""
         ...
+
+    def acknowledge(self, name: str, seq: int) -> None:
+        """The listener has everything up to `seq`."""
+        ...
+
+    def after(self, seq: int, limit: int) -> tuple[list[FeedEntry], int]:
+        """What was said after `seq` and still holds, in order, and up to where that goes."""
+        ...
+
+    def status(self) -> tuple[StatusFacts, dict[str, Any]]:
+        """What the unit knows of itself, and the same as `status` says it on MQTT."""
+        ...
+
+    def wait(self, after_version: int, timeout_s: float) -> int:
+        """Blocks until something may have been said since that version; the version then."""
+        ...
+
+    def wake(self) -> None:
+        """Ends every `wait` at once."""
+        ...
+
+
+class Reporter(Protocol):
+    """Takes what an operator should know. Thread-safe."""
+
+    def report(self, kind: EventKind, detail: str, *, source: str) -> None:
+        """Logs and publishes it (refused association, …); `source` is the intake's name."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntakePorts:
+    """All that an intake knows of the rest of the runtime."""
+
+    objects: ObjectReceiver
+    notices: NoticeReceiver
+    feed: Feed
+    events: Reporter
 
 
 class Intake(Protocol):
@@ -144,7 +210,7 @@ class Intake(Protocol):
         """Whether it still listens."""
         ...
 
-    def start(self, receiver: Receiver) -> None:
+    def start(self, ports: IntakePorts) -> None:
         """Starts listening; returns when it does. Raises OSError if the address is taken."""
         ...
 

@@ -1,4 +1,4 @@
-"""The unit's own desk: what its firmware tells us, and what it hears of its exams.
+"""What the modality's firmware tells us, and what it hears of its exams.
 
 What the firmware hears are the rows of the outbox, with the identity that it gave: one record of
 what was said, to the site and to the unit. How far each listener has acknowledged them is a
@@ -8,19 +8,19 @@ note in the ledger, so that neither a reboot of the firmware nor one of ours los
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, TypeAdapter
 
+from runtime.exams.intake_ports import FeedEntry
 from runtime.messages.payloads import Kind, StatusFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
+    from runtime.exams.intake_ports import ModalityEvent
     from runtime.ledger.ledger import Ledger
     from runtime.ledger.transaction import LedgerTransaction
-    from runtime.messages.payloads import EventKind
     from runtime.publishing.message_factory import MessageFactory
 
 LISTENERS_NOTE = "unit_listeners"
@@ -38,31 +38,8 @@ class FeedListener(BaseModel):
 LISTENERS = TypeAdapter(dict[str, FeedListener])
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModalityEvent:
-    """Something that the unit says happened. No field holds a person's identity."""
-
-    kind: EventKind
-    study_instance_uid: str | None = None
-    sop_instance_uid: str | None = None
-    detail: str = ""
-    data: Mapping[str, str | float | bool] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeedEntry:
-    """One row of the outbox as the unit hears it: the same fields as on MQTT, and whose it is."""
-
-    seq: int
-    kind: Kind
-    fields: dict[str, Any]
-    study_instance_uid: str
-    sop_instance_uids: Mapping[str, str]
-    """By image key: every image of the exam."""
-
-
 class ModalityFeed:
-    """Thread-safe. Raises LedgerError where the ledger fails."""
+    """Implements `intake_ports.Feed`. Thread-safe. Raises LedgerError where the ledger fails."""
 
     def __init__(
         self,
@@ -96,24 +73,22 @@ class ModalityFeed:
 
     def open_listener(self, name: str) -> int:
         """Up to which `seq` the listener has acknowledged; a new one hears what comes from now."""
+        return self._ledger.transact(self._open_listener, name)
 
-        def work(tx: LedgerTransaction) -> int:
-            listeners = _listeners(tx)
-            seq = listeners[name].seq if name in listeners else tx.outbox.last_seq()
-            self._note(tx, listeners, name, seq)
-            return seq
-
-        return self._ledger.transact(work)
+    def _open_listener(self, tx: LedgerTransaction, name: str) -> int:
+        listeners = _listeners(tx)
+        seq = listeners[name].seq if name in listeners else tx.outbox.last_seq()
+        self._note(tx, listeners, name, seq)
+        return seq
 
     def acknowledge(self, name: str, seq: int) -> None:
         """The listener has everything up to `seq`; a smaller number than before changes nothing."""
+        self._ledger.transact(self._acknowledge, name, seq)
 
-        def work(tx: LedgerTransaction) -> None:
-            listeners = _listeners(tx)
-            before = listeners[name].seq if name in listeners else 0
-            self._note(tx, listeners, name, max(before, seq))
-
-        self._ledger.transact(work)
+    def _acknowledge(self, tx: LedgerTransaction, name: str, seq: int) -> None:
+        listeners = _listeners(tx)
+        before = listeners[name].seq if name in listeners else 0
+        self._note(tx, listeners, name, max(before, seq))
 
     def _note(
         self, tx: LedgerTransaction, listeners: dict[str, FeedListener], name: str, seq: int
@@ -132,14 +107,14 @@ class ModalityFeed:
         rows = self._ledger.transact(
             lambda tx: tx.outbox.current_after(seq, (Kind.VIEW, Kind.EXAM), self._clock_ms(), limit)
         )
-        sayings = [self._saying(number, Kind(kind), payload) for number, kind, payload in rows]
+        entries = [self._entry(number, Kind(kind), payload) for number, kind, payload in rows]
         looked_at = rows[-1][0] if rows else seq
-        return [saying for saying in sayings if saying is not None], looked_at
+        return [entry for entry in entries if entry is not None], looked_at
 
-    def _saying(self, seq: int, kind: Kind, payload: bytes) -> FeedEntry | None:
+    def _entry(self, seq: int, kind: Kind, payload: bytes) -> FeedEntry | None:
         """None where retention has taken the exam."""
         fields = json.loads(payload)
-        whose = self._ledger.transact(lambda tx: self._whose(tx, fields["exam_key"]))
+        whose = self._ledger.transact(self._whose, fields["exam_key"])
         if whose is None:
             return None
         study_uid, images = whose

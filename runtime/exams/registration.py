@@ -1,6 +1,6 @@
 """An image arrives: is it one of its exam's, does it stand, which jobs does it make.
 
-Every step is inside a transaction of the ledger that somebody else began.
+One transaction of the ledger for each image.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from models.manifest import Manifest
     from runtime.exam_rules.exam_flag import Role
     from runtime.exam_rules.state_machine import ExamRules
+    from runtime.exams.exam_revision import ExamRevisions
     from runtime.image.header import ImageHeader
     from runtime.image.outcome import JobOutcome, ModelRef, ViewOutcome
+    from runtime.ledger.ledger import Ledger
     from runtime.ledger.transaction import LedgerTransaction
     from runtime.publishing.message_factory import MessageFactory
 
@@ -60,28 +62,35 @@ class ImageRegistration:
     """Takes images into their exams.
 
     Args:
+        ledger: where they are kept.
         message_factory: how the site hears of what is out of the ordinary.
         rules: of exams.
         active: the package that jobs are made for.
-        superseded: puts on record which images a new one supersedes, and says it; given the
-            transaction, the exam's UID and the time.
-        publish: makes the exam's next revision; given the transaction, the exam and the time.
+        revisions: makes the revisions that an image brings before it is judged.
+        clock_ms: milliseconds since the epoch.
     """
 
     def __init__(
         self,
         *,
+        ledger: Ledger,
         message_factory: MessageFactory,
         rules: ExamRules,
         active: ActivePackage,
-        superseded: Callable[[LedgerTransaction, str, int], None],
-        publish: Callable[[LedgerTransaction, Exam, int], object],
+        revisions: ExamRevisions,
+        clock_ms: Callable[[], int],
     ) -> None:
+        self._ledger = ledger
         self._message_factory = message_factory
         self._rules = rules
         self._active = active
-        self._superseded = superseded
-        self._publish = publish
+        self._revisions = revisions
+        self._clock_ms = clock_ms
+
+    @property
+    def jobs_open(self) -> int:
+        """How many jobs wait for the worker; asks no transaction."""
+        return self._ledger.jobs_open
 
     def role(self, header: ImageHeader) -> Role:
         """What an image of that header is to its exam."""
@@ -91,8 +100,18 @@ class ImageRegistration:
             intent_accepted=self._active.accepts_intent(header),
         )
 
-    def receive(self, tx: LedgerTransaction, spooled: SpooledObject, now_ms: int) -> Received:
-        """Makes an object known: its row, its exam and its jobs."""
+    def receive(self, spooled: SpooledObject) -> Received:
+        """Makes an object known: its row, its exam and its jobs, in one transaction.
+
+        The same bytes again are the same image. Other bytes under a known SOP Instance UID are
+        kept and raise an event; the first stands, unless it could not be decoded. A frame and the
+        unit's own object of the same image are twins by design: no event. Beyond the exam's limit
+        an image is kept and not judged.
+        """
+        return self._ledger.transact(self._receive, spooled)
+
+    def _receive(self, tx: LedgerTransaction, spooled: SpooledObject) -> Received:
+        now_ms = self._clock_ms()
         study_uid = spooled.header.study_instance_uid
         known = tx.objects_with_uid(spooled.header.sop_instance_uid)
         for image_id, sha256 in known:
@@ -158,7 +177,7 @@ class ImageRegistration:
         """The image counts: its exam is open again, and the worker has something to do."""
         exam = tx.exam(study_uid) or Exam(study_instance_uid=study_uid)
         tx.save_exam(image_received(exam, now_ms))
-        self._superseded(tx, study_uid, now_ms)
+        self._revisions.publish_superseded(tx, study_uid, now_ms)
         jobs = plan_jobs(
             self._active.manifest.scope,
             tx.object(image_id),
@@ -185,7 +204,7 @@ class ImageRegistration:
             exam=study_uid,
         )
         tx.enqueue(event, now_ms)
-        self._publish(tx, exam, now_ms)
+        self._revisions.publish(tx, exam, now_ms)
 
     def _say_conflict(
         self, tx: LedgerTransaction, header: ImageHeader, which_stands: str, now_ms: int

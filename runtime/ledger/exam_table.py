@@ -25,7 +25,7 @@ class ExamRows:
     """Row operations on exams; a part of `LedgerTransaction`."""
 
     _connection: sqlite3.Connection
-    word: ModalityNoticeRows
+    notices: ModalityNoticeRows
     arrivals: ArrivalRows
 
     def exam_images(self, study_uid: str) -> list[ExamImage]:
@@ -40,7 +40,7 @@ class ExamRows:
             f" FROM objects WHERE study_uid = ? AND {COUNTS} ORDER BY image_id",
             (study_uid,),
         ).fetchall()
-        rejected = self.word.rejections(study_uid)
+        rejected = self.notices.rejections(study_uid)
         images = []
         for image_id, sop_uid, header_json, role, received_at_ms, superseded_by, outcome in rows:
             header = HEADER.validate_json(header_json)
@@ -80,8 +80,8 @@ class ExamRows:
             closed_by=Completion(closed_by) if closed_by else None,
             timed_out=bool(timed_out),
             last_activity_ms=last_activity_ms,
-            narrowed_views=self.word.narrowed_views(study_uid),
-            images_missing=self.word.images_missing(study_uid),
+            narrowed_views=self.notices.narrowed_views(study_uid),
+            images_missing=self.notices.images_missing(study_uid),
             images_surplus=self.arrivals.surplus(study_uid),
         )
 

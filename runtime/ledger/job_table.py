@@ -51,6 +51,8 @@ class JobRows:
 
     _connection: sqlite3.Connection
     descriptors: DescriptorRows
+    jobs_changed: bool
+    """Whether this transaction made, ended or deleted jobs."""
 
     def add_job(
         self,
@@ -61,6 +63,7 @@ class JobRows:
         at_ms: int,
     ) -> int:
         """Queues a job for (image_id, slot) pairs; its job_id."""
+        self.jobs_changed = True
         cursor = self._connection.execute(
             "INSERT INTO jobs (study_uid, package_sha256, precision, images, created_at_ms)"
             " VALUES (?,?,?,?,?)",
@@ -133,6 +136,7 @@ class JobRows:
 
     def finish_job(self, outcome: JobOutcome, at_ms: int) -> None:
         """Writes the outcomes of a job and closes it."""
+        self.jobs_changed = True
         self._connection.executemany(
             "INSERT INTO outcomes (job_id, image_id, outcome) VALUES (?,?,?)",
             [

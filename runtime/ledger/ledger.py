@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
 from models.errors import ResourceError
 from runtime.ledger.exam_history import EXAM_HISTORY_SCHEMA
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from runtime.publishing.publication import Publication
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 LEDGER_VERSION = 1
 
@@ -97,6 +98,7 @@ class Ledger:
         self._rows_version = 0
         self._rows_changed = threading.Condition()
         self._listeners: tuple[Callable[[], None], ...] = ()
+        self._jobs_open = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         try:
             self._connection = self._thread.submit(self._open).result()
@@ -129,6 +131,7 @@ class Ledger:
             name = "INSERT OR IGNORE INTO meta VALUES ('ledger_id', lower(hex(randomblob(8))));"
             connection.executescript(f"BEGIN; {tables} {name} COMMIT")
             connection.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
+            self._jobs_open = LedgerTransaction(connection).jobs_open()
         except sqlite3.Error as error:
             raise LedgerError(self._path, str(error)) from error
         return connection
@@ -151,12 +154,18 @@ class Ledger:
         """
         self._listeners += (listener,)
 
-    def transact(self, work: Callable[[LedgerTransaction], T]) -> T:
+    def transact(
+        self,
+        work: Callable[Concatenate[LedgerTransaction, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
         """Runs `work` in one transaction on the ledger's thread; commits, or undoes all of it.
 
-        Whatever `work` raises is raised here, after the rollback.
+        Whatever `work` raises is raised here, after the rollback. It gets the arguments behind the
+        transaction.
         """
-        return self._thread.submit(self._transact, work).result()
+        return self._thread.submit(self._transact, lambda tx: work(tx, *args, **kwargs)).result()
 
     def _transact(self, work: Callable[[LedgerTransaction], T]) -> T:
         transaction = LedgerTransaction(self._connection)
@@ -165,8 +174,10 @@ class Ledger:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             result = work(transaction)
+            jobs_open = transaction.jobs_open() if transaction.jobs_changed else self._jobs_open
             self._connection.execute("COMMIT")
             committed = True
+            self._jobs_open = jobs_open
         except sqlite3.Error as error:
             raise LedgerError(self._path, str(error)) from error
         finally:
@@ -180,6 +191,11 @@ class Ledger:
             for listener in self._listeners:
                 listener()
         return result
+
+    @property
+    def jobs_open(self) -> int:
+        """How many jobs wait for an outcome, as of the last commit; no transaction."""
+        return self._jobs_open
 
     # --- the outbox, as the publisher sees it ----------------------------------------------------
 
@@ -238,12 +254,12 @@ class Ledger:
 
     def add_event(self, publication: Publication, at_ms: int) -> int:
         """Queues one event by itself; its `seq`."""
-        return self.transact(lambda tx: tx.enqueue(publication, at_ms))
+        return self.transact(LedgerTransaction.enqueue, publication, at_ms)
 
     @property
     def ledger_id(self) -> str:
         """Made with the file; a ledger that was lost and begun again has another."""
-        return self.transact(lambda tx: tx.meta("ledger_id")) or ""
+        return self.transact(LedgerTransaction.meta, "ledger_id") or ""
 
     def last_seq(self) -> int:
         """The highest `seq` ever given, 0 before the first."""

@@ -51,12 +51,17 @@ class LedgerTransaction(ObjectRows, ExamRows, JobRows):
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self.outbox = Outbox(connection)
-        self.word = ModalityNoticeRows(connection)
+        self.notices = ModalityNoticeRows(connection)
         self.arrivals = ArrivalRows(connection)
         self.exam_history = ExamHistory(connection)
-        self.exam_index = ExamIndex(connection)
         self.descriptors = DescriptorRows(connection)
         self.enqueued = 0
+        self.jobs_changed = False
+
+    @property
+    def exam_index(self) -> ExamIndex:
+        """What the console lists."""
+        return ExamIndex(self._connection)
 
     def enqueue(self, publication: Publication, at_ms: int) -> int:
         """Queues a message; its `seq`."""
@@ -99,7 +104,8 @@ class LedgerTransaction(ObjectRows, ExamRows, JobRows):
     def forget_exams_before(self, at_ms: int) -> int:
         """Deletes the records of final exams without activity since then; how many exams."""
         arguments = (Phase.FINAL.value, at_ms)
+        self.jobs_changed = True
         for statement in FORGET_EXAMS:
             forgotten = self._connection.execute(statement, arguments).rowcount
-        self.word.forget_before(at_ms)
+        self.notices.forget_before(at_ms)
         return forgotten

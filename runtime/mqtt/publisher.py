@@ -36,8 +36,7 @@ class Publisher:
     """Publishes a unit's outbox, status and health, in one thread of its own.
 
     The broker may be away at the start and at any time after; attempts go on for ever. `clock_ms`
-    is the wall clock (UTC), `monotonic` measures pauses, in seconds. `reached` is told named
-    points ("published", "acknowledged"): tests kill the process there.
+    is the wall clock (UTC), `monotonic` measures pauses, in seconds.
     """
 
     def __init__(
@@ -51,7 +50,6 @@ class Publisher:
         status_provider: Callable[[], StatusFacts],
         health_provider: Callable[[], HealthFacts],
         monotonic: Callable[[], float] = time.monotonic,
-        reached: Callable[[str], None] = lambda _point: None,
     ) -> None:
         self._ledger = ledger
         self._message_factory = message_factory
@@ -62,7 +60,6 @@ class Publisher:
             clock_ms=clock_ms,
             monotonic=monotonic,
         )
-        self._reached = reached
         self._delivery = OutboxDelivery(
             ledger=ledger,
             message_factory=message_factory,
@@ -161,5 +158,4 @@ class Publisher:
             providers=self._providers,
             gate=self._gate,
             state=self._state,
-            reached=self._reached,
         )

@@ -104,7 +104,6 @@ class BrokerSession:
         providers: Providers,
         gate: CommandGate,
         state: PublisherState,
-        reached: Callable[[str], None],
     ) -> None:
         self._wire = wire
         self._ledger = ledger
@@ -114,7 +113,6 @@ class BrokerSession:
         self._providers = providers
         self._gate = gate
         self._state = state
-        self._reached = reached
         limit = min(settings.in_flight, connected.receive_maximum)
         self._half_window = max(1, limit // 2)
         self._in_flight = InFlightMessages(limit=limit, monotonic=providers.monotonic)
@@ -233,10 +231,8 @@ class BrokerSession:
         elif isinstance(answered, Clearing):
             if not failed:
                 self._ledger.cleared(answered.seq)
-        else:
-            self._reached("acknowledged")
-            if self._delivery.acknowledged(answered, signal.reason_code):
-                self._look_again()
+        elif self._delivery.acknowledged(answered, signal.reason_code):
+            self._look_again()
 
     def _status_refused(self, reason_code: int) -> None:
         self._state.refusal = (
@@ -315,7 +311,6 @@ class BrokerSession:
             expiry_s=outgoing.expiry_s,
         )
         self._in_flight.add(mid, outgoing.row)
-        self._reached("published")
 
     def _say_health(self, now_s: float) -> None:
         if now_s < self._agenda.health_s:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from runtime.console.console import Console
 from runtime.console.reader import ConsoleReader
-from runtime.dicom.patient_identity import IdentityField, read_patient_identity
+from runtime.dicom.patient_identity import IdentityField
 from runtime.exam_rules.state_machine import ExamRules
 from runtime.exams.acknowledgement import Acknowledgements
 from runtime.exams.clock_jump import ClockJump
+from runtime.exams.event_reporter import EventReporter
+from runtime.exams.exam_revision import ExamRevisions
 from runtime.exams.exam_service import ExamService
+from runtime.exams.intake_ports import IntakePorts
 from runtime.exams.modality_feed import ModalityFeed
-from runtime.exams.registration import ActivePackage
+from runtime.exams.modality_notices import ModalityNotices
+from runtime.exams.registration import ActivePackage, ImageRegistration
 from runtime.exams.spooler import Spooler, SpoolLimits
 from runtime.ledger.ledger import Ledger
 from runtime.mqtt.publisher import Publisher
@@ -39,9 +42,9 @@ if TYPE_CHECKING:
     from runtime.console.system_status import SystemStatus
     from runtime.exams.intake_ports import Intake
     from runtime.exams.unit_clock import UnitClock
-    from runtime.image.outcome import JobOutcome, ModelRef
+    from runtime.image.outcome import ModelRef
     from runtime.ledger.outbox import Backlog
-    from runtime.messages.payloads import EventKind, HealthFacts, StatusFacts
+    from runtime.messages.payloads import HealthFacts, StatusFacts
     from runtime.unit.settings import Settings
 
 HOUR_S = 3600
@@ -52,9 +55,6 @@ DAY_S = 24 * HOUR_S
 class Callbacks:
     """What the parts ask of the service that they are made for, or tell it."""
 
-    reached: Callable[[str], None]
-    """A named point on an image's way."""
-    judged: Callable[[JobOutcome], None]
     announce: Callable[[], None]
     """Something that `status` says has changed."""
     status: Callable[[], StatusFacts]
@@ -67,15 +67,17 @@ class UnitComponents:
     """What the wiring made, in the order in which it is started."""
 
     ledger: Ledger
-    desk: ExamService
+    exam_service: ExamService
     supervisor: Supervisor
     spooler: Spooler
+    events: EventReporter
+    ports: IntakePorts
     publisher: Publisher
     intakes: tuple[Intake, ...]
     package: Package
     model: ModelRef
     reference: ScoreHistogram
-    acknowledgement: Acknowledgements
+    acknowledgements: Acknowledgements
     console: Console | None
     clock_jump: ClockJump
     edge_node: EdgeNode | None
@@ -105,8 +107,64 @@ def worker_start(settings: Settings, package: Package, model: ModelRef) -> Start
     )
 
 
-class UnitBuilder:
-    """One unit's.
+@dataclass(frozen=True, kw_only=True)
+class ExamParts:
+    """The parts that make and change exams, on one ledger."""
+
+    registration: ImageRegistration
+    notices: ModalityNotices
+    exam_service: ExamService
+
+
+def exam_parts(
+    *,
+    ledger: Ledger,
+    message_factory: MessageFactory,
+    rules: ExamRules,
+    active: ActivePackage,
+    clock_ms: Callable[[], int],
+) -> ExamParts:
+    """Ties them together: all three stand on the exam's revisions, none on its caller."""
+    revisions = ExamRevisions(message_factory=message_factory, rules=rules, model=active.model)
+    registration = ImageRegistration(
+        ledger=ledger,
+        message_factory=message_factory,
+        rules=rules,
+        active=active,
+        revisions=revisions,
+        clock_ms=clock_ms,
+    )
+    return ExamParts(
+        registration=registration,
+        notices=ModalityNotices(
+            ledger=ledger,
+            message_factory=message_factory,
+            expected_views=rules.expected_views,
+            revisions=revisions,
+            clock_ms=clock_ms,
+        ),
+        exam_service=ExamService(
+            ledger=ledger,
+            message_factory=message_factory,
+            rules=rules,
+            model=active.model,
+            registration=registration,
+            revisions=revisions,
+            clock_ms=clock_ms,
+        ),
+    )
+
+
+def build_unit(
+    settings: Settings,
+    *,
+    clock: UnitClock,
+    boot_id: str,
+    callbacks: Callbacks,
+    worker_command: tuple[str, ...],
+    closing: ExitStack,
+) -> UnitComponents:
+    """All parts of one unit.
 
     Args:
         settings: checked.
@@ -115,216 +173,171 @@ class UnitBuilder:
         callbacks: to the service.
         worker_command: starts the pixel worker.
         closing: gets what is open from the first moment: the ledger.
+
+    Raises:
+        SettingsError, PackageRefusedError, SiteKeyError, LedgerError: one cannot be made.
     """
-
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        clock: UnitClock,
-        boot_id: str,
-        callbacks: Callbacks,
-        worker_command: tuple[str, ...],
-        closing: ExitStack,
-    ) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._boot_id = boot_id
-        self._callbacks = callbacks
-        self._worker_command = worker_command
-        self._closing = closing
-
-    def components(self) -> UnitComponents:
-        """All parts.
-
-        Raises:
-            SettingsError, PackageRefusedError, SiteKeyError, LedgerError: one cannot be made.
-        """
-        settings = self._settings
-        package = open_package(settings)
-        model = self._model(package)
-        settings.storage.folder.mkdir(parents=True, exist_ok=True)
-        ledger = self._closing.enter_context(Ledger(settings.storage.folder / "ledger.db"))
-        message_factory = self._message_factory(ledger)
-        desk = self._desk(ledger, message_factory, package, model)
-
-        def event(kind: EventKind, detail: str) -> None:
-            now_ms = self._clock.now_ms()
-            ledger.add_event(
-                message_factory.event_message(kind, at_ms=now_ms, detail=detail), now_ms
-            )
-
-        supervisor = self._supervisor(ledger, desk, event, worker_start(settings, package, model))
-        acknowledgement = self._acknowledgement(ledger, message_factory)
-        return UnitComponents(
-            ledger=ledger,
-            desk=desk,
-            supervisor=supervisor,
-            spooler=self._spooler(ledger, desk, message_factory, event, supervisor),
-            publisher=self._publisher(ledger, message_factory),
-            intakes=tuple(plan.intake_type(plan.settings) for plan in settings.intakes),
-            package=package,
-            model=model,
-            reference=package.score_histogram(),
-            acknowledgement=acknowledgement,
-            console=self._console(ledger, acknowledgement) if settings.console.enabled else None,
-            clock_jump=ClockJump(clock=self._clock, ledger=ledger, message_factory=message_factory),
-            edge_node=self._edge_node(ledger) if settings.sparkplug.enabled else None,
-        )
-
-    def _model(self, package: Package) -> ModelRef:
-        settings = self._settings
-        package.precision(settings.model.precision)
-        try:
-            return model_ref(
-                package,
-                precision=settings.model.precision,
-                operating_point=settings.model.operating_point,
-            )
-        except KeyError as error:
-            fault = f"model.operating_point: {error.args[0]}"
-            raise SettingsError(settings.file, [fault]) from error
-
-    def _message_factory(self, ledger: Ledger) -> MessageFactory:
-        settings = self._settings
-        return MessageFactory(
-            site=settings.unit.site,
-            unit=settings.unit.unit,
-            boot_id=self._boot_id,
-            ledger_id=ledger.ledger_id,
-            site_key=read_site_key(settings.identity.site_key_file),
-            identity=IdentityPolicy(
-                accession_number=settings.identity.publish_accession_number,
-                study_instance_uid=settings.identity.publish_study_instance_uid,
-            ),
-            exam_expiry_s=int(settings.expiry.exam_hours * HOUR_S),
-            event_expiry_s=int(settings.expiry.event_days * DAY_S),
-        )
-
-    def _desk(
-        self, ledger: Ledger, message_factory: MessageFactory, package: Package, model: ModelRef
-    ) -> ExamService:
-        settings = self._settings
-        return ExamService(
+    package = open_package(settings)
+    model = _model(settings, package)
+    settings.storage.folder.mkdir(parents=True, exist_ok=True)
+    ledger = closing.enter_context(Ledger(settings.storage.folder / "ledger.db"))
+    message_factory = _message_factory(settings, ledger, boot_id)
+    exams = exam_parts(
+        ledger=ledger,
+        message_factory=message_factory,
+        rules=_exam_rules(settings, package),
+        active=ActivePackage(manifest=package.manifest, model=model),
+        clock_ms=clock.now_ms,
+    )
+    events = EventReporter(ledger=ledger, message_factory=message_factory, clock_ms=clock.now_ms)
+    supervisor = Supervisor(
+        start=worker_start(settings, package, model),
+        limits=_worker_limits(settings),
+        exam_service=exams.exam_service,
+        events=events,
+        changed=callbacks.announce,
+        randomness=random.Random(),  # noqa: S311 - spreads retries, guards nothing
+        worker_command=worker_command,
+    )
+    spooler = Spooler(
+        folder=settings.storage.folder,
+        limits=_spool_limits(settings),
+        registration=exams.registration,
+        worker=supervisor,
+        events=events,
+        shown=kept_identity(settings),
+    )
+    feed = ModalityFeed(
+        ledger=ledger,
+        message_factory=message_factory,
+        status_provider=callbacks.status,
+        clock_ms=clock.now_ms,
+    )
+    acknowledgements = Acknowledgements(
+        ledger=ledger,
+        message_factory=message_factory,
+        overdue_after_ms=int(settings.console.unacknowledged_after_s * 1000),
+        clock_ms=clock.now_ms,
+    )
+    return UnitComponents(
+        ledger=ledger,
+        exam_service=exams.exam_service,
+        supervisor=supervisor,
+        spooler=spooler,
+        events=events,
+        ports=IntakePorts(objects=spooler, notices=exams.notices, feed=feed, events=events),
+        publisher=Publisher(
             ledger=ledger,
             message_factory=message_factory,
-            rules=ExamRules(
-                expected_views=settings.exam.expected_views,
-                idle_timeout_ms=int(settings.exam.idle_timeout_s * 1000),
-                exam_rule=package.manifest.exam_rule,
-                max_images=settings.exam.max_images,
-            ),
-            active=ActivePackage(manifest=package.manifest, model=model),
-            clock_ms=self._clock.now_ms,
-        )
-
-    def _supervisor(
-        self,
-        ledger: Ledger,
-        desk: ExamService,
-        event: Callable[[EventKind, str], None],
-        start: Start,
-    ) -> Supervisor:
-        worker, callbacks = self._settings.worker, self._callbacks
-        return Supervisor(
-            start=start,
-            limits=WorkerLimits(
-                start_timeout_s=worker.start_timeout_s,
-                job_timeout_s=worker.job_timeout_s,
-                longest_wait_s=worker.longest_wait_s,
-            ),
-            ledger=ledger,
-            desk=desk,
-            report=event,
-            judged=callbacks.judged,
-            changed=callbacks.announce,
-            randomness=random.Random(),  # noqa: S311 - spreads retries, guards nothing
-            reached=callbacks.reached,
-            clock_ms=self._clock.now_ms,
-            worker_command=self._worker_command,
-        )
-
-    def _spooler(
-        self,
-        ledger: Ledger,
-        desk: ExamService,
-        message_factory: MessageFactory,
-        event: Callable[[EventKind, str], None],
-        supervisor: Supervisor,
-    ) -> Spooler:
-        settings, callbacks = self._settings, self._callbacks
-        return Spooler(
-            folder=settings.storage.folder,
-            limits=SpoolLimits(
-                reserve_bytes=settings.storage.reserve_mb * MEGABYTE,
-                max_waiting_images=settings.storage.max_waiting_images,
-                max_object_bytes=settings.storage.max_object_mb * MEGABYTE,
-            ),
-            desk=desk,
-            modality_feed=ModalityFeed(
-                ledger=ledger,
-                message_factory=message_factory,
-                status_provider=callbacks.status,
-                clock_ms=self._clock.now_ms,
-            ),
-            waiting_images=lambda: ledger.transact(lambda tx: tx.jobs_open()),
-            arrived=supervisor.wake,
-            anticipate=supervisor.anticipate,
-            event=event,
-            reached=callbacks.reached,
-            identify=partial(read_patient_identity, shown=kept_identity(settings)),
-        )
-
-    # --- towards the site and the screen ---------------------------------------------------------
-
-    def _publisher(self, ledger: Ledger, message_factory: MessageFactory) -> Publisher:
-        callbacks = self._callbacks
-        return Publisher(
-            ledger=ledger,
-            message_factory=message_factory,
-            settings=self._settings.broker,
-            clock_ms=self._clock.now_ms,
+            settings=settings.broker,
+            clock_ms=clock.now_ms,
             randomness=random.Random(),  # noqa: S311 - spreads reconnects, guards nothing
             status_provider=callbacks.status,
             health_provider=callbacks.health,
-            reached=callbacks.reached,
-        )
+        ),
+        intakes=tuple(plan.intake_type(plan.settings) for plan in settings.intakes),
+        package=package,
+        model=model,
+        reference=package.score_histogram(),
+        acknowledgements=acknowledgements,
+        console=_console(settings, ledger, acknowledgements, callbacks, clock),
+        clock_jump=ClockJump(clock=clock, ledger=ledger, message_factory=message_factory),
+        edge_node=_edge_node(settings, ledger, callbacks, clock),
+    )
 
-    def _acknowledgement(self, ledger: Ledger, message_factory: MessageFactory) -> Acknowledgements:
-        return Acknowledgements(
+
+def _model(settings: Settings, package: Package) -> ModelRef:
+    package.precision(settings.model.precision)
+    try:
+        return model_ref(
+            package,
+            precision=settings.model.precision,
+            operating_point=settings.model.operating_point,
+        )
+    except KeyError as error:
+        fault = f"model.operating_point: {error.args[0]}"
+        raise SettingsError(settings.file, [fault]) from error
+
+
+def _message_factory(settings: Settings, ledger: Ledger, boot_id: str) -> MessageFactory:
+    return MessageFactory(
+        site=settings.unit.site,
+        unit=settings.unit.unit,
+        boot_id=boot_id,
+        ledger_id=ledger.ledger_id,
+        site_key=read_site_key(settings.identity.site_key_file),
+        identity=IdentityPolicy(
+            accession_number=settings.identity.publish_accession_number,
+            study_instance_uid=settings.identity.publish_study_instance_uid,
+        ),
+        exam_expiry_s=int(settings.expiry.exam_hours * HOUR_S),
+        event_expiry_s=int(settings.expiry.event_days * DAY_S),
+    )
+
+
+def _exam_rules(settings: Settings, package: Package) -> ExamRules:
+    return ExamRules(
+        expected_views=settings.exam.expected_views,
+        idle_timeout_ms=int(settings.exam.idle_timeout_s * 1000),
+        exam_rule=package.manifest.exam_rule,
+        max_images=settings.exam.max_images,
+    )
+
+
+def _worker_limits(settings: Settings) -> WorkerLimits:
+    return WorkerLimits(
+        start_timeout_s=settings.worker.start_timeout_s,
+        job_timeout_s=settings.worker.job_timeout_s,
+        longest_wait_s=settings.worker.longest_wait_s,
+    )
+
+
+def _spool_limits(settings: Settings) -> SpoolLimits:
+    return SpoolLimits(
+        reserve_bytes=settings.storage.reserve_mb * MEGABYTE,
+        max_waiting_images=settings.storage.max_waiting_images,
+        max_object_bytes=settings.storage.max_object_mb * MEGABYTE,
+    )
+
+
+def _edge_node(
+    settings: Settings, ledger: Ledger, callbacks: Callbacks, clock: UnitClock
+) -> EdgeNode | None:
+    if not settings.sparkplug.enabled:
+        return None
+    unit = settings.unit
+    return EdgeNode(
+        topics=NodeTopics(group=settings.sparkplug.group or unit.site, node=unit.unit),
+        client_id=f"mammoedge-sparkplug-{unit.site}-{unit.unit}",
+        ledger=ledger,
+        broker=settings.broker,
+        status_provider=callbacks.status,
+        clock_ms=clock.now_ms,
+        monotonic=time.monotonic,
+        randomness=random.Random(),  # noqa: S311 - spreads reconnects, guards nothing
+    )
+
+
+def _console(
+    settings: Settings,
+    ledger: Ledger,
+    acknowledgements: Acknowledgements,
+    callbacks: Callbacks,
+    clock: UnitClock,
+) -> Console | None:
+    if not settings.console.enabled:
+        return None
+    console = Console(
+        settings.console,
+        reader=ConsoleReader(
             ledger=ledger,
-            message_factory=message_factory,
-            overdue_after_ms=int(self._settings.console.unacknowledged_after_s * 1000),
-            clock_ms=self._clock.now_ms,
-        )
-
-    def _edge_node(self, ledger: Ledger) -> EdgeNode:
-        unit = self._settings.unit
-        group = self._settings.sparkplug.group or unit.site
-        return EdgeNode(
-            topics=NodeTopics(group=group, node=unit.unit),
-            client_id=f"mammoedge-sparkplug-{unit.site}-{unit.unit}",
-            ledger=ledger,
-            broker=self._settings.broker,
-            status_provider=self._callbacks.status,
-            clock_ms=self._clock.now_ms,
-            monotonic=time.monotonic,
-            randomness=random.Random(),  # noqa: S311 - spreads reconnects, guards nothing
-        )
-
-    def _console(self, ledger: Ledger, acknowledgement: Acknowledgements) -> Console:
-        settings, clock_ms = self._settings, self._clock.now_ms
-        console = Console(
-            settings.console,
-            reader=ConsoleReader(
-                ledger=ledger,
-                system_status=self._callbacks.system_status,
-                clock_ms=clock_ms,
-                expected_views=settings.exam.expected_views,
-                unacknowledged_after_s=settings.console.unacknowledged_after_s,
-            ),
-            desk=acknowledgement,
-            clock_ms=clock_ms,
-        )
-        ledger.on_commit(console.poke)
-        return console
+            system_status=callbacks.system_status,
+            clock_ms=clock.now_ms,
+            expected_views=settings.exam.expected_views,
+            unacknowledged_after_s=settings.console.unacknowledged_after_s,
+        ),
+        acknowledgements=acknowledgements,
+        clock_ms=clock.now_ms,
+    )
+    ledger.on_commit(console.poke)
+    return console

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
+from runtime.ledger.transaction import LedgerTransaction
+
 if TYPE_CHECKING:
-    from runtime.ledger.transaction import LedgerTransaction
     from runtime.unit.composition import UnitComponents
     from runtime.unit.settings import Settings
 
@@ -21,16 +21,12 @@ def keep_house(parts: UnitComponents, settings: Settings, now_ms: int) -> None:
         OSError: the spool failed.
     """
     storage = settings.storage
-    parts.desk.publish_drift(parts.reference, settings.drift)
+    parts.exam_service.publish_drift(parts.reference, settings.drift)
     replay_ms = int(settings.expiry.replay_days * DAY_MS)
     parts.ledger.transact(lambda tx: tx.outbox.forget_before(now_ms - replay_ms))
     image_ms = now_ms - storage.keep_images_days * DAY_MS
-    for image_id, path in parts.ledger.transact(lambda tx: tx.spooled_before(image_ms)):
+    for image_id, path in parts.ledger.transact(LedgerTransaction.spooled_before, image_ms):
         parts.spooler.remove(path)
-        parts.ledger.transact(partial(_file_removed, image_id=image_id))
+        parts.ledger.transact(LedgerTransaction.file_removed, image_id)
     record_ms = now_ms - storage.keep_records_days * DAY_MS
-    parts.ledger.transact(lambda tx: tx.forget_exams_before(record_ms))
-
-
-def _file_removed(tx: LedgerTransaction, image_id: int) -> None:
-    tx.file_removed(image_id)
+    parts.ledger.transact(LedgerTransaction.forget_exams_before, record_ms)

@@ -56,7 +56,8 @@ def give_back_free_memory() -> None:
     """Cycles end, and pages that nobody uses go back to the kernel; at rest, as it holds others up.
 
     An arena keeps what it once needed: how much that is depends on how much came at once on the
-    busiest day, and would look like growth. About a millisecond where there is little to give back.
+    busiest day, and would look like growth in `health` (`python -m benches.soak`). About a
+    millisecond where there is little to give back.
     """
     gc.collect()
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

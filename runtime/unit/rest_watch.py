@@ -1,4 +1,8 @@
-"""Tells when a unit has come to rest: after the last patient, between two exams."""
+"""Tells when a unit has come to rest: after the last patient, between two exams.
+
+Then free memory goes back to the kernel (`malloc_tuning`). It buys a site that watches `health` a
+resident memory that stands still: without it a unit looks as if it grew (`python -m benches.soak`).
+"""
 
 from __future__ import annotations
 

@@ -17,12 +17,12 @@ from models.errors import InternalError
 from runtime.console.system_status import BrokerLink, SystemStatus, system_status_of
 from runtime.exams.unit_clock import UnitClock
 from runtime.ledger.ledger import LedgerError
+from runtime.ledger.transaction import LedgerTransaction
 from runtime.messages.payloads import EventKind, HealthFacts, StatusFacts
 from runtime.mqtt.tls import ends_soon
 from runtime.system.process_memory import MEGABYTE
-from runtime.unit.composition import Callbacks, UnitBuilder
+from runtime.unit.composition import Callbacks, build_unit
 from runtime.unit.housekeeping import keep_house
-from runtime.unit.latency import LatencyBook
 from runtime.unit.malloc_tuning import (
     give_back_free_memory,
     keep_few_arenas,
@@ -36,10 +36,8 @@ from runtime.worker.supervisor import WORKER_COMMAND
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable
 
     from runtime.exams.intake_ports import Intake
-    from runtime.image.outcome import JobOutcome
     from runtime.ledger.outbox import Backlog
 
 LOG = logging.getLogger(__name__)
@@ -59,24 +57,15 @@ class ThreadLostError(InternalError, RuntimeError):
 
 
 class Service:
-    """The control process of a unit.
-
-    `reached` is told named points on an image's way ("spooled", "received", "claimed", "judged",
-    "recorded", "published", "acknowledged"): tests pull the plug there.
-    """
+    """The control process of a unit."""
 
     def __init__(
-        self,
-        settings: Settings,
-        *,
-        reached: Callable[[str], None] = lambda _point: None,
-        worker_command: tuple[str, ...] = WORKER_COMMAND,
+        self, settings: Settings, *, worker_command: tuple[str, ...] = WORKER_COMMAND
     ) -> None:
         self._settings = settings
         # A pipe, not an Event: `stop` is called in a signal handler, and an Event's lock may be
         # held by the very code that the signal interrupts.
         self._stopped, self._stop_end = os.pipe()
-        self._latency = LatencyBook()
         self._started_at = time.monotonic()
         self._disk_low = False
         self._broker_away_since_ms: int | None = None
@@ -84,13 +73,11 @@ class Service:
         self._rest = RestWatch(self._started_at)
         self._closing = ExitStack()
         self._listening: list[Intake] = []
-        self._parts = UnitBuilder(
+        self._parts = build_unit(
             settings,
             clock=self._clock,
             boot_id=secrets.token_hex(8),
             callbacks=Callbacks(
-                reached=reached,
-                judged=self._judged,
                 announce=self._announce,
                 status=self._status,
                 health=self._health,
@@ -98,7 +85,7 @@ class Service:
             ),
             worker_command=worker_command,
             closing=self._closing,
-        ).components()
+        )
 
     # --- what the publisher says of us -----------------------------------------------------------
 
@@ -113,7 +100,7 @@ class Service:
         return status_facts(parts, reasons, self._settings.model.devices)
 
     def _health(self) -> HealthFacts:
-        return health_facts(self._parts, self._latency, time.monotonic() - self._started_at)
+        return health_facts(self._parts, time.monotonic() - self._started_at)
 
     def _system_status(self, backlog: Backlog) -> SystemStatus:
         """What the console says of us; called by one thread."""
@@ -134,14 +121,6 @@ class Service:
         if self._parts.console is not None:
             self._parts.console.poke()
 
-    def _judged(self, outcome: JobOutcome) -> None:
-        self._latency.add(outcome.stage_ms)
-
-    @property
-    def worker_pid(self) -> int | None:
-        """The pixel worker's process; None while there is none."""
-        return self._parts.supervisor.state.pid
-
     # --- lifecycle -------------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -149,11 +128,11 @@ class Service:
         parts = self._parts
         with self._closing:  # the ledger closes last
             swept = parts.spooler.sweep(
-                parts.ledger.transact(lambda tx: tx.spooled_paths()),
+                parts.ledger.transact(LedgerTransaction.spooled_paths),
                 ledger_is_new=parts.ledger.last_seq() == 0,
             )
             parts.clock_jump.open()
-            open_jobs = parts.desk.adopt_open_work()
+            open_jobs = parts.exam_service.adopt_open_work()
             LOG.info("ledger open: jobs=%d unanswered_files=%d", open_jobs, swept)
             try:
                 self._start()
@@ -173,7 +152,7 @@ class Service:
         if parts.console is not None:
             parts.console.start()  # before images can come: she sees the first of them
         for intake in parts.intakes:
-            intake.start(parts.spooler)
+            intake.start(parts.ports)
             self._listening.append(intake)
             LOG.info("listening: %s", intake.address)
         parts.publisher.start()
@@ -199,14 +178,14 @@ class Service:
                 if parts.clock_jump.look():
                     parts.publisher.announce()
                 self._check_room()
-                parts.desk.time_out_idle()
+                parts.exam_service.time_out_idle()
                 self._attend_console()
                 if self._rest.begins(parts.ledger.last_seq(), time.monotonic()):
                     give_back_free_memory()
                 if time.monotonic() >= next_housekeeping and not parts.clock_jump.unsettled:
                     keep_house(parts, self._settings, self._clock.now_ms())
                     next_housekeeping = time.monotonic() + HOUSEKEEPING_S
-                timeout_ms = parts.desk.next_timeout_ms()
+                timeout_ms = parts.exam_service.next_timeout_ms()
             except (LedgerError, OSError) as error:
                 # A full disk, a spool that is gone: tried again at the next turn.
                 LOG.error("%s", error)  # noqa: TRY400 - no defect of ours
@@ -232,7 +211,7 @@ class Service:
         console = self._parts.console
         if console is None:
             return
-        self._parts.acknowledgement.report_overdue()
+        self._parts.acknowledgements.report_overdue()
         if not console.alive:
             # A defect of ours, but flags do not depend on the page: it alone is started anew.
             LOG.error("the console ended by itself; it is started again")
@@ -246,7 +225,7 @@ class Service:
         if low != self._disk_low:
             self._disk_low = low
             LOG.warning("disk %s its reserve", "below" if low else "above")
-            parts.spooler.report(
+            parts.events.report(
                 EventKind.DISK_LOW if low else EventKind.DISK_RECOVERED,
                 "new images are refused" if low else "images are taken again",
                 source="disk",

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from runtime.ledger.outbox import Backlog
     from runtime.unit.composition import UnitComponents
-    from runtime.unit.latency import LatencyBook
 
 
 def degraded_reasons(
@@ -57,12 +56,12 @@ def status_facts(
     )
 
 
-def health_facts(parts: UnitComponents, latency: LatencyBook, uptime_s: float) -> HealthFacts:
+def health_facts(parts: UnitComponents, uptime_s: float) -> HealthFacts:
     """Latencies, queue, memory and disk, as of now."""
     worker = parts.supervisor.state
     return HealthFacts(
-        stages=latency.summary(),
-        queue_depth=parts.ledger.transact(lambda tx: tx.jobs_open()),
+        stages=parts.supervisor.latencies.summary(),
+        queue_depth=parts.ledger.jobs_open,
         memory_mb={"control": peak_resident_mb(), "worker": worker.memory_mb},
         disk_free_mb=free_mb(parts),
         worker_restarts=max(0, worker.starts - 1),

@@ -12,6 +12,7 @@ from pathlib import Path
 from runtime.unit.service import Service, configure_logging, intake_types
 from runtime.unit.settings import load_settings
 from runtime.worker.supervisor import WORKER_COMMAND
+from tests.support.named_points import named_points
 
 POISONED_WORKER = (sys.executable, "-m", "tests.end_to_end.poisoned_worker")
 
@@ -34,7 +35,7 @@ class Plug:
         self.service: Service | None = None
 
     def reached(self, point: str) -> None:
-        """Called by the service at each named point, from any of its threads."""
+        """Called at each named point, from any of the service's threads."""
         with self._lock:
             if not self._plans or point != self._plans[0][0]:
                 return
@@ -47,7 +48,7 @@ class Plug:
         """False if there is nobody to kill at this moment: then at the next time."""
         pid: int | None = os.getpid()
         if self._victim == "worker":
-            pid = self.service.worker_pid
+            pid = self.service._parts.supervisor.state.pid
         elif self._victim == "broker":
             pid = int(self._broker_pid_file.read_text() or 0)
         if not pid or not _alive(pid):
@@ -77,14 +78,14 @@ def main() -> int:
     arguments = parser.parse_args()
     configure_logging("INFO")
     plug = Plug(arguments.pull, arguments.victim, arguments.record, arguments.broker_pid_file)
-    service = Service(
-        load_settings(arguments.config, intake_types()),
-        reached=plug.reached,
-        worker_command=POISONED_WORKER if arguments.poisoned else WORKER_COMMAND,
-    )
-    plug.service = service
-    signal.signal(signal.SIGTERM, lambda *_: service.stop())
-    service.run()
+    with named_points(plug.reached):
+        service = Service(
+            load_settings(arguments.config, intake_types()),
+            worker_command=POISONED_WORKER if arguments.poisoned else WORKER_COMMAND,
+        )
+        plug.service = service
+        signal.signal(signal.SIGTERM, lambda *_: service.stop())
+        service.run()
     return 0
 
 

@@ -37,7 +37,7 @@ def open_door(receiver):
 
     def start(**settings) -> Door:
         intake = DicomIntake(DicomIntakeSettings(port=0, host="127.0.0.1", **settings))
-        intake.start(receiver)
+        intake.start(receiver.ports)
         intakes.append(intake)
         return Door(intake=intake, receiver=receiver)
 
@@ -65,7 +65,7 @@ def ledger(tmp_path):
 def open_socket(receiver, ledger, tmp_path):
     """Starts intakes; at the end each must serve one more firmware, whatever was done to it."""
     intakes = []
-    receiver.modality_feed = ModalityFeed(
+    receiver.feed = ModalityFeed(
         ledger=ledger, message_factory=MESSAGE_FACTORY, status_provider=StatusFacts, clock_ms=now_ms
     )
 
@@ -76,7 +76,7 @@ def open_socket(receiver, ledger, tmp_path):
             "connects_per_s": 1000,
         }
         intake = FrameIntake(FrameIntakeSettings(**(usual | settings)))
-        intake.start(receiver)
+        intake.start(receiver.ports)
         intakes.append(intake)
         return SimpleNamespace(
             intake=intake, path=intake.settings.socket, receiver=receiver, ledger=ledger

@@ -19,9 +19,15 @@ from firmware_bridge.dicom_network.transfer_syntaxes import (
     DIGITAL_MAMMOGRAPHY_FOR_PRESENTATION,
     EXPLICIT_VR_LITTLE_ENDIAN,
 )
-from runtime.dicom.part10_reader import data_set_offset
+from runtime.dicom.part10_reader import read_dicom_file
 from runtime.exam_rules.procedure_step import StepAnswer
-from runtime.exams.intake_ports import ObjectRefusedError, OutOfRoomError, Receipt, Received
+from runtime.exams.intake_ports import (
+    IntakePorts,
+    ObjectRefusedError,
+    OutOfRoomError,
+    Receipt,
+    Received,
+)
 from runtime.image.reasons import Reason
 
 if TYPE_CHECKING:
@@ -55,8 +61,13 @@ class FakeReceiver:
         self.step_answer = StepAnswer.TAKEN
         self.fault_of_word: Exception | None = None
         self.words_refused = 0
-        self.modality_feed = None
+        self.feed = None
         self._lock = threading.Lock()
+
+    @property
+    def ports(self) -> IntakePorts:
+        """What an intake is given: everything is this one."""
+        return IntakePorts(objects=self, notices=self, feed=self.feed, events=self)
 
     def check_room(self, size_bytes: int = 0) -> None:
         self.asked_for_room.append(size_bytes)
@@ -82,7 +93,7 @@ class FakeReceiver:
             raise OutOfRoomError
         with path.open("rb") as file:
             os.fsync(file.fileno())
-            file.seek(data_set_offset(path))
+            file.seek(read_dicom_file(file, frozenset()).data_set_offset)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         assert sha256 is None or sha256() == digest
         with self._lock:

@@ -7,6 +7,7 @@ import struct
 import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 from pydicom.uid import CTImageStorage
@@ -14,7 +15,7 @@ from pydicom.uid import CTImageStorage
 from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
 from firmware_bridge.dicom_intake.storage_scp import DicomIntake
 from firmware_bridge.folder_intake.intake import FolderIntake, FolderIntakeSettings
-from runtime.exams.intake_ports import Receipt, Received
+from runtime.exams.intake_ports import IntakePorts, Receipt, Received
 from runtime.exams.spooler import Spooler, SpoolLimits
 from tests.firmware_bridge.fakes import RawPeer, wait_until
 from tests.support.synthetic import mammogram_dataset, write
@@ -84,11 +85,10 @@ MALFORMED = [
 ]
 
 
-class Desk:
+class Registration:
     """Takes everything."""
 
-    def knows(self, _sop_instance_uid):
-        return False
+    jobs_open = 0
 
     def receive(self, _spooled: SpooledObject):
         return Received(image_id=1, receipt=Receipt.STORED)
@@ -96,10 +96,16 @@ class Desk:
 
 @dataclass
 class Heard:
-    """What came out of the unit."""
+    """What came out of the unit; takes its events."""
 
     events: list[str] = field(default_factory=list)
     warnings: list[warnings.WarningMessage] = field(default_factory=list)
+
+    def publish_refusal(self, kind, detail) -> None:
+        self.events.append(f"{kind} {detail}")
+
+    def report(self, kind, detail, *, source) -> None:
+        self.events.append(f"{kind} {source}: {detail}")
 
     def check(self, *more: str) -> None:
         said = " ".join([*self.events, *(str(w.message) for w in self.warnings), *more])
@@ -124,13 +130,9 @@ def spooler(tmp_path, heard, caplog):
     return Spooler(
         folder=tmp_path / "unit",
         limits=SpoolLimits(reserve_bytes=0, max_waiting_images=10, max_object_bytes=1 << 30),
-        desk=Desk(),
-        modality_feed=None,
-        waiting_images=lambda: 0,
-        arrived=lambda: None,
-        anticipate=lambda _: None,
-        event=lambda kind, detail: heard.events.append(f"{kind} {detail}"),
-        reached=lambda _: None,
+        registration=Registration(),
+        worker=Mock(),
+        events=heard,
     )
 
 
@@ -144,7 +146,7 @@ def test_a_file_in_the_folder_leaks_nothing(malformed, spooler, heard, caplog, t
     heard.warnings.clear()
     caplog.clear()
     intake = FolderIntake(FolderIntakeSettings(folder=inbox, settle_s=0.05, rescan_s=0.2))
-    intake.start(spooler)
+    intake.start(IntakePorts(objects=spooler, notices=Mock(), feed=Mock(), events=heard))
     reason = inbox / "refused" / f"{NAME}.dcm.reason.txt"
     assert wait_until(reason.exists)
     intake.stop()
@@ -157,7 +159,7 @@ def test_an_object_over_dicom_leaks_nothing(malformed, spooler, heard, caplog, t
     """Log, events, pydicom's warnings, and the Error Comment; nor does the calling title leave."""
     content = data_set(malformed(tmp_path))
     intake = DicomIntake(DicomIntakeSettings(port=0, host="127.0.0.1"))
-    intake.start(spooler)
+    intake.start(IntakePorts(objects=spooler, notices=Mock(), feed=Mock(), events=heard))
     peer = RawPeer(intake.port)
     peer.assoc._reactor_checkpoint.clear()
     wait_until(lambda: peer.assoc._is_paused)

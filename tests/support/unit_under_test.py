@@ -30,7 +30,6 @@ class Unit:
         self,
         folder,
         port,
-        reached=lambda _point: None,
         *,
         boot_id="b00t",
         clock_ms=now_ms,
@@ -52,7 +51,6 @@ class Unit:
             "refusal_backoff_s": 0.05,
         }
         self._settings = BrokerSettings(**(facts | settings))
-        self._reached = reached
         self.publisher = self._publisher()
 
     def _publisher(self) -> Publisher:
@@ -64,7 +62,6 @@ class Unit:
             randomness=random.Random(1),
             status_provider=self._status,
             health_provider=HealthFacts,
-            reached=self._reached,
         )
 
     def _status(self) -> StatusFacts:

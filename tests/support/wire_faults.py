@@ -102,11 +102,11 @@ class Stage:
 
     def watch_clock(self, unit: Unit) -> ClockJump:
         """What the service does at its start."""
-        desk = ClockJump(
+        clock_jump = ClockJump(
             clock=self.clocks.unit, ledger=unit.ledger, message_factory=unit.message_factory
         )
-        desk.open()
-        return desk
+        clock_jump.open()
+        return clock_jump
 
 
 def say_exams(unit: Unit, first: int, count: int = 4, expiry_s: int = 24 * HOUR_S) -> None:
@@ -222,14 +222,14 @@ def day_offline(stage: Stage) -> Proof:
     """Unit and site apart for 25 hours; the broker, too, believes that they passed."""
     broker = stage.broker(persistence=True)
     unit, listener = stage.unit(broker), stage.listener(broker)
-    desk = stage.watch_clock(unit)
+    clock_jump = stage.watch_clock(unit)
     unit.start()
     say_exams(unit, 0)
     listener.until(caught_up(listener, unit), "the first exams")
     broker.stop()
     say_exams(unit, 10)
     stage.clocks.pass_by(25 * HOUR_MS)
-    assert not desk.look(), "time that passed was taken for a jump"
+    assert not clock_jump.look(), "time that passed was taken for a jump"
     say_exams(unit, 20)
     broker.prefix = (FAKETIME, "-f", "+25h")
     broker.start()
@@ -270,17 +270,17 @@ def clock_jumps(stage: Stage, *, jump_ms: int) -> Proof:
     """Somebody sets the unit's clock while rows wait for the broker."""
     broker = stage.broker()
     unit, listener = stage.unit(broker), stage.listener(broker)
-    desk = stage.watch_clock(unit)
+    clock_jump = stage.watch_clock(unit)
     unit.start()
     say_exams(unit, 0)
     listener.until(caught_up(listener, unit), "the first exams")
     broker.kill()
     say_exams(unit, 10)
     stage.clocks.jump(jump_ms)
-    assert desk.look()
+    assert clock_jump.look()
     say_exams(unit, 20)
     stage.clocks.jump(-jump_ms)
-    assert desk.look()
+    assert clock_jump.look()
     say_exams(unit, 30)
     broker.start()
     days = jump_ms / DAY_MS

@@ -239,7 +239,7 @@ def test_the_port_is_free_after_a_stop(open_door, dcmtk, receiver):
     first = open_door()
     first.intake.stop()
     again = type(first.intake)(first.intake.settings.model_copy(update={"port": first.port}))
-    again.start(receiver)
+    again.start(receiver.ports)
     assert "(Success)" in dcmtk("echoscu", "-v", "127.0.0.1", first.port)
     again.stop()
 
@@ -248,7 +248,7 @@ def test_a_taken_port_is_an_oserror(door, receiver):
     """Two intakes on one port: the second says so at start."""
     other = type(door.intake)(door.intake.settings.model_copy(update={"port": door.port}))
     with pytest.raises(OSError, match=rf"in use: .*:{door.port} "):
-        other.start(receiver)
+        other.start(receiver.ports)
 
 
 def test_a_stop_lets_the_running_object_finish(door, view_file):

@@ -22,7 +22,7 @@ from firmware_bridge.dicom_intake.storage_scp import DicomIntake
 from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
 from tests.firmware_bridge.fakes import FakeReceiver
 intake = DicomIntake(DicomIntakeSettings(port=0, host="127.0.0.1"))
-intake.start(FakeReceiver(Path(sys.argv[1])))
+intake.start(FakeReceiver(Path(sys.argv[1])).ports)
 print(intake.port, flush=True)
 sys.stdin.readline()
 # Not ru_maxrss: Linux carries that over from the parent at exec.

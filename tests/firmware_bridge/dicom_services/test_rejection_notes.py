@@ -87,7 +87,7 @@ def inbox(receiver, tmp_path):
     """A watched folder; notes are dropped into it complete."""
     folder = tmp_path / "inbox"
     intake = FolderIntake(FolderIntakeSettings(folder=folder, settle_s=0.1, rescan_s=0.2))
-    intake.start(receiver)
+    intake.start(receiver.ports)
     yield folder
     intake.stop()
 

@@ -81,7 +81,7 @@ def faults(receiver):
 def test_it_is_alive_between_start_and_stop(intake, receiver):
     """What the service asks to know whether it still listens."""
     assert not intake.alive
-    intake.start(receiver)
+    intake.start(receiver.ports)
     assert intake.alive
     intake.stop()
     assert not intake.alive
@@ -94,7 +94,7 @@ def test_a_folder_that_is_closed_does_not_end_it(intake, receiver, inbox, view):
         (inbox / name / f"{NAME}.dcm").write_bytes(view)
         (inbox / name).chmod(mode)
     (inbox / "z.dcm").write_bytes(view)
-    intake.start(receiver)
+    intake.start(receiver.ports)
     assert stored(receiver, 1)
     assert wait_until(lambda: len(faults(receiver)) == 2)
     time.sleep(RESCAN_S * 3)
@@ -117,7 +117,7 @@ def test_a_file_that_cannot_be_read_does_not_stand_in_the_way(
         (inbox / name).chmod(0)
     for number in range(3):
         (inbox / f"b{number}.dcm").write_bytes(view)
-    intake.start(receiver)
+    intake.start(receiver.ports)
     assert stored(receiver, 3)
     time.sleep(RESCAN_S * 4)
     assert faults(receiver) == ["a file cannot be taken: Permission denied"]
@@ -133,7 +133,7 @@ def test_a_taken_file_that_cannot_be_removed_is_taken_once(intake, receiver, inb
     for own in ("refused", "taken"):
         (inbox / own).mkdir()
     inbox.chmod(0o500)
-    intake.start(receiver)
+    intake.start(receiver.ports)
     assert stored(receiver, 1)
     time.sleep(RESCAN_S * 4)
     assert receiver.handed_over == 1
@@ -150,7 +150,7 @@ def test_a_refused_file_that_cannot_be_moved_is_refused_once(intake, receiver, i
     for own in ("refused", "taken"):
         (inbox / own).mkdir()
     inbox.chmod(0o500)
-    intake.start(receiver)
+    intake.start(receiver.ports)
     assert wait_until(lambda: receiver.handed_over)
     time.sleep(RESCAN_S * 4)
     assert receiver.handed_over == 1
@@ -162,7 +162,7 @@ def test_a_file_that_is_replaced_while_it_is_taken_is_not_removed(intake, receiv
     """The second file has the name of the first before that one is removed: both are taken."""
     receiver.delay_s = 0.5
     (inbox / "a.dcm").write_bytes(view)
-    intake.start(receiver)
+    intake.start(receiver.ports)
     assert wait_until(lambda: receiver.handed_over)
     (inbox / ".new").write_bytes(view + b"\0\0")
     (inbox / ".new").rename(inbox / "a.dcm")
@@ -174,7 +174,7 @@ def test_an_unforeseen_error_does_not_end_it(intake, receiver, inbox, view, capl
     """Its kind is logged and reported once, its text (a value of the file, perhaps) nowhere."""
     receiver.fault_of_receive = ValueError(f"invalid value {NAME}")
     (inbox / f"{NAME}.dcm").write_bytes(view)
-    intake.start(receiver)
+    intake.start(receiver.ports)
     assert wait_until(lambda: receiver.handed_over >= 2)
     assert faults(receiver) == ["unforeseen error: ValueError"]
     assert "ValueError" in caplog.text
@@ -196,7 +196,7 @@ def test_a_file_that_always_fails_lets_the_others_pass(intake, receiver, inbox, 
     for number in range(3):
         (inbox / f"a{number}.dcm").write_bytes(view + b"\0\0")
         (inbox / f"b{number}.dcm").write_bytes(view)
-    intake.start(receiver)
+    intake.start(receiver.ports)
     assert stored(receiver, 3)
 
 
@@ -207,7 +207,7 @@ def test_a_ledger_that_fails_makes_files_wait(intake, receiver, inbox, view, pla
     (inbox / "a.dcm").write_bytes(view)
     (inbox / "b.dcm").write_bytes(view)
     (inbox / "b.dcm").chmod(0)
-    intake.start(receiver)
+    intake.start(receiver.ports)
     assert wait_until(lambda: len(receiver.asked_for_room) >= 2)
     assert (inbox / "a.dcm").exists()
     receiver.fault_of_room = None
@@ -224,7 +224,7 @@ def test_a_file_that_is_too_large_for_the_disk_lets_smaller_ones_pass(
     receiver.room_bytes = len(view)
     (inbox / "a.dcm").write_bytes(view + bytes(1000))
     (inbox / "b.dcm").write_bytes(view)
-    intake.start(receiver)
+    intake.start(receiver.ports)
     assert stored(receiver, 1)
     assert (inbox / "a.dcm").exists()
 

@@ -31,7 +31,7 @@ def watch(receiver, inbox):
     def start(**settings):
         settings = {"settle_s": SETTLE_S, "rescan_s": 0.5, **settings}
         intake = FolderIntake(FolderIntakeSettings(folder=inbox, **settings))
-        intake.start(receiver)
+        intake.start(receiver.ports)
         intakes.append(intake)
         return intake
 

@@ -84,7 +84,7 @@ def talk_nonsense(path, draw: random.Random) -> None:
 def test_nonsense_does_no_harm(receiver, tmp_path):
     """Whatever is said: the next firmware is served, no file and no thread is left behind."""
     with Ledger(tmp_path / "ledger.db") as ledger:
-        receiver.modality_feed = ModalityFeed(
+        receiver.feed = ModalityFeed(
             ledger=ledger,
             message_factory=MESSAGE_FACTORY,
             status_provider=StatusFacts,
@@ -95,7 +95,7 @@ def test_nonsense_does_no_harm(receiver, tmp_path):
                 socket=tmp_path / "f.sock", connects_at_once=10**6, connects_per_s=10**6
             )
         )
-        intake.start(receiver)
+        intake.start(receiver.ports)
         draw = random.Random(SEED)
         deadline_s = time.monotonic() + float(os.environ.get("MAMMOEDGE_FUZZ_S", "3"))
         rounds, files, threads = 0, 0, 0

@@ -394,7 +394,7 @@ def test_a_heartbeat_is_answered(door):
 def test_a_second_service_does_not_take_the_socket(door, receiver):
     """A socket that answers stays with its owner; a dead one is taken over."""
     with pytest.raises(OSError, match="in use"):
-        FrameIntake(door.intake.settings).start(receiver)
+        FrameIntake(door.intake.settings).start(receiver.ports)
 
 
 def test_a_dead_socket_is_taken_over(open_socket, tmp_path):
@@ -438,7 +438,7 @@ def test_a_repeat_rejects_the_image(door):
 
 
 def say_flag(ledger, study=STUDY, revision=1):
-    """What the exam desk does: a flag as a row of the outbox, and its exam."""
+    """What the exam service does: a flag as a row of the outbox, and its exam."""
     flag = exam_flag(revision=revision, study_instance_uid=study)
 
     def work(tx):

@@ -1,4 +1,4 @@
-"""A console on a real ledger, with a desk that is fed by hand: no worker, no broker."""
+"""A console on a real ledger, with exams that are fed by hand: no worker, no broker."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from runtime.console.system_status import BrokerLink, system_status_of
 from runtime.dicom.patient_identity import PatientIdentity
 from runtime.exam_rules.state_machine import ExamRules
 from runtime.exams.acknowledgement import Acknowledgements
-from runtime.exams.exam_service import ExamService
 from runtime.exams.registration import ActivePackage, SpooledObject
 from runtime.image.outcome import ImageOutcome, JobOutcome
 from runtime.ledger.ledger import Ledger
 from runtime.messages.payloads import ModelPart, StatusFacts
 from runtime.publishing.message_factory import MessageFactory
+from runtime.unit.composition import exam_parts
 from tests.support.builders import MODEL, header, manifest, result
 
 ALL = ("RCC", "LCC", "RMLO", "LMLO")
@@ -40,13 +40,14 @@ class ConsoleBench:
         self.ledger = Ledger(folder / "ledger.db")
         message_factory = MessageFactory(site="s", unit="u", boot_id="b", site_key=b"k" * 32)
         self.message_factory = message_factory
-        self.desk = ExamService(
+        parts = exam_parts(
             ledger=self.ledger,
             message_factory=message_factory,
             rules=ExamRules(expected_views=ALL, idle_timeout_ms=60_000, exam_rule="max_view"),
             active=ActivePackage(manifest=manifest(), model=MODEL),
             clock_ms=self.clock_ms,
         )
+        self.registration, self.exam_service = parts.registration, parts.exam_service
         self.acknowledgement = Acknowledgements(
             ledger=self.ledger,
             message_factory=message_factory,
@@ -70,13 +71,16 @@ class ConsoleBench:
             unacknowledged_after_s=overdue_after_s,
         )
         self.console = Console(
-            self.settings, reader=self.reader, desk=self.acknowledgement, clock_ms=now_ms
+            self.settings,
+            reader=self.reader,
+            acknowledgements=self.acknowledgement,
+            clock_ms=now_ms,
         )
         self.ledger.on_commit(self.console.poke)
         self._numbers = 0
 
     def clock_ms(self) -> int:
-        """The desk's clock: the wall's, moved by hand."""
+        """The exams' clock: the wall's, moved by hand."""
         return now_ms() + self.ahead_ms
 
     def system_status(self, backlog):
@@ -99,7 +103,7 @@ class ConsoleBench:
         """An image becomes durable; a small file stands in for it."""
         self._numbers += 1
         path = self.folder / f"{self._numbers}.dcm"
-        self.desk.receive(
+        self.registration.receive(
             SpooledObject(
                 header=header(view, study=study, sop=f"1.2.9.{self._numbers}", **header_changes),
                 sha256=f"{self._numbers:064d}",
@@ -121,7 +125,9 @@ class ConsoleBench:
             for image in job.images
         )
         stage_ms = {"read": 2.1, "decode": 40.2, "infer": 13.4, "total": 71.5}
-        return self.desk.record(JobOutcome(job_id=job.job_id, images=images, stage_ms=stage_ms))
+        return self.exam_service.record(
+            JobOutcome(job_id=job.job_id, images=images, stage_ms=stage_ms)
+        )
 
     def exam(self, study, *, score=0.1, views=ALL, **identity):
         """A whole exam; its key."""

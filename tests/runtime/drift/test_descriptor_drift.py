@@ -121,7 +121,7 @@ def test_bins_that_contradict_themselves_are_refused(wrong):
 
 
 class Unit(Bench):
-    """A desk that is fed images with descriptors."""
+    """A unit that is fed images with descriptors."""
 
     def day(self, descriptors, settings=FEW):
         """A day's images, one exam each; the drift message of the morning after."""
@@ -132,9 +132,9 @@ class Unit(Bench):
             outcome = ImageOutcome(
                 image_id=job.images[0].image_id, outcome=result(0.1), descriptors=one
             )
-            self.desk.record(JobOutcome(job_id=job.job_id, images=(outcome,)))
+            self.exam_service.record(JobOutcome(job_id=job.job_id, images=(outcome,)))
         self.now_ms += DAY_MS
-        assert self.desk.publish_drift(self.reference, settings)
+        assert self.exam_service.publish_drift(self.reference, settings)
         row = [row for row in self.ledger.waiting(10_000) if row.kind == "drift"][-1]
         assert len(row.payload) < PAYLOAD_LIMIT_BYTES / 2
         DriftMessage.model_validate_json(row.payload)
@@ -170,7 +170,7 @@ def test_a_unit_gathers_its_own_baseline_and_says_so(unit):
 def test_a_baseline_outlives_a_restart_and_the_records_it_was_made_of(unit, tmp_path):
     """It is a note of the ledger; the images' own rows go with their exams."""
     unit.day(images(60))
-    assert unit.desk.time_out_idle() == 60
+    assert unit.exam_service.time_out_idle() == 60
     unit.ledger.transact(lambda tx: tx.forget_exams_before(unit.now_ms + 1))
     assert unit.ledger.transact(lambda tx: tx.descriptors.first(1, 0)) == []
     unit.ledger.close()

@@ -1,4 +1,4 @@
-"""The exam desk on a real ledger: what is received ends in one outcome and one final flag."""
+"""The exam service on a real ledger: what is received ends in one outcome and one final flag."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from runtime.dicom.patient_identity import PatientIdentity
 from runtime.drift.settings import DriftSettings
 from runtime.exam_rules.exam_flag import Completion
 from runtime.exam_rules.state_machine import ExamRules
-from runtime.exams.exam_service import ExamService
 from runtime.exams.intake_ports import Receipt
 from runtime.exams.registration import ActivePackage, SpooledObject
 from runtime.image.outcome import Flag, ImageOutcome, JobOutcome
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import Ledger
 from runtime.publishing.message_factory import IdentityPolicy, MessageFactory
+from runtime.unit.composition import exam_parts
 from tests.support.builders import MODEL, header, manifest, result, unassessed
 
 DAY_MS = 86_400_000
@@ -26,14 +26,14 @@ ALL = ("RCC", "LCC", "RMLO", "LMLO")
 
 
 class Bench:
-    """A desk, its ledger, and a clock that is set by hand."""
+    """The parts that change exams, their ledger, and a clock that is set by hand."""
 
     def __init__(
         self, folder, scope="view", rule="max_view", *, model=MODEL, policy=None, max_images=100
     ):
         self.now_ms = 1_000_000
         self.ledger = Ledger(folder / "ledger.db")
-        self.desk = ExamService(
+        parts = exam_parts(
             ledger=self.ledger,
             message_factory=MessageFactory(
                 site="s",
@@ -48,6 +48,8 @@ class Bench:
             active=ActivePackage(manifest=manifest(scope, rule), model=model),
             clock_ms=lambda: self.now_ms,
         )
+        self.registration, self.notices = parts.registration, parts.notices
+        self.exam_service = parts.exam_service
 
     def receive(
         self,
@@ -62,7 +64,7 @@ class Bench:
     ):
         sop = sop or f"1.2.3.{view.encode().hex(chr(46), 1).replace(chr(46), '')}"
         digits = "".join(c for c in sop if c.isdigit() or c == ".")
-        return self.desk.receive(
+        return self.registration.receive(
             SpooledObject(
                 header=header(view, sop=digits, study=study, **changes),
                 sha256=sha * 64,
@@ -80,7 +82,7 @@ class Bench:
     def judge_next(self, outcome):
         job = self.next_job().job
         images = tuple(ImageOutcome(image_id=i.image_id, outcome=outcome) for i in job.images)
-        return self.desk.record(JobOutcome(job_id=job.job_id, images=images))
+        return self.exam_service.record(JobOutcome(job_id=job.job_id, images=images))
 
     def said(self, kind=None):
         rows = self.ledger.waiting(1000)
@@ -135,8 +137,8 @@ def test_an_outcome_is_recorded_once(bench):
         job_id=job.job_id,
         images=(ImageOutcome(image_id=job.images[0].image_id, outcome=result(0.1)),),
     )
-    assert bench.desk.record(outcome) is not None
-    assert bench.desk.record(outcome) is None
+    assert bench.exam_service.record(outcome) is not None
+    assert bench.exam_service.record(outcome) is None
     assert len(bench.said("view")) == 1
 
 
@@ -146,20 +148,20 @@ def test_an_exam_without_all_views_times_out_not_assessed(bench):
         bench.receive(view)
         bench.judge_next(result(0.1))
     bench.now_ms += 59_999
-    assert bench.desk.time_out_idle() == 0
+    assert bench.exam_service.time_out_idle() == 0
     bench.now_ms += 1
-    assert bench.desk.time_out_idle() == 1
+    assert bench.exam_service.time_out_idle() == 1
     last = bench.said("exam")[-1]
     assert (last["final"], last["flag"], last["completed_by"]) == (True, "not_assessed", "timeout")
     assert (last["reasons"], last["missing_views"]) == (["view_not_received"], ["lmlo"])
-    assert bench.desk.time_out_idle() == 0
+    assert bench.exam_service.time_out_idle() == 0
 
 
 def test_a_time_out_waits_for_the_worker(bench):
     """An exam whose image is still at the worker becomes final with that image's outcome."""
     bench.receive("RCC")
     bench.now_ms += 60_000
-    bench.desk.time_out_idle()
+    bench.exam_service.time_out_idle()
     assert bench.said("exam") == []
     flag = bench.judge_next(result(0.9))
     assert (flag.final, flag.flag, flag.completed_by) == (True, Flag.PRIORITY, Completion.TIMEOUT)
@@ -169,8 +171,8 @@ def test_an_image_that_takes_a_worker_down_twice_is_not_assessed(bench):
     """Poison is tried once more, then ends as processing_failed; the next image is unharmed."""
     bench.receive("RCC")
     job_id = bench.next_job().job.job_id
-    assert bench.desk.worker_died_of(job_id, Reason.PROCESSING_FAILED) is None
-    flag = bench.desk.worker_died_of(job_id, Reason.PROCESSING_FAILED)
+    assert bench.exam_service.worker_died_of(job_id, Reason.PROCESSING_FAILED) is None
+    flag = bench.exam_service.worker_died_of(job_id, Reason.PROCESSING_FAILED)
     assert flag.reasons == (Reason.PROCESSING_FAILED, Reason.AWAITING_VIEWS)
     assert bench.next_job() is None
 
@@ -217,7 +219,7 @@ def test_images_that_wait_for_companions_are_settled_at_the_time_out(tmp_path):
     bench = Bench(tmp_path, "breast")
     bench.receive("RCC")
     bench.now_ms += 60_000
-    bench.desk.time_out_idle()
+    bench.exam_service.time_out_idle()
     last = bench.said("exam")[-1]
     assert (last["final"], last["flag"]) == (True, "not_assessed")
     assert "companion_missing" in last["reasons"]
@@ -238,11 +240,11 @@ def test_unsupported_views_do_not_keep_an_exam_open(bench):
 def test_a_new_package_is_said_and_takes_over_the_open_jobs(tmp_path):
     """Jobs that an older package left open are done by the active one; the change is an event."""
     bench = Bench(tmp_path)
-    bench.desk.adopt_open_work()
+    bench.exam_service.adopt_open_work()
     bench.receive("RCC")
     bench.ledger.close()
     newer = Bench(tmp_path, model=replace(MODEL, package_sha256="c" * 64))
-    assert newer.desk.adopt_open_work() == 1
+    assert newer.exam_service.adopt_open_work() == 1
     assert newer.next_job().job.package_sha256 == "c" * 64
     events = [message["event"] for message in newer.said("event")]
     assert events == ["service_started", "service_started", "model_changed"]
@@ -254,16 +256,16 @@ def test_the_units_own_word_ends_an_exam_with_views_missing(bench):
     for view in ALL[:2]:
         bench.receive(view)
         bench.judge_next(result(0.1))
-    flag = bench.desk.close_exam("1.2.3", Completion.EXAM_CLOSED)
+    flag = bench.notices.close_exam("1.2.3", Completion.EXAM_CLOSED)
     assert (flag.final, flag.completed_by) == (True, Completion.EXAM_CLOSED)
     assert flag.missing_views == ALL[2:]
-    assert bench.desk.close_exam("1.2.3", Completion.MPPS) is None
+    assert bench.notices.close_exam("1.2.3", Completion.MPPS) is None
 
 
 def test_the_units_word_waits_for_the_worker(bench):
     """An exam that is closed while its last image is at the worker ends with that outcome."""
     bench.receive("RCC")
-    assert bench.desk.close_exam("1.2.3", Completion.MPPS) is None
+    assert bench.notices.close_exam("1.2.3", Completion.MPPS) is None
     flag = bench.judge_next(result(0.9))
     assert (flag.final, flag.completed_by, flag.flag) == (True, Completion.MPPS, Flag.PRIORITY)
 
@@ -300,10 +302,10 @@ def test_yesterdays_drift_is_published_once(bench):
     reference = ScoreHistogram(score="suspicion", counts=(5, 5), images=10)
     bench.receive("RCC")
     bench.judge_next(result(0.9))
-    assert bench.desk.publish_drift(reference, DriftSettings()) is False
+    assert bench.exam_service.publish_drift(reference, DriftSettings()) is False
     bench.now_ms += DAY_MS
-    assert bench.desk.publish_drift(reference, DriftSettings()) is True
-    assert bench.desk.publish_drift(reference, DriftSettings()) is False
+    assert bench.exam_service.publish_drift(reference, DriftSettings()) is True
+    assert bench.exam_service.publish_drift(reference, DriftSettings()) is False
     (drift,) = bench.said("drift")
     assert (drift["day"], drift["images"], drift["exams"]) == ("1970-01-01", 1, 1)
     assert (drift["histogram"], drift["priority_rate"], drift["psi"]) == ([0, 1], 1.0, None)
@@ -314,9 +316,9 @@ def test_a_clock_that_was_set_back_does_not_keep_an_exam_open(bench):
     bench.receive("RCC")
     bench.judge_next(result(0.1))
     bench.now_ms -= 500_000
-    assert bench.desk.time_out_idle() == 0
+    assert bench.exam_service.time_out_idle() == 0
     bench.now_ms += 60_000
-    assert bench.desk.time_out_idle() == 1
+    assert bench.exam_service.time_out_idle() == 1
     assert bench.said("exam")[-1]["final"] is True
 
 

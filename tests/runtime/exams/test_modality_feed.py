@@ -9,7 +9,8 @@ import pytest
 
 from runtime.dicom.patient_identity import PatientIdentity
 from runtime.exam_rules.state_machine import Exam
-from runtime.exams.modality_feed import LISTENERS_REMEMBERED, ModalityEvent, ModalityFeed
+from runtime.exams.intake_ports import ModalityEvent
+from runtime.exams.modality_feed import LISTENERS_REMEMBERED, ModalityFeed
 from runtime.ledger.ledger import Ledger
 from runtime.messages.payloads import EventKind, Kind, StatusFacts
 from tests.support.builders import exam_flag
@@ -20,14 +21,14 @@ EXPIRY_S = 60
 
 
 class Bench:
-    """A desk on a real ledger, and a clock that is set by hand."""
+    """A feed on a real ledger, and a clock that is set by hand."""
 
     def __init__(self, ledger):
         self.now_ms = 1_000_000
         self.ledger = ledger
         self.reasons = ()
         self.message_factory = replace(MESSAGE_FACTORY, exam_expiry_s=EXPIRY_S)
-        self.desk = self.restarted()
+        self.feed = self.restarted()
 
     def restarted(self):
         return ModalityFeed(
@@ -49,7 +50,7 @@ class Bench:
         return self.ledger.transact(work)
 
     def heard(self, after=0, limit=10):
-        sayings, _ = self.desk.after(after, limit)
+        sayings, _ = self.feed.after(after, limit)
         return [saying.seq for saying in sayings]
 
 
@@ -61,7 +62,7 @@ def bench(tmp_path):
 
 def test_an_event_is_a_row_of_the_outbox(bench):
     """With pseudonyms, as everything that leaves the unit."""
-    bench.desk.tell(
+    bench.feed.tell(
         ModalityEvent(
             kind=EventKind.REPEAT,
             study_instance_uid=STUDY,
@@ -78,7 +79,7 @@ def test_an_event_is_a_row_of_the_outbox(bench):
 
 def test_events_are_not_said_back(bench):
     """The firmware hears flags and outcomes, not what it told itself."""
-    bench.desk.tell(ModalityEvent(kind=EventKind.FAULT))
+    bench.feed.tell(ModalityEvent(kind=EventKind.FAULT))
     seq = bench.flag()
     assert bench.heard() == [seq]
 
@@ -86,7 +87,7 @@ def test_events_are_not_said_back(bench):
 def test_a_flag_comes_with_the_identity_that_the_firmware_gave(bench):
     """The Study Instance UID beside the fields of MQTT."""
     bench.flag()
-    ((saying,), _) = bench.desk.after(0, 10)
+    ((saying,), _) = bench.feed.after(0, 10)
     assert (saying.kind, saying.study_instance_uid) == (Kind.EXAM, STUDY)
     assert saying.fields["exam_key"] == MESSAGE_FACTORY.exam_key(STUDY)
 
@@ -97,39 +98,39 @@ def test_whose_flag_it_is_stands_in_the_ledger(bench):
     key = json.loads(bench.ledger.waiting(1)[0].payload)["exam_key"]
     bench.ledger.transact(lambda tx: tx.exam_history.identify("1.2.99", key, PatientIdentity(), 0))
     bench.flag("1.2.99", revision=2)  # its own key is another one: only the ledger's row knows this
-    sayings, _ = bench.desk.after(0, 10)
+    sayings, _ = bench.feed.after(0, 10)
     assert sayings[0].study_instance_uid == "1.2.99"
 
 
 def test_a_new_listener_hears_what_comes_from_now(bench):
     """Yesterday's exams are not the business of a firmware that was never here."""
     bench.flag("1.2.3.1")
-    start = bench.desk.open_listener("SN-1")
+    start = bench.feed.open_listener("SN-1")
     seq = bench.flag("1.2.3.2")
     assert bench.heard(start) == [seq]
 
 
 def test_an_acknowledgement_is_a_note_in_the_ledger(bench):
     """After a restart of ours the listener goes on where it was; smaller numbers change nothing."""
-    bench.desk.open_listener("SN-1")
+    bench.feed.open_listener("SN-1")
     first, second = bench.flag("1.2.3.1"), bench.flag("1.2.3.2")
-    bench.desk.acknowledge("SN-1", first)
+    bench.feed.acknowledge("SN-1", first)
     assert bench.restarted().open_listener("SN-1") == first
-    bench.desk.acknowledge("SN-1", second)
-    bench.desk.acknowledge("SN-1", first)
+    bench.feed.acknowledge("SN-1", second)
+    bench.feed.acknowledge("SN-1", first)
     assert bench.restarted().open_listener("SN-1") == second
 
 
 def test_listeners_are_bounded(bench):
     """Of more serial numbers than a unit can have, the longest unheard is forgotten."""
-    first = bench.desk.open_listener("SN-0")
+    first = bench.feed.open_listener("SN-0")
     bench.flag()
     for number in range(1, LISTENERS_REMEMBERED + 1):
         bench.now_ms += 1
-        bench.desk.open_listener(f"SN-{number}")
+        bench.feed.open_listener(f"SN-{number}")
     bench.now_ms += 1
-    assert bench.desk.open_listener("SN-0") > first, "it begins anew"
-    assert bench.desk.open_listener(f"SN-{LISTENERS_REMEMBERED}") == 1
+    assert bench.feed.open_listener("SN-0") > first, "it begins anew"
+    assert bench.feed.open_listener(f"SN-{LISTENERS_REMEMBERED}") == 1
 
 
 def test_a_stale_flag_is_not_said(bench):
@@ -149,15 +150,15 @@ def test_a_forgotten_exam_holds_nothing_up(bench):
             bench.message_factory.exam_message(ghost, at_ms=bench.now_ms), bench.now_ms
         )
     seq = bench.flag()
-    sayings, looked_at = bench.desk.after(0, 1)
+    sayings, looked_at = bench.feed.after(0, 1)
     assert not sayings
     assert bench.heard(looked_at) == [seq]
 
 
 def test_the_status_is_that_of_mqtt(bench):
     """Online, or degraded with the reasons."""
-    assert bench.desk.status()[1]["state"] == "online"
+    assert bench.feed.status()[1]["state"] == "online"
     bench.reasons = ("disk_low",)
-    facts, said = bench.desk.status()
+    facts, said = bench.feed.status()
     assert facts.reasons == ("disk_low",)
     assert (said["state"], said["reasons"]) == ("degraded", ["disk_low"])

@@ -183,7 +183,7 @@ def test_what_comes_beyond_the_limit_costs_no_revision(bench):
 def test_an_exam_beyond_its_limit_is_closed_and_forgotten_as_any_other(bench):
     """The unit's word ends it; retention takes rows and files."""
     fill(bench, 10, result(0.1))
-    bench.desk.close_exam(STUDY, Completion.EXAM_CLOSED)
+    bench.notices.close_exam(STUDY, Completion.EXAM_CLOSED)
     assert json.loads(bench.ledger.waiting(1000)[-1].payload)["final"] is True
     bench.now_ms += 1
     assert len(bench.ledger.transact(lambda tx: tx.spooled_before(bench.now_ms))) == 10

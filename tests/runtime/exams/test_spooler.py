@@ -1,4 +1,4 @@
-"""Reception: a complete file becomes a durable image, or nothing of it stays."""
+"""The spool: a complete file becomes a durable image, or nothing of it stays."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ import shutil
 
 import pytest
 
+from runtime.dicom.patient_identity import IdentityField
+from runtime.exams.event_reporter import EventReporter
 from runtime.exams.intake_ports import ObjectRefusedError, OutOfRoomError, Receipt, Received
 from runtime.exams.registration import SpooledObject
 from runtime.exams.spooler import Spooler, SpoolLimits
 from runtime.image.reasons import Reason
-from runtime.ledger.ledger import LedgerError
+from runtime.ledger.ledger import Ledger, LedgerError
 from runtime.messages.payloads import EventKind
 from tests.support.synthetic import mammogram_dataset, write
+from tests.support.unit_under_test import MESSAGE_FACTORY, now_ms
 
 
-class FakeDesk:
+class FakeRegistration:
     """Remembers what it was told, or fails as a full disk would."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, jobs_open):
         self.folder = folder
+        self.jobs_open = jobs_open
         self.received: list[SpooledObject] = []
         self.receipt = Receipt.STORED
         self.broken = False
-
-    def knows(self, sop_instance_uid):
-        return any(s.header.sop_instance_uid == sop_instance_uid for s in self.received)
 
     def receive(self, spooled):
         if self.broken:
@@ -35,25 +36,33 @@ class FakeDesk:
 
 
 class Bench:
-    """A reception with fakes behind it."""
+    """A spooler with fakes behind it: it is worker and reporter itself."""
 
-    def __init__(self, folder, *, reserve_bytes=0, waiting=0):
-        self.desk = FakeDesk(folder)
+    def __init__(self, folder, *, reserve_bytes=0, waiting=0, shown=(), events=None):
+        self.registration = FakeRegistration(folder, waiting)
         self.events: list[tuple[EventKind, str]] = []
-        self.hints: list[str] = []
+        self.hints: list[tuple[str, str]] = []
         self.spooler = Spooler(
             folder=folder,
             limits=SpoolLimits(
                 reserve_bytes=reserve_bytes, max_waiting_images=10, max_object_bytes=1 << 30
             ),
-            desk=self.desk,
-            modality_feed=None,
-            waiting_images=lambda: waiting,
-            arrived=lambda: None,
-            anticipate=self.hints.append,
-            event=lambda kind, detail: self.events.append((kind, detail)),
-            reached=lambda _point: None,
+            registration=self.registration,
+            worker=self,
+            events=events or self,
+            shown=shown,
         )
+
+    def anticipate(self, path, sop_instance_uid):
+        self.hints.append((path, sop_instance_uid))
+
+    def wake(self):
+        """No job is done here."""
+
+    def publish(self, kind, detail):
+        self.events.append((kind, detail))
+
+    publish_refusal = publish
 
     def arrive(self, ds, name="a.dcm"):
         path = self.spooler.incoming / name
@@ -74,21 +83,23 @@ def test_an_image_is_spooled_and_made_known(bench):
     path = bench.arrive(mammogram_dataset(rows=64, columns=48))
     assert bench.spooler.receive(path, source="test", peer="UNIT").receipt is Receipt.STORED
     (spooled,) = bench.spooled()
-    assert bench.desk.received[0].path == str(spooled) == bench.hints[0]
-    assert len(bench.desk.received[0].sha256) == 64
+    (arrived,) = bench.registration.received
+    assert arrived.path == str(spooled)
+    assert bench.hints == [(arrived.path, arrived.header.sop_instance_uid)]
+    assert len(arrived.sha256) == 64
     assert not path.exists()
 
 
 def test_a_known_image_leaves_no_second_file(bench):
     """The same bytes again: answered with success, the copy is removed."""
-    bench.desk.receipt = Receipt.KNOWN
+    bench.registration.receipt = Receipt.KNOWN
     bench.spooler.receive(bench.arrive(mammogram_dataset(rows=64, columns=48)), source="t", peer="")
     assert bench.spooled() == []
 
 
 def test_a_ledger_that_cannot_commit_refuses_the_image(bench):
     """A full disk under the ledger: out of room, nothing left behind, no success."""
-    bench.desk.broken = True
+    bench.registration.broken = True
     path = bench.arrive(mammogram_dataset(rows=64, columns=48))
     with pytest.raises(OutOfRoomError):
         bench.spooler.receive(path, source="test", peer="")
@@ -148,7 +159,7 @@ def test_the_hash_is_that_of_the_data_set(bench):
     bench.spooler.receive(bench.arrive(ds), source="dicom", peer="")
     ds.file_meta.ImplementationVersionName = "ANOTHER DOOR"
     bench.spooler.receive(bench.arrive(ds, "b.dcm"), source="folder", peer="")
-    first, second = bench.desk.received
+    first, second = bench.registration.received
     assert first.sha256 == second.sha256
 
 
@@ -157,7 +168,7 @@ def test_an_intake_that_hashes_itself_gets_no_hint(bench):
     path = bench.arrive(mammogram_dataset(rows=64, columns=48))
     bench.spooler.receive(path, source="t", peer="", sha256=lambda: "ab" * 32)
     assert bench.hints == []
-    assert bench.desk.received[0].sha256 == "ab" * 32
+    assert bench.registration.received[0].sha256 == "ab" * 32
 
 
 def test_a_hash_that_fails_leaves_nothing(bench):
@@ -172,19 +183,24 @@ def test_a_hash_that_fails_leaves_nothing(bench):
     assert bench.spooled() == []
 
 
-def test_a_repeat_gets_no_hint(bench):
-    """Poison that is sent again and again does not take a worker down each time."""
+def test_what_a_site_shows_of_an_identity_is_read_with_the_header(tmp_path):
+    """In the same pass; and without it nothing is."""
     ds = mammogram_dataset(rows=64, columns=48)
-    bench.spooler.receive(bench.arrive(ds), source="t", peer="")
-    bench.spooler.receive(bench.arrive(ds, "b.dcm"), source="t", peer="")
-    assert len(bench.hints) == 1
+    ds.AccessionNumber = "ACC-1"
+    for shown, kept in (((IdentityField.ACCESSION_NUMBER,), "ACC-1"), ((), "")):
+        bench = Bench(tmp_path / str(len(shown)), shown=shown)
+        bench.spooler.receive(bench.arrive(ds), source="t", peer="")
+        assert bench.registration.received[0].identity.accession_number == kept
 
 
-def test_refusals_do_not_flood_the_outbox(bench):
+def test_refusals_do_not_flood_the_outbox(tmp_path):
     """A hundred refused files make a few events, not a hundred."""
-    for number in range(100):
-        path = bench.spooler.incoming / f"{number}.dcm"
-        path.write_bytes(b"no DICOM")
-        with pytest.raises(ObjectRefusedError):
-            bench.spooler.receive(path, source="t", peer="")
-    assert 1 <= len(bench.events) <= 30
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        events = EventReporter(ledger=ledger, message_factory=MESSAGE_FACTORY, clock_ms=now_ms)
+        bench = Bench(tmp_path, events=events)
+        for number in range(100):
+            path = bench.spooler.incoming / f"{number}.dcm"
+            path.write_bytes(b"no DICOM")
+            with pytest.raises(ObjectRefusedError):
+                bench.spooler.receive(path, source="t", peer="")
+        assert 1 <= ledger.last_seq() <= 30

@@ -48,12 +48,12 @@ def ledger(tmp_path):
         yield ledger
 
 
-def open_desk(machine, ledger):
+def watched_clock(machine, ledger):
     """A service that starts."""
     clock = machine.clock()
-    desk = ClockJump(clock=clock, ledger=ledger, message_factory=MESSAGE_FACTORY)
-    desk.open()
-    return clock, desk
+    clock_jump = ClockJump(clock=clock, ledger=ledger, message_factory=MESSAGE_FACTORY)
+    clock_jump.open()
+    return clock, clock_jump
 
 
 def add_row(ledger, clock):
@@ -78,86 +78,86 @@ def jumps(ledger) -> list[float]:
 
 @pytest.mark.parametrize("jump", [DAY, -DAY, 40_000, -30 * 365 * DAY])
 def test_nothing_ages_by_a_jump(machine, ledger, jump):
-    """Neither before the desk has looked, nor after; what passes afterwards counts again."""
-    clock, desk = open_desk(machine, ledger)
+    """Neither before anybody has looked, nor after; what passes afterwards counts again."""
+    clock, clock_jump = watched_clock(machine, ledger)
     add_row(ledger, clock)
     machine.passes(MINUTE)
     machine.wall += jump
     assert ages(ledger, clock)[1] == (MINUTE, 7 * DAY - MINUTE)
-    assert desk.look()
+    assert clock_jump.look()
     assert clock.now_ms() == machine.wall
     assert ages(ledger, clock)[1] == (MINUTE, 7 * DAY - MINUTE)
     machine.passes(MINUTE)
-    assert not desk.look()
+    assert not clock_jump.look()
     assert ages(ledger, clock)[1] == (2 * MINUTE, 7 * DAY - 2 * MINUTE)
     assert jumps(ledger) == [jump / 1000]
 
 
 def test_a_jump_there_and_back_is_two_events_and_no_difference(machine, ledger):
     """As with a time server that was wrong for a moment."""
-    clock, desk = open_desk(machine, ledger)
+    clock, clock_jump = watched_clock(machine, ledger)
     add_row(ledger, clock)
     for jump in (DAY, -DAY):
         machine.wall += jump
-        desk.look()
+        clock_jump.look()
     assert ages(ledger, clock)[1] == (0, 7 * DAY)
     assert jumps(ledger) == [DAY / 1000, -DAY / 1000]
 
 
 def test_small_steps_and_slow_drift_are_no_jump(machine, ledger):
     """What a time daemon does all day long; each look takes it over."""
-    clock, desk = open_desk(machine, ledger)
+    clock, clock_jump = watched_clock(machine, ledger)
     for _ in range(50):
         machine.passes(5000)
         machine.wall += 2000
-        assert not desk.look()
+        assert not clock_jump.look()
     assert clock.now_ms() == machine.wall
     assert jumps(ledger) == []
 
 
 def test_a_jump_while_the_service_was_down_is_seen_at_its_start(machine, ledger):
     """The machine ran on: its elapsed time tells the hours from the jump."""
-    clock, _ = open_desk(machine, ledger)
+    clock, _ = watched_clock(machine, ledger)
     add_row(ledger, clock)
     machine.passes(10 * MINUTE)
     machine.wall += DAY
-    clock, desk = open_desk(machine, ledger)
-    assert desk.unsettled
+    clock, clock_jump = watched_clock(machine, ledger)
+    assert clock_jump.unsettled
     assert ages(ledger, clock)[1][0] == 10 * MINUTE
 
 
 def test_a_day_switched_off_is_a_day(machine, ledger):
     """What expired while the machine was off has expired: that is no jump."""
-    clock, _ = open_desk(machine, ledger)
+    clock, _ = watched_clock(machine, ledger)
     add_row(ledger, clock)
     machine.off(8 * DAY)
-    clock, desk = open_desk(machine, ledger)
-    assert not desk.unsettled
+    clock, clock_jump = watched_clock(machine, ledger)
+    assert not clock_jump.unsettled
     assert ages(ledger, clock)[1] == (8 * DAY, -DAY)
 
 
 def test_a_machine_that_wakes_in_the_past_has_lost_its_clock(machine, ledger):
     """An empty battery: nothing expires when the network sets the clock right again."""
-    clock, _ = open_desk(machine, ledger)
+    clock, _ = watched_clock(machine, ledger)
     add_row(ledger, clock)
     machine.off(0, wall=0)
-    clock, desk = open_desk(machine, ledger)
-    assert desk.unsettled
+    clock, clock_jump = watched_clock(machine, ledger)
+    assert clock_jump.unsettled
     machine.passes(MINUTE)
     machine.wall = START + 2 * MINUTE
-    assert desk.look()
+    assert clock_jump.look()
     assert ages(ledger, clock)[1][0] == MINUTE
     assert len(jumps(ledger)) == 2
 
 
 def test_exams_jobs_and_attention_move_with_the_clock(machine, ledger):
     """Every time that the ledger keeps, whichever table it is in."""
-    _, desk = open_desk(machine, ledger)
+    _, clock_jump = watched_clock(machine, ledger)
     exam = Exam(study_instance_uid="1.2", phase=Phase.COLLECTING, last_activity_ms=machine.wall)
     ledger.transact(lambda tx: tx.save_exam(exam))
     ledger.transact(lambda tx: tx.add_job("1.2", "p", "fp32", [], machine.wall))
     machine.wall += DAY
-    desk.look()
+    clock_jump.look()
     assert ledger.transact(lambda tx: tx.oldest_collecting_ms()) == machine.wall
     assert ledger.transact(lambda tx: tx.jobs_waiting_since(machine.wall)) == []
     moved = ledger.transact(lambda tx: tx.times_kept())
@@ -170,13 +170,13 @@ def test_exams_jobs_and_attention_move_with_the_clock(machine, ledger):
 
 def test_an_hour_after_the_jump_the_unit_is_at_ease(machine, ledger):
     """Until then it is degraded, and nothing is deleted."""
-    _, desk = open_desk(machine, ledger)
+    _, clock_jump = watched_clock(machine, ledger)
     machine.wall += DAY
-    desk.look()
-    assert desk.unsettled
+    clock_jump.look()
+    assert clock_jump.unsettled
     machine.passes(SETTLED_AFTER_MS)
-    desk.look()
-    assert not desk.unsettled
+    clock_jump.look()
+    assert not clock_jump.unsettled
 
 
 def test_a_ledger_that_fails_leaves_the_clock_as_it_was(machine, ledger):
@@ -195,10 +195,10 @@ def test_a_ledger_that_fails_leaves_the_clock_as_it_was(machine, ledger):
 
             return ledger.transact(and_fail)
 
-    clock, _ = open_desk(machine, ledger)
+    clock, _ = watched_clock(machine, ledger)
     add_row(ledger, clock)
-    desk = ClockJump(clock=clock, ledger=Full(), message_factory=MESSAGE_FACTORY)
+    clock_jump = ClockJump(clock=clock, ledger=Full(), message_factory=MESSAGE_FACTORY)
     machine.wall += 8 * DAY
     with pytest.raises(ZeroDivisionError):
-        desk.look()
+        clock_jump.look()
     assert ages(ledger, clock)[1] == (0, 7 * DAY)

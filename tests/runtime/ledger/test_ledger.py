@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from runtime.image.outcome import JobOutcome
 from runtime.ledger.ledger import Ledger, LedgerError
 from runtime.messages.payloads import EventKind
 from runtime.publishing.message_factory import MessageFactory
@@ -80,6 +81,26 @@ def test_replay_makes_rows_wait_again_and_parked_ones_too(ledger):
         (3, True),
         (4, True),
     ]
+
+
+def test_the_count_of_open_jobs_follows_the_commits(tmp_path):
+    """Asked of every object that comes in, without a transaction; it outlives a restart."""
+    path = tmp_path / "ledger.db"
+    with Ledger(path) as ledger:
+        for _ in range(3):
+            ledger.transact(lambda tx: tx.add_job("1.2.3", "a" * 64, "fp32", [(1, "view")], 1000))
+
+        def half(tx):
+            tx.add_job("1.2.3", "a" * 64, "fp32", [(1, "view")], 1000)
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            ledger.transact(half)
+        assert ledger.jobs_open == 3
+        ledger.transact(lambda tx: tx.finish_job(JobOutcome(job_id=2, images=()), 2000))
+        assert ledger.jobs_open == 2
+    with Ledger(path) as ledger:
+        assert ledger.jobs_open == ledger.transact(lambda tx: tx.jobs_open()) == 2
 
 
 def test_wait_for_rows_sees_a_commit(ledger):

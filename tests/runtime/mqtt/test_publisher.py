@@ -16,6 +16,7 @@ from runtime.timing.backoff import Backoff
 from tests.support.brokers import free_port, wait_until
 from tests.support.builders import exam_flag, image, result
 from tests.support.fake_broker import FakeBroker, RudeServer
+from tests.support.named_points import named_points
 from tests.support.unit_under_test import MESSAGE_FACTORY, ROOT, now_ms
 
 # --- the ordinary day -------------------------------------------------------------------------
@@ -83,16 +84,17 @@ def test_a_row_leaves_by_its_commit_not_by_the_next_look(mosquitto, unit):
             published.append(time.perf_counter())
             seen.set()
 
-    publisher = unit(broker.port, reached=reached).start()
     waits_s = []
-    for _ in range(9):
-        wait_until(publisher.all_delivered, what="delivered")
-        time.sleep(0.03)  # it goes back to rest without an event of its own
-        seen.clear()
-        publisher.say()
-        committed = time.perf_counter()
-        assert seen.wait(2 * STATUS_LOOK_S)
-        waits_s.append(published[-1] - committed)
+    with named_points(reached):
+        publisher = unit(broker.port).start()
+        for _ in range(9):
+            wait_until(publisher.all_delivered, what="delivered")
+            time.sleep(0.03)  # it goes back to rest without an event of its own
+            seen.clear()
+            publisher.say()
+            committed = time.perf_counter()
+            assert seen.wait(2 * STATUS_LOOK_S)
+            waits_s.append(published[-1] - committed)
     assert sorted(waits_s)[4] < STATUS_LOOK_S / 4, waits_s
 
 

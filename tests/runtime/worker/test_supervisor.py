@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import random
 import sys
+import time
 
 import pytest
 
 from runtime.exam_rules.state_machine import ExamRules
-from runtime.exams.exam_service import ExamService
 from runtime.exams.registration import ActivePackage, SpooledObject
 from runtime.image.outcome import NotAssessed, ViewResult
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import Ledger
 from runtime.messages.payloads import EventKind
 from runtime.publishing.message_factory import MessageFactory
+from runtime.unit.composition import exam_parts
 from runtime.worker.protocol import Start
 from runtime.worker.supervisor import Supervisor, WorkerLimits
 from tests.support.brokers import wait_until
@@ -26,13 +27,14 @@ class Bench:
 
     def __init__(self, folder, mode, *, longest_wait_s=600.0):
         self.events: list[EventKind] = []
+        self.now_ms = 1_000_000
         self.ledger = Ledger(folder / "ledger.db")
-        self.desk = ExamService(
+        self.exams = exam_parts(
             ledger=self.ledger,
             message_factory=MessageFactory(site="s", unit="u", boot_id="b", site_key=b"k" * 32),
             rules=ExamRules(expected_views=("RCC",), idle_timeout_ms=60_000, exam_rule="max_view"),
             active=ActivePackage(manifest=manifest(), model=MODEL),
-            clock_ms=lambda: 1_000_000,
+            clock_ms=self._clock_ms,
         )
         self.supervisor = Supervisor(
             start=Start(
@@ -49,20 +51,25 @@ class Bench:
             limits=WorkerLimits(
                 start_timeout_s=20, job_timeout_s=20, longest_wait_s=longest_wait_s
             ),
-            ledger=self.ledger,
-            desk=self.desk,
-            report=lambda kind, _detail: self.events.append(kind),
-            judged=lambda _outcome: None,
+            exam_service=self.exams.exam_service,
+            events=self,
             changed=lambda: None,
             randomness=random.Random(1),
-            reached=lambda _point: None,
-            clock_ms=lambda: 2_000_000,
             worker_command=(sys.executable, "-m", "tests.runtime.worker.fake_worker", mode),
         )
 
+    def _clock_ms(self):
+        """Each look is a second later: a job that waits grows old."""
+        self.now_ms += 1000
+        return self.now_ms
+
+    def publish(self, kind, _detail):
+        """Takes the supervisor's events."""
+        self.events.append(kind)
+
     def receive(self):
         """One image, whose file nobody opens here."""
-        self.desk.receive(
+        self.exams.registration.receive(
             SpooledObject(
                 header=header("RCC"),
                 sha256="1" * 64,
@@ -132,12 +139,28 @@ def test_a_death_over_a_hint_counts_for_its_job(bench_of):
     """An image that kills the worker before its job is there has one more try, not two."""
     bench = bench_of("dies of hints")
     bench.supervisor.start()
-    assert bench.supervisor.wait_until_ready(60)
-    bench.supervisor.anticipate("/spool/a.dcm")
+    wait_until(lambda: bench.supervisor.state.ready, 60, "the worker is ready")
+    bench.supervisor.anticipate("/spool/a.dcm", "1.2.3.1")
     wait_until(lambda: bench.events, 30, "the first worker is lost")
     bench.receive()
     assert isinstance(bench.outcome(), NotAssessed)
     assert bench.events == [EventKind.WORKER_RESTARTED] * 2
+
+
+def test_a_repeat_gets_no_hint(bench_of):
+    """Poison that is sent again and again does not take a worker down each time."""
+    bench = bench_of("dies of hints")
+    bench.receive()
+    exam_service = bench.exams.exam_service
+    exam_service.fail_job(exam_service.next_job().job.job_id, Reason.PROCESSING_FAILED, "")
+    bench.supervisor.start()
+    wait_until(lambda: bench.supervisor.state.ready, 60, "the worker is ready")
+    for _ in range(3):
+        bench.supervisor.anticipate("/spool/again.dcm", "1.2.3.1")
+        time.sleep(0.1)
+    assert bench.events == []
+    bench.supervisor.anticipate("/spool/new.dcm", "1.2.3.2")
+    wait_until(lambda: bench.events, 30, "another image is tried")
 
 
 def test_without_any_worker_images_end_not_assessed(bench_of):

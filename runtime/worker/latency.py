@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 WINDOW = 256
 
 
-class LatencyBook:
+class StageLatencies:
     """The last `WINDOW` figures of each stage. Thread-safe."""
 
     def __init__(self) -> None:
