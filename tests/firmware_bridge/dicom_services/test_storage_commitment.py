@@ -12,8 +12,8 @@ from pynetdicom import AE, evt
 
 from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
 from firmware_bridge.dicom_network.transfer_syntaxes import STORAGE_COMMITMENT
-from tests.firmware_bridge.fakes import wait_until
 from tests.support.brokers import free_port
+from tests.support.waiting import wait_until
 
 INSTANCE = "1.2.840.10008.1.20.1.1"
 MAMMOGRAM = "1.2.840.10008.5.1.4.1.1.1.2"
@@ -96,7 +96,7 @@ class Asking:
     def answer(self, ds):
         """(event type, committed, failed) of the report."""
         assert self.ask(ds).Status == 0x0000
-        assert wait_until(lambda: self.reports, 10)
+        wait_until(lambda: self.reports, "the report of the commitment")
         kind, report = self.reports[0]
         assert report.TransactionUID == ds.TransactionUID
         return kind, *(

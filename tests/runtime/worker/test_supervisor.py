@@ -17,8 +17,8 @@ from runtime.messages.payloads import EventKind
 from runtime.publishing.message_factory import MessageFactory
 from runtime.worker.protocol import Start
 from runtime.worker.supervisor import Supervisor, WorkerLimits
-from tests.support.brokers import wait_until
 from tests.support.builders import MODEL, header, manifest
+from tests.support.waiting import wait_until
 
 
 class Bench:
@@ -77,7 +77,7 @@ class Bench:
     def outcome(self):
         """What became of it, as soon as something has."""
         images = lambda: self.ledger.transact(lambda tx: tx.exam_images("1.2.3"))  # noqa: E731
-        wait_until(lambda: images() and images()[0].outcome is not None, 60, "an outcome")
+        wait_until(lambda: images() and images()[0].outcome is not None, "an outcome")
         return images()[0].outcome
 
     def close(self):
@@ -134,7 +134,7 @@ def test_a_death_over_a_hint_counts_for_its_job(bench_of):
     bench.supervisor.start()
     assert bench.supervisor.wait_until_ready(60)
     bench.supervisor.anticipate("/spool/a.dcm")
-    wait_until(lambda: bench.events, 30, "the first worker is lost")
+    wait_until(lambda: bench.events, "the first worker is lost")
     bench.receive()
     assert isinstance(bench.outcome(), NotAssessed)
     assert bench.events == [EventKind.WORKER_RESTARTED] * 2
