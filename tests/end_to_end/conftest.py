@@ -91,7 +91,7 @@ def wait_for_final(
         last = messages[-1].body if messages else {"final": False}
         return last["final"] and len(last["views"]) >= images
 
-    wait_until(last_is_final, f"a final flag; the log ends:\n{unit.log[-3000:]}", timeout_s)
+    wait_until(last_is_final, lambda: f"a final flag; the log ends:\n{unit.log[-3000:]}", timeout_s)
     return exam_messages(subscriber, study_uid, unit)[-1].body
 
 

@@ -142,7 +142,11 @@ def test_an_hours_traffic_names_nobody(story, tmp_path):
         wrong.SOPClassUID = wrong.file_meta.MediaStorageSOPClassUID = CTImageStorage
         wrong.save_as(unit.folder / "inbox" / f"{women[1].name}.dcm")
         (unit.folder / "inbox" / f"{women[2].name}-2.dcm").write_text(women[2].patient_id)
-        wait_until(lambda: finals(subscriber) == EXAMS_AN_HOUR, unit.log[-2000:], 120)
+        wait_until(
+            lambda: finals(subscriber) == EXAMS_AN_HOUR,
+            lambda: f"the flags: {unit.log[-2000:]}",
+            120,
+        )
         refused = unit.folder / "inbox" / "refused"
         wait_until(lambda: len(list(refused.glob("*.dcm"))) == 2, "two refusals")
         wait_until(
@@ -165,5 +169,8 @@ def test_an_hours_traffic_names_nobody(story, tmp_path):
         unit.start().wait_listening()
         known = Woman(99)
         send(unit, write_images(tmp_path, known))
-        wait_until(lambda: finals(subscriber) == EXAMS_AN_HOUR + 1, unit.log[-2000:])
+        wait_until(
+            lambda: finals(subscriber) == EXAMS_AN_HOUR + 1,
+            lambda: f"the flags: {unit.log[-2000:]}",
+        )
         assert found(tap.recorded, [*secrets, *secrets_of(known)]) == [known.accession]

@@ -168,7 +168,10 @@ def test_a_service_with_the_section_is_an_edge_node(story):
     client.subscribe("spBv1.0/#", 1)
     client.loop_start()
     unit = story.unit(more_toml="[sparkplug]\nenabled = true\n").start().wait_listening()
-    wait_until(lambda: f"spBv1.0/{SITE}/DBIRTH/{UNIT}/triage" in topics, unit.log[-2000:])
+    wait_until(
+        lambda: f"spBv1.0/{SITE}/DBIRTH/{UNIT}/triage" in topics,
+        lambda: f"the birth: {unit.log[-2000:]}",
+    )
     assert unit.stop() == 0
     wait_until(lambda: topics[-1] == f"spBv1.0/{SITE}/NDEATH/{UNIT}", what="the death")
     client.disconnect()

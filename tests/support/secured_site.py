@@ -48,7 +48,7 @@ class SiteBroker(Mosquitto):
         def said() -> bool:
             return any(all(text in line for text in texts) for line in self.log().splitlines())
 
-        wait_until(said, f"a line with {texts} in the broker's log:\n{self.log()[-2000:]}")
+        wait_until(said, lambda: f"a line with {texts} in the broker's log:\n{self.log()[-2000:]}")
 
 
 def secured_site(folder: Path, *units: str) -> SiteBroker:

@@ -154,7 +154,9 @@ class UnitProcess:
 
     def wait_log(self, text: str, timeout_s: float = 60) -> None:
         """Returns when the service has said `text`."""
-        wait_until(lambda: text in self.log, f"{text!r} in the log:\n{self.log[-3000:]}", timeout_s)
+        wait_until(
+            lambda: text in self.log, lambda: f"{text!r} in the log:\n{self.log[-3000:]}", timeout_s
+        )
 
     def kill(self) -> None:
         """SIGKILL, as a power cut would."""

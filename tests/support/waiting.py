@@ -26,9 +26,16 @@ STEP_S = 0.005
 
 
 def wait_until(
-    condition: Callable[[], object], what: str, timeout_s: float = LONG_S, *, step_s: float = STEP_S
+    condition: Callable[[], object],
+    what: str | Callable[[], str],
+    timeout_s: float = LONG_S,
+    *,
+    step_s: float = STEP_S,
 ) -> None:
-    """Returns when the condition holds. AssertionError: `what` did not come in that time."""
+    """Returns when the condition holds. AssertionError: `what` did not come in that time.
+
+    A function is asked for its words at the end of a wait in vain: a log, a screen.
+    """
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, did_not_come(what, timeout_s)
@@ -37,7 +44,7 @@ def wait_until(
 
 async def wait_until_async(
     condition: Callable[[], object],
-    what: str,
+    what: str | Callable[[], str],
     timeout_s: float = LONG_S,
     *,
     step: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(STEP_S),
@@ -49,9 +56,9 @@ async def wait_until_async(
         await step()
 
 
-def did_not_come(what: str, timeout_s: float) -> str:
+def did_not_come(what: str | Callable[[], str], timeout_s: float) -> str:
     """The words of a wait in vain."""
-    return f"did not come within {timeout_s:g} s: {what}"
+    return f"did not come within {timeout_s:g} s: {what if isinstance(what, str) else what()}"
 
 
 def joined(thread: threading.Thread, what: str, timeout_s: float = LONG_S) -> None:

@@ -114,7 +114,10 @@ async def until(app, pilot, condition, what) -> None:
 def until_shown(app, pilot, *texts):
     """Until all of these stand on the screen."""
     return until(
-        app, pilot, lambda: all(text in text_of(app) for text in texts), f"{texts} on the screen"
+        app,
+        pilot,
+        lambda: all(text in text_of(app) for text in texts),
+        lambda: f"{texts} on the screen:\n{text_of(app)}",
     )
 
 
