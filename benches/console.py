@@ -17,10 +17,11 @@ from benches.__main__ import percentiles
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.sender.storage_scu import StorageScu, outgoing
 from runtime.cli.init import reference_package
-from tests.support.brokers import Mosquitto, wait_until
+from tests.support.brokers import Mosquitto
 from tests.support.browser import chromium
 from tests.support.exams import BRIGHT, write_exam
 from tests.support.units import UnitProcess
+from tests.support.waiting import wait_until
 
 GOAL_P95_MS = 250.0
 # requestAnimationFrame runs before a frame is painted; a message posted there is taken after it.
@@ -54,7 +55,6 @@ def measure(page: object, unit: UnitProcess, folder: Path, exams: int) -> list[f
                 sender.send(files[0])
             wait_until(
                 lambda before=before: page.evaluate("Object.keys(painted).length") > before,
-                30,
                 "the flag is on the page",
             )
     took = page.evaluate("Object.entries(painted).map(([since, at]) => at - Number(since))")

@@ -19,10 +19,11 @@ from pathlib import Path
 from runtime.unit.rest_watch import REST_S
 from runtime.unit.service import ROOM_CHECK_S
 from tests.firmware_bridge.firmware import wait_socket
-from tests.support.brokers import Mosquitto, mosquitto_missing, wait_until
+from tests.support.brokers import Mosquitto, mosquitto_missing
 from tests.support.packages import build_package
 from tests.support.subscriber import Subscriber
 from tests.support.units import ROOT, SITE, UNIT, UnitProcess
+from tests.support.waiting import killed_after, wait_until
 
 GOAL_GROWTH = 0.02
 SCALE = 0.08
@@ -46,6 +47,7 @@ WARM_UP_EXAMS = 300
 Measured every hundred exams by frame socket: 104.0, 107.3, 108.7, 109.3, 109.6, 109.9, 109.9 MB.
 """
 DRAIN_S = 600
+LONGEST_EXAM_S = 20
 JOB_TIMEOUT_S = 120
 """A worker that a busy machine starves is not to be replaced: its growth could not be told."""
 
@@ -181,7 +183,7 @@ class Play:
         self._seconds += time.monotonic() - started_s
         message_factory = self._unit.message_factory()
         keys = {message_factory.exam_key(exam["study_instance_uid"]) for exam in self.played}
-        wait_until(lambda: keys <= finals(self._subscriber), DRAIN_S, "every exam's final flag")
+        wait_until(lambda: keys <= finals(self._subscriber), "every exam's final flag", DRAIN_S)
 
     def report(self) -> dict[str, object]:
         """What was sent, and what of it has no outcome."""
@@ -221,7 +223,10 @@ def simulated(address: str, *, exams: int, units: int, seed: int):
     command += ["--wait-flags", str(DRAIN_S)]
     for vendor in VENDORS:
         command += ["--vendor", vendor]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with (
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process,
+        killed_after(process, "the end of the simulation", DRAIN_S + exams * LONGEST_EXAM_S),
+    ):
         for line in process.stdout:
             yield json.loads(line)
     if process.returncode != 0:

@@ -20,9 +20,10 @@ from statistics import median
 from pydicom import dcmread
 
 from runtime.cli.init import reference_package
-from tests.support.brokers import Mosquitto, free_port, wait_until
+from tests.support.brokers import Mosquitto, free_port
 from tests.support.exams import write_exam
 from tests.support.units import UnitProcess
+from tests.support.waiting import CHILD_S, wait_until
 
 STORESCU, STORESCP = Path("/usr/bin/storescu"), Path("/usr/bin/storescp")
 ROWS, COLUMNS = 4096, 3328
@@ -37,7 +38,7 @@ def storescp(folder: Path):
     port = free_port()
     process = subprocess.Popen([STORESCP, "-od", folder, str(port)])
     try:
-        wait_until(lambda: _listens(port), 20, "storescp listens")
+        wait_until(lambda: _listens(port), "storescp listens")
         yield port
     finally:
         process.terminate()
@@ -65,7 +66,10 @@ def store_s(port: int, title: str, files: list[Path]) -> float:
     """Seconds that storescu takes for the files, its start included."""
     started_s = time.perf_counter()
     subprocess.run(
-        [STORESCU, "-aec", title, "127.0.0.1", str(port), *files], check=True, capture_output=True
+        [STORESCU, "-aec", title, "127.0.0.1", str(port), *files],
+        check=True,
+        capture_output=True,
+        timeout=CHILD_S,
     )
     return time.perf_counter() - started_s
 

@@ -22,10 +22,12 @@ from tests.support.builders import exam_flag
 from tests.support.named_points import named_points
 from tests.support.secured_site import SiteBroker, broker_settings, secured_site
 from tests.support.unit_under_test import Unit
+from tests.support.waiting import killed_after, wait_until
 
 GOAL_SHARE_MS, GOAL_PER_S, GOAL_ROWS = 5.0, 200, 100_000
 GOAL_GROWTH = 0.05
 BATCH = 500
+LONGEST_PART_S = 1800.0
 UNIT = "mammo-1"
 
 
@@ -49,11 +51,12 @@ def listener(broker: SiteBroker, site: Path, last: int = 0) -> Iterator[subproce
         text=True,
     )
     try:
-        assert process.stdout.readline() == "subscribed\n"
-        yield process
+        with killed_after(process, "the end of the subscriber's part", LONGEST_PART_S):
+            assert process.stdout.readline() == "subscribed\n"
+            yield process
     finally:
         process.stdin.close()
-        process.wait(10)
+        process.wait(60)
 
 
 def latency(
@@ -70,8 +73,8 @@ def latency(
         committed_ns = time.time_ns()
         at_ns, heard = map(int, process.stdout.readline().split())
         assert heard == seq, (heard, seq)
-        while not published_ns:  # it may be said there before it is noted here
-            time.sleep(0.001)
+        # It may be said there before it is noted here.
+        wait_until(lambda: published_ns, "what was published is noted", step_s=0.001)
         shares.append((published_ns[0] - committed_ns) / 1e6)
         ways.append((at_ns - committed_ns) / 1e6)
         time.sleep(0.03)  # each flag by itself, as exposures come
@@ -107,6 +110,7 @@ def drain(unit: Unit, process: subprocess.Popen, rows: int) -> dict[str, object]
     unit.start()
     started_s = time.monotonic()
     while waiting := unit.ledger.backlog().waiting:
+        assert process.poll() is None, f"{waiting} rows wait, and nobody listens any more"
         samples.append(resident_mb())
         took_s = time.monotonic() - started_s
         done = rows - waiting

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
+pytest_plugins = ["tests.support.watchdog"]
 
 
 def skip_or_fail(reason: str) -> NoReturn:

@@ -19,7 +19,9 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import generate_uid
 from pynetdicom import AE, evt
+from pynetdicom.pdu import P_DATA_TF
 
+from firmware_bridge.dicom_network.association_end import RELEASE_TIMEOUT_S, end_association
 from firmware_bridge.dicom_network.message_data_set import MOST_REFERENCES, is_uid, read_message
 from firmware_bridge.dicom_network.transfer_syntaxes import (
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -129,7 +131,7 @@ class StorageCommitment:
         """What of it the PACS says that it has committed; nothing if it says nothing in time."""
         transaction_uid = generate_uid()
         committed: set[Reference] = set()
-        reported = threading.Event()
+        heard_it, done = threading.Event(), threading.Event()
 
         def heard(event: Any) -> tuple[int, None]:
             ds = read_message(
@@ -137,14 +139,24 @@ class StorageCommitment:
             )
             if text(ds, "TransactionUID") == transaction_uid:
                 committed.update(references(ds))
-                reported.set()
+                heard_it.set()
             return 0x0000, None
+
+        def sent(event: Any) -> None:
+            # Our answer to the report, and not before: data behind a release request breaks
+            # the association (PS3.8 table 9-10, Evt9 in Sta7).
+            if heard_it.is_set() and isinstance(event.pdu, P_DATA_TF):
+                done.set()
 
         assoc = self._entity.associate(
             pacs.host,
             pacs.port,
             ae_title=pacs.ae_title,
-            evt_handlers=[(evt.EVT_N_EVENT_REPORT, heard)],
+            evt_handlers=[
+                (evt.EVT_N_EVENT_REPORT, heard),
+                (evt.EVT_PDU_SENT, sent),
+                (evt.EVT_CONN_CLOSE, lambda _event: done.set()),
+            ],
         )
         if not assoc.is_established:
             return set()
@@ -156,9 +168,9 @@ class StorageCommitment:
                 request, REQUEST_ACTION, STORAGE_COMMITMENT, PUSH_MODEL_INSTANCE
             )
             if status.get("Status") == CommitmentStatus.SUCCESS:
-                reported.wait(self._timeout_s)
+                done.wait(self._timeout_s)
         finally:
-            assoc.release()
+            end_association(assoc, RELEASE_TIMEOUT_S)
         # Whatever else it lists was not asked for.
         return committed & set(wanted)
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import skip_or_fail
-from tests.support.brokers import Mosquitto, mosquitto_missing, wait_until
+from tests.support.brokers import Mosquitto, mosquitto_missing
 from tests.support.packages import build_package
 from tests.support.subscriber import Record, Subscriber
 from tests.support.units import ROOT, SITE, UNIT, UnitProcess
+from tests.support.waiting import CHILD_S, wait_until
 
 # pynetdicom puts commands of the same names into the environment: these are dcmtk's.
 STORESCU = Path("/usr/bin/storescu")
@@ -90,7 +91,7 @@ def wait_for_final(
         last = messages[-1].body if messages else {"final": False}
         return last["final"] and len(last["views"]) >= images
 
-    wait_until(last_is_final, timeout_s, f"a final flag; the log ends:\n{unit.log[-3000:]}")
+    wait_until(last_is_final, lambda: f"a final flag; the log ends:\n{unit.log[-3000:]}", timeout_s)
     return exam_messages(subscriber, study_uid, unit)[-1].body
 
 
@@ -98,12 +99,15 @@ def dcmtk_send(program: Path, unit: UnitProcess, files: list[Path], *options: st
     """Sends with a real dcmtk program; its output, version first."""
     if not program.exists():
         skip_or_fail(f"{program} (Debian's dcmtk) is not installed")
-    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    version = subprocess.run(
+        [program, "--version"], capture_output=True, text=True, check=True, timeout=CHILD_S
+    )
     sent = subprocess.run(
         [program, "-v", "-aec", "UNIT", *options, "127.0.0.1", str(unit.dicom_port), *files],
         capture_output=True,
         text=True,
         check=False,
+        timeout=CHILD_S,
     )
     text = version.stdout.splitlines()[0] + "\n" + sent.stdout + sent.stderr
     assert sent.returncode == 0, text

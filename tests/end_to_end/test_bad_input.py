@@ -12,10 +12,10 @@ from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.sender.storage_scu import Outcome, StorageScu, outgoing
 from tests.end_to_end.conftest import STORESCU, dcmtk_send, wait_for_final
 from tests.end_to_end.poisoned_worker import CRASH_ROWS, HANG_ROWS
-from tests.support.brokers import wait_until
 from tests.support.exams import write_exam
 from tests.support.synthetic import mammogram_dataset, write
 from tests.support.units import ROOT
+from tests.support.waiting import CHILD_S, wait_until
 
 FAULTY_UNIT = ("-m", "tests.end_to_end.unit_with_faults")
 
@@ -86,7 +86,6 @@ def test_odd_images_get_their_reason_and_the_next_exam_is_unharmed(story):
     expected["truncated"] = ["undecodable"]
     wait_until(
         lambda: all(view_reasons(subscriber, unit, uid) is not None for uid in sent.values()),
-        60,
         "a view message for each",
     )
     given = {what: view_reasons(subscriber, unit, uid) for what, uid in sent.items()}
@@ -115,7 +114,6 @@ def test_what_is_no_mammogram_is_refused_with_the_right_status(story):
     assert answer.status == 0x0122
     wait_until(
         lambda: any(r.body["event"] == "image_refused" for r in subscriber.topics("event")),
-        10,
         "an image_refused event",
     )
 
@@ -127,7 +125,7 @@ def test_an_80_megapixel_image_is_not_assessed(story):
     subscriber = story.subscriber()
     ds = mammogram_dataset(pixels=np.zeros((10000, 8000), np.uint16), seed=3)
     assert send_one(unit, write(ds, story.folder / "huge.dcm")).outcome is Outcome.STORED
-    wait_until(lambda: view_reasons(subscriber, unit, ds.SOPInstanceUID), 60, "its view message")
+    wait_until(lambda: view_reasons(subscriber, unit, ds.SOPInstanceUID), "its view message")
     assert view_reasons(subscriber, unit, ds.SOPInstanceUID) == ["too_large"]
 
 
@@ -167,10 +165,8 @@ def test_below_the_disk_reserve_images_are_refused_and_status_says_degraded(stor
     story.broker.start()
     unit = story.unit(reserve_mb=10**9).start().wait_listening()
     subscriber = story.subscriber()
-    wait_until(lambda: "degraded" in subscriber.statuses(), 60, "degraded")
-    wait_until(
-        lambda: subscriber.topics("status")[-1].body["reasons"] == ["disk_low"], 60, "disk_low"
-    )
+    wait_until(lambda: "degraded" in subscriber.statuses(), "degraded")
+    wait_until(lambda: subscriber.topics("status")[-1].body["reasons"] == ["disk_low"], "disk_low")
     exam = write_exam(story.folder / "exam", 4)
     answer = send_one(unit, exam.files["RCC"])
     assert (answer.outcome, answer.status) == (Outcome.REFUSED, 0xA700)
@@ -197,6 +193,7 @@ def test_settings_with_five_faults_give_five_messages_and_exit_code_2(story):
         capture_output=True,
         text=True,
         check=False,
+        timeout=CHILD_S,
     )
     assert done.returncode == 2
     lines = [line for line in done.stderr.splitlines() if line.startswith("mammoedge:")]

@@ -12,8 +12,8 @@ from pydicom import dcmread
 from runtime.console.console import PACKAGE
 from runtime.web.catalogue import load_catalogues
 from tests.end_to_end.conftest import STORESCU, dcmtk_send, wait_for_final
-from tests.support.brokers import wait_until
 from tests.support.exams import BRIGHT, VIEWS, write_exam
+from tests.support.waiting import wait_until
 
 EN = load_catalogues(PACKAGE)["en"].texts
 SETTINGS = 'unacknowledged_after_s = 600\nlanguage = "en"'
@@ -63,7 +63,7 @@ def test_a_live_exam_from_the_unit_to_the_page_and_back_to_the_site(story, page)
     says(page, ".identity", "ACC-0815S.Z.10:15")
     assert page.locator("#exam article").count() == 4
     pictures = page.locator("#exam article img")
-    wait_until(lambda: pictures.count() == 4, 30, "four previews")
+    wait_until(lambda: pictures.count() == 4, "four previews")
     for index in range(4):
         drawn = "e => e.decode().then(() => e.naturalWidth)"
         assert pictures.nth(index).evaluate(drawn) >= 200
@@ -74,7 +74,7 @@ def test_a_live_exam_from_the_unit_to_the_page_and_back_to_the_site(story, page)
         events = [record.body for record in subscriber.topics("event")]
         return [event for event in events if event["event"] == "acknowledged"]
 
-    wait_until(acknowledged, 30, "the event")
+    wait_until(acknowledged, "the event")
     (event,) = acknowledged()
     assert event["exam_key"] == unit.message_factory().exam_key(exam.study_uid)
     heard = b"\n".join(r.topic.encode() + b" " + r.payload for r in subscriber.seen())
@@ -98,7 +98,7 @@ def test_a_priority_that_nobody_sees_is_said_to_the_site(story, page):
         events = [record.body["event"] for record in subscriber.topics("event")]
         return events.count("unacknowledged")
 
-    wait_until(lambda: overdue() == 1, 30, "the event")
+    wait_until(lambda: overdue() == 1, "the event")
 
 
 def test_the_page_is_right_while_the_broker_is_away(story, page):
@@ -112,7 +112,7 @@ def test_the_page_is_right_while_the_broker_is_away(story, page):
     says(page, "#troubles", EN["trouble.B1.what"])
     story.broker.start()
     says(page, "#box", EN["box.broker.connected"])
-    wait_until(lambda: page.locator("#troubles .alarm").count() == 0, 30, "no trouble left")
+    wait_until(lambda: page.locator("#troubles .alarm").count() == 0, "no trouble left")
 
 
 def test_a_killed_worker_is_replaced_under_the_open_page(story, page):

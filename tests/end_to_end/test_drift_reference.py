@@ -10,8 +10,8 @@ from runtime.ledger.ledger import Ledger
 from tests.conftest import module_or_skip
 from tests.converters.conftest import RECIPE, save_onnx
 from tests.end_to_end.conftest import mammoedge, wait_for_final
-from tests.support.brokers import wait_until
 from tests.support.exams import write_exam
+from tests.support.waiting import wait_until
 
 DAY_MS = 24 * 3600 * 1000
 EXAMS = 14
@@ -67,7 +67,7 @@ def test_a_new_unit_compares_with_the_packages_reference(story, tmp_path):
     a_day_passes(unit)
     unit.start()
     records = subscriber.once
-    wait_until(lambda: any(r.topic == "drift" for r in records().values()), 60, "drift")
+    wait_until(lambda: any(r.topic == "drift" for r in records().values()), "drift")
     said = next(r.body for r in records().values() if r.topic == "drift")["descriptors"]
     assert (said["baseline"], said["baseline_images"]) == ("package", 4 * EXAMS)
     assert said["images"] == 4 * EXAMS

@@ -17,9 +17,9 @@ from tests.end_to_end.conftest import (
     exam_messages,
     wait_for_final,
 )
-from tests.support.brokers import wait_until
 from tests.support.exams import BRIGHT, VIEWS, write_exam
 from tests.support.units import ROOT
+from tests.support.waiting import CHILD_S, wait_until
 
 
 def test_four_views_at_once_from_dcmtks_storescu(story, capsys):
@@ -104,7 +104,6 @@ def test_a_late_view_makes_a_new_revision(story):
         lambda: (
             exam_messages(subscriber, exam.study_uid, unit)[-1].body["revision"] > first["revision"]
         ),
-        30,
         "a later revision",
     )
     second = wait_for_final(subscriber, exam.study_uid, unit)
@@ -138,9 +137,9 @@ def test_a_clean_stop_says_offline_and_ends_with_0(story):
     story.broker.start()
     unit = story.unit().start().wait_listening()
     subscriber = story.subscriber()
-    wait_until(lambda: "online" in subscriber.statuses(), 60, "online")
+    wait_until(lambda: "online" in subscriber.statuses(), "online")
     assert unit.stop() == 0
-    wait_until(lambda: subscriber.statuses()[-1] == "offline", 10, "offline")
+    wait_until(lambda: subscriber.statuses()[-1] == "offline", "offline")
 
 
 def test_judge_prints_one_json_object_for_each_file(story, packages):
@@ -166,6 +165,7 @@ def test_judge_prints_one_json_object_for_each_file(story, packages):
         capture_output=True,
         text=True,
         check=False,
+        timeout=CHILD_S,
     )
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]

@@ -19,9 +19,9 @@ from tests.end_to_end.conftest import (
     wait_for_final,
 )
 from tests.firmware_bridge.firmware import Firmware, wait_socket
-from tests.support.brokers import wait_until
 from tests.support.exams import BRIGHT, write_exam
 from tests.support.synthetic import breast_pixels, mammogram_dataset, write
+from tests.support.waiting import CHILD_S, wait_until
 
 GCC = Path("/usr/bin/gcc")
 CLIENT = ROOT / "firmware_bridge" / "client"
@@ -46,6 +46,7 @@ def example(tmp_path_factory) -> Path:
         capture_output=True,
         text=True,
         check=False,
+        timeout=CHILD_S,
     )
     assert built.returncode == 0, built.stderr
     return program
@@ -115,7 +116,7 @@ def test_a_c_store_of_a_frame_is_its_twin(example, playing, tmp_path):
     files = [write(twin, tmp_path / "a.dcm"), write(stranger, tmp_path / "b.dcm")]
     dcmtk_send(STORESCU, unit, files)
     # The second one has a frame's UID in another exam: that is a conflict, and comes behind.
-    wait_until(lambda: events(subscriber, "image_conflict"), 30, "the conflict")
+    wait_until(lambda: events(subscriber, "image_conflict"), "the conflict")
     (conflict,) = events(subscriber, "image_conflict")
     assert conflict["image_key"] == unit.message_factory().image_key(f"{STUDY}.2")
     assert exam_messages(subscriber, STUDY, unit)[-1].body == final
@@ -143,7 +144,7 @@ def test_a_flag_survives_a_reboot_of_firmware_and_service(playing):
     unit.kill()
     unit.start().wait_listening()
     wait_socket(path)
-    with Firmware(path, timeout_s=60) as firmware:
+    with Firmware(path) as firmware:
         firmware.begin("frames", "outcomes", study=STUDY)
         again = firmware.send_frame(
             breast_pixels(rows=512, columns=416, laterality="R", view="CC", seed=0),
@@ -154,7 +155,7 @@ def test_a_flag_survives_a_reboot_of_firmware_and_service(playing):
         firmware.ask("exam_closed", study_instance_uid=STUDY)
         flag = firmware.hear_until(type="exam_flag", final=True)
     final = wait_for_final(subscriber, STUDY, unit)
-    with Firmware(path, timeout_s=60) as firmware:
+    with Firmware(path) as firmware:
         firmware.hello("frames", "outcomes")
         flag = firmware.hear_until(type="exam_flag")
         assert (flag["revision"], flag["flag"]) == (final["revision"], final["flag"])
@@ -188,7 +189,7 @@ def test_a_firmware_that_dies_with_frames_on_their_way_loses_none(example, playi
 def test_a_rejected_frame_is_superseded_by_its_retake(playing):
     """A bright image is rejected and taken again, dark: the exam's flag rests on the retake."""
     unit, subscriber = playing
-    with Firmware(unit.folder / "frames.sock", timeout_s=60) as firmware:
+    with Firmware(unit.folder / "frames.sock") as firmware:
         firmware.begin("frames", study=STUDY)
 
         def shoot(number, view, light):

@@ -18,10 +18,10 @@ from firmware_bridge.simulated_exams.phantom_breast import PhantomBreast
 from firmware_bridge.simulated_exams.phantom_image import phantom_image
 from firmware_bridge.simulated_exams.reissue import ReissuedIdentity
 from firmware_bridge.simulated_exams.vendor_shapes import VENDOR_SHAPES
-from tests.support.brokers import wait_until
 from tests.support.exams import VIEWS
 from tests.support.recording_proxy import RecordingProxy
 from tests.support.units import UnitProcess
+from tests.support.waiting import wait_until
 
 EXAMS_AN_HOUR = 12
 pytestmark = pytest.mark.slow
@@ -142,9 +142,13 @@ def test_an_hours_traffic_names_nobody(story, tmp_path):
         wrong.SOPClassUID = wrong.file_meta.MediaStorageSOPClassUID = CTImageStorage
         wrong.save_as(unit.folder / "inbox" / f"{women[1].name}.dcm")
         (unit.folder / "inbox" / f"{women[2].name}-2.dcm").write_text(women[2].patient_id)
-        wait_until(lambda: finals(subscriber) == EXAMS_AN_HOUR, 120, unit.log[-2000:])
+        wait_until(
+            lambda: finals(subscriber) == EXAMS_AN_HOUR,
+            lambda: f"the flags: {unit.log[-2000:]}",
+            120,
+        )
         refused = unit.folder / "inbox" / "refused"
-        wait_until(lambda: len(list(refused.glob("*.dcm"))) == 2, 60, "two refusals")
+        wait_until(lambda: len(list(refused.glob("*.dcm"))) == 2, "two refusals")
         wait_until(
             lambda: any(b"image_refused" in r.payload for r in subscriber.topics("event")),
             what="a refusal that is told",
@@ -165,5 +169,8 @@ def test_an_hours_traffic_names_nobody(story, tmp_path):
         unit.start().wait_listening()
         known = Woman(99)
         send(unit, write_images(tmp_path, known))
-        wait_until(lambda: finals(subscriber) == EXAMS_AN_HOUR + 1, 60, unit.log[-2000:])
+        wait_until(
+            lambda: finals(subscriber) == EXAMS_AN_HOUR + 1,
+            lambda: f"the flags: {unit.log[-2000:]}",
+        )
         assert found(tap.recorded, [*secrets, *secrets_of(known)]) == [known.accession]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from runtime.cli.init import reference_package
 from tests.end_to_end.conftest import STORESCU, dcmtk_send
 from tests.no_breast import families
-from tests.support.brokers import wait_until
 from tests.support.synthetic import mammogram_dataset, write
+from tests.support.waiting import wait_until
 
 FAMILIES = {"text page", "clouds", "flat field", "chest film", "skull film", "photograph, piece"}
 
@@ -44,7 +44,7 @@ def test_what_is_no_breast_is_not_assessed_on_mqtt(story):
         exams = bodies(lambda topic: "/view/" not in topic and topic.startswith("exam/"))
         return {body["exam_key"]: body for body in exams if body["final"]}
 
-    wait_until(lambda: len(final_exams()) == len(files), 120, "a final flag for each")
+    wait_until(lambda: len(final_exams()) == len(files), "a final flag for each", 120)
     said = {keys[body["image_key"]]: body["reasons"] for body in views()}
     assert said == {family: ["no_breast"] for family in keys.values()}
     assert {body["flag"] for body in final_exams().values()} == {"not_assessed"}

@@ -14,10 +14,11 @@ from runtime.image.outcome import Flag
 from runtime.mqtt_contract.asyncapi import asyncapi_document
 from runtime.publishing.message_factory import MessageFactory
 from tests.conftest import skip_or_fail
-from tests.support.brokers import Mosquitto, mosquitto_missing, wait_until
+from tests.support.brokers import Mosquitto, mosquitto_missing
 from tests.support.builders import exam_flag, image, result
 from tests.support.node import run_node
 from tests.support.unit_under_test import MESSAGE_FACTORY, Unit, now_ms
+from tests.support.waiting import CHILD_S, LONG_S, lines_of, next_line, wait_until
 
 SCRIPTS = Path(__file__).parent / "outsiders"
 OURS = ("models", "runtime", "converters", "firmware_bridge", "tests")
@@ -104,7 +105,7 @@ def test_two_strangers_end_with_the_ledger_through_three_deaths_of_the_broker(do
     ]
     try:
         for stranger in strangers:
-            assert stranger.stdout.readline() == "listening\n"
+            assert next_line(stranger.stdout, "a stranger that listens") == "listening\n"
         say_exams(unit, 1, 5)
         unit.start()
         for n in range(3):
@@ -124,8 +125,8 @@ def test_two_strangers_end_with_the_ledger_through_three_deaths_of_the_broker(do
             stranger.stdin.flush()
         ends = []
         for stranger in strangers:
-            told = [line for line in stranger.stdout if line != "listening\n"]
-            assert stranger.wait(10) == 0
+            told = list(lines_of(stranger.stdout, "a stranger's end", CHILD_S))
+            assert stranger.wait(LONG_S) == 0
             end = json.loads(told[-1])
             ends.append(end)
             assert end["faults"] == []
@@ -137,6 +138,6 @@ def test_two_strangers_end_with_the_ledger_through_three_deaths_of_the_broker(do
     finally:
         for stranger in strangers:
             stranger.kill()
-            stranger.wait()
+            stranger.wait(LONG_S)
         unit.close()
         broker.kill()

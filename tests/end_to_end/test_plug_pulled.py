@@ -22,6 +22,7 @@ from tests.support.exams import write_exam
 from tests.support.packages import build_package
 from tests.support.subscriber import Subscriber
 from tests.support.units import SITE, UNIT, UnitProcess
+from tests.support.waiting import joined
 
 EXAMS = 100
 KILLS = 30
@@ -171,7 +172,7 @@ def test_nothing_is_lost_and_nothing_is_doubled(victim, tmp_path, capsys):
             wait_for_all(site, keys, deadline)
         finally:
             site.done.set()
-            watcher.join()
+            joined(watcher, "the watcher")
         finals = final_flags(subscriber)
         points = Counter((tmp_path / "record.txt").read_text().splitlines())
         seqs = subscriber.once()

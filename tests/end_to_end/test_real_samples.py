@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from tests.support.units import ROOT
+from tests.support.waiting import CHILD_S
 
 JUDGED: list[str] = []
 
@@ -38,6 +39,7 @@ def judged(files):
         capture_output=True,
         text=True,
         check=False,
+        timeout=CHILD_S,
     )
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]

@@ -15,10 +15,11 @@ import pytest
 from runtime.sparkplug.edge_node import EdgeNode
 from runtime.sparkplug.node import NodeTopics
 from tests.conftest import skip_or_fail
-from tests.support.brokers import Mosquitto, mosquitto_missing, wait_until
+from tests.support.brokers import Mosquitto, mosquitto_missing
 from tests.support.recording_proxy import RecordingProxy
 from tests.support.unit_under_test import Unit
 from tests.support.units import ROOT, SITE, UNIT
+from tests.support.waiting import CHILD_S, LONG_S, wait_until
 
 GROUP, NODE = "st-anna", "mammo-1"
 
@@ -34,6 +35,7 @@ def host_python(tmp_path_factory) -> Path:
         capture_output=True,
         text=True,
         check=False,
+        timeout=CHILD_S,
     )
     if done.returncode:
         pytest.skip("pysparkplug cannot be installed here (offline?)")
@@ -52,7 +54,7 @@ class Host:
             text=True,
         )
         threading.Thread(target=self._read, daemon=True).start()
-        wait_until(lambda: self.lines, 60, "the host subscribes")
+        wait_until(lambda: self.lines, "the host subscribes")
 
     def _read(self) -> None:
         for line in self._process.stdout:
@@ -70,7 +72,7 @@ class Host:
     def close(self) -> None:
         """Ends it."""
         self._process.stdin.close()
-        self._process.wait(20)
+        self._process.wait(LONG_S)
 
 
 def edge_node(unit: Unit, port: int) -> EdgeNode:
@@ -166,7 +168,10 @@ def test_a_service_with_the_section_is_an_edge_node(story):
     client.subscribe("spBv1.0/#", 1)
     client.loop_start()
     unit = story.unit(more_toml="[sparkplug]\nenabled = true\n").start().wait_listening()
-    wait_until(lambda: f"spBv1.0/{SITE}/DBIRTH/{UNIT}/triage" in topics, 60, unit.log[-2000:])
+    wait_until(
+        lambda: f"spBv1.0/{SITE}/DBIRTH/{UNIT}/triage" in topics,
+        lambda: f"the birth: {unit.log[-2000:]}",
+    )
     assert unit.stop() == 0
     wait_until(lambda: topics[-1] == f"spBv1.0/{SITE}/NDEATH/{UNIT}", what="the death")
     client.disconnect()

@@ -20,9 +20,9 @@ from tests.end_to_end.conftest import (
     mammoedge,
     wait_for_final,
 )
-from tests.support.brokers import wait_until
 from tests.support.certificates import Authority
 from tests.support.exams import BRIGHT, DARK, write_exam
+from tests.support.waiting import wait_until
 
 
 def identity_of(path) -> ReissuedIdentity:
@@ -107,7 +107,6 @@ def test_a_rejection_note_takes_an_image_back(story):
             exam_messages(subscriber, exam.study_uid, unit)[-1].body["revision"]
             > before["revision"]
         ),
-        30,
         "a later revision",
     )
     after = exam_messages(subscriber, exam.study_uid, unit)[-1].body

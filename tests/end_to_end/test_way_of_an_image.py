@@ -7,10 +7,11 @@ import json
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.sender.storage_scu import Outcome, StorageScu, outgoing
 from tests.conftest import skip_or_fail
-from tests.support.brokers import Mosquitto, mosquitto_missing, wait_until
+from tests.support.brokers import Mosquitto, mosquitto_missing
 from tests.support.exams import write_exam
 from tests.support.packages import build_package
 from tests.support.units import UnitProcess
+from tests.support.waiting import wait_until
 
 IMAGES = 5
 MOST_FILES = 36
@@ -45,7 +46,6 @@ def test_an_image_passes_few_files(tmp_path, capsys):
                 assert sender.send(image).outcome is Outcome.STORED
             wait_until(
                 lambda number=number: len(record.read_text().splitlines()) > number,
-                60,
                 "the flag is acknowledged",
             )
     files = min((json.loads(line) for line in record.read_text().splitlines()), key=len)

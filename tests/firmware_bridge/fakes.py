@@ -6,7 +6,6 @@ import hashlib
 import os
 import struct
 import threading
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from runtime.exams.intake_ports import (
     Received,
 )
 from runtime.image.reasons import Reason
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +102,10 @@ class FakeReceiver:
             path.rename(target)
             self.stored.append((target, source, peer))
         return Received(image_id=number, receipt=Receipt.STORED)
+
+    def wait_stored(self, count: int) -> None:
+        """Returns when it has so many objects."""
+        wait_until(lambda: len(self.stored) == count, f"{count} objects stored")
 
     def close_exam(self, study_instance_uid, by):
         """Remembers what the unit said."""
@@ -201,32 +205,18 @@ class RawPeer:
         """Closes the connection without a word."""
         self.assoc.dul.socket._shutdown_socket()
 
-    def wait_until_aborted(self, timeout_s: float = 30.0) -> bool:
-        return wait_until(lambda: self.assoc.is_aborted, timeout_s)
-
-
-def wait_until(holds: Callable[[], bool], timeout_s: float = 30.0) -> bool:
-    """Whether it came to hold in that time."""
-    deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s:
-        if holds():
-            return True
-        time.sleep(0.01)
-    return holds()
+    def wait_until_aborted(self) -> None:
+        wait_until(lambda: self.assoc.is_aborted, "the abort of the association")
 
 
 def answers(intake: DicomIntake) -> bool:
-    """Whether an echo gets through, soon."""
+    """Whether an echo gets through."""
     entity = AE(ae_title="NEXT")
     entity.add_requested_context(Verification)
     titles = intake.settings.called_ae_titles or ("ANY",)
-
-    def echoed() -> bool:
-        assoc = entity.associate("127.0.0.1", intake.port, ae_title=titles[0])
-        if not assoc.is_established:
-            return False
-        status = assoc.send_c_echo().get("Status")
-        assoc.release()
-        return status == 0x0000
-
-    return wait_until(echoed)
+    assoc = entity.associate("127.0.0.1", intake.port, ae_title=titles[0])
+    if not assoc.is_established:
+        return False
+    status = assoc.send_c_echo().get("Status")
+    assoc.release()
+    return status == 0x0000

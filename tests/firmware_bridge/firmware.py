@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import fcntl
 import mmap
 import os
 import socket
 import time
+from collections.abc import Callable
 from typing import Self
 
 import cbor2
 import numpy as np
+
+from tests.support.waiting import LONG_S, did_not_come, wait_until
 
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 STUDY = "1.2.826.0.1.3680043.8.498.1"
@@ -52,9 +56,9 @@ def frame_fields(
 class Firmware:
     """One connection. Closed as a context."""
 
-    def __init__(self, path, *, timeout_s: float = 20) -> None:
+    def __init__(self, path) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.settimeout(timeout_s)
+        self._socket.settimeout(LONG_S)
         self._socket.connect(os.fspath(path))
         self._id = 0
         self.heard: list[dict] = []
@@ -73,33 +77,48 @@ class Firmware:
 
     def say_for_ever(self, kind: str) -> None:
         """Says it until an error ends it."""
-        while True:
+        deadline_s = time.monotonic() + LONG_S
+        while time.monotonic() < deadline_s:
             self.say(kind)
+        raise AssertionError(did_not_come("an end of our talking", LONG_S))
 
-    def hear(self) -> dict:
-        """The next message of the bridge, heartbeats left out. EOFError at the end."""
-        while True:
-            data = self._socket.recv(1 << 16)
+    def _hear(self, holds: Callable[[dict], object], what: str) -> dict:
+        """The next message for which it holds. EOFError at the end.
+
+        The others, and every heartbeat of the bridge's own, stay in `heard`.
+        """
+        deadline_s = time.monotonic() + LONG_S
+        while time.monotonic() < deadline_s:
+            try:
+                data = self._socket.recv(1 << 16)
+            except TimeoutError:
+                break
             if not data:
                 raise EOFError
             message = cbor2.loads(data)
             self.heard.append(message)
-            if message["type"] != "heartbeat" or message["id"]:
+            if (message["type"] != "heartbeat" or message["id"]) and holds(message):
                 return message
+        raise AssertionError(did_not_come(what, LONG_S))
+
+    def hear(self) -> dict:
+        """The next message of the bridge, heartbeats left out. EOFError at the end."""
+        return self._hear(lambda _message: True, "a message")
 
     def hear_until(self, **wanted) -> dict:
         """The next message that has these fields; the others stay in `heard`."""
-        while True:
-            message = self.hear()
-            if all(message.get(name) == value for name, value in wanted.items()):
-                return message
+        return self._hear(
+            lambda message: all(message.get(name) == value for name, value in wanted.items()),
+            f"a message with {wanted}",
+        )
 
     def answer(self, number: int) -> dict:
         """The answer to a message of ours."""
-        while True:
-            message = self.hear()
-            if message["id"] == number and message["type"] in {"accepted", "refused", "heartbeat"}:
-                return message
+        kinds = {"accepted", "refused", "heartbeat"}
+        return self._hear(
+            lambda message: message["id"] == number and message["type"] in kinds,
+            f"the answer to {number}",
+        )
 
     def ask(self, kind: str, *descriptors: int, **fields) -> dict:
         """Says something; the answer."""
@@ -127,13 +146,10 @@ class Firmware:
         """Hands a frame over; the answer."""
         return self.answer(self.say_frame(pixels, **more))
 
-    def wait_closed(self) -> bool:
-        """Whether the bridge ended the connection."""
-        try:
-            while True:
-                self.hear()
-        except (EOFError, ConnectionError):
-            return True
+    def wait_closed(self) -> None:
+        """Returns when the bridge has ended the connection."""
+        with contextlib.suppress(EOFError, ConnectionError):
+            self._hear(lambda _message: False, "the end of the connection")
 
     def close(self) -> None:
         """Without a word, as a firmware that dies."""
@@ -146,12 +162,11 @@ class Firmware:
         self.close()
 
 
-def wait_socket(path, timeout_s: float = 60) -> None:
+def wait_socket(path) -> None:
     """Returns when somebody listens there."""
-    deadline_s = time.monotonic() + timeout_s
-    while True:
+
+    def listens() -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
-            if probe.connect_ex(os.fspath(path)) == 0:
-                return
-        assert time.monotonic() < deadline_s, f"nobody listens at {path}"
-        time.sleep(0.05)
+            return probe.connect_ex(os.fspath(path)) == 0
+
+    wait_until(listens, f"somebody listens at {path}")

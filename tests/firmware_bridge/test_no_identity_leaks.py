@@ -17,8 +17,9 @@ from firmware_bridge.dicom_intake.storage_scp import DicomIntake
 from firmware_bridge.folder_intake.intake import FolderIntake, FolderIntakeSettings
 from runtime.exams.intake_ports import IntakePorts, Receipt, Received
 from runtime.exams.spooler import Spooler, SpoolLimits
-from tests.firmware_bridge.fakes import RawPeer, wait_until
+from tests.firmware_bridge.fakes import RawPeer
 from tests.support.synthetic import mammogram_dataset, write
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from runtime.exams.registration import SpooledObject
@@ -148,7 +149,7 @@ def test_a_file_in_the_folder_leaks_nothing(malformed, spooler, heard, caplog, t
     intake = FolderIntake(FolderIntakeSettings(folder=inbox, settle_s=0.05, rescan_s=0.2))
     intake.start(IntakePorts(objects=spooler, notices=Mock(), feed=Mock(), events=heard))
     reason = inbox / "refused" / f"{NAME}.dcm.reason.txt"
-    assert wait_until(reason.exists)
+    wait_until(reason.exists, "the reason is written")
     intake.stop()
     assert heard.events
     heard.check(caplog.text, reason.read_text())
@@ -162,7 +163,7 @@ def test_an_object_over_dicom_leaks_nothing(malformed, spooler, heard, caplog, t
     intake.start(IntakePorts(objects=spooler, notices=Mock(), feed=Mock(), events=heard))
     peer = RawPeer(intake.port)
     peer.assoc._reactor_checkpoint.clear()
-    wait_until(lambda: peer.assoc._is_paused)
+    wait_until(lambda: peer.assoc._is_paused, "the reactor pauses")
     heard.warnings.clear()
     caplog.clear()
     peer.send(peer.command() + peer.pdu(0b10, content))

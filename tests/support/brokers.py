@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, Self
 
+from tests.support.waiting import LONG_S, wait_until
+
 MOSQUITTO = "/usr/sbin/mosquitto"
 
 
@@ -20,14 +22,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def wait_until(condition, timeout_s: float = 30.0, what: str = "") -> None:
-    """Waits for a condition; AssertionError with `what` if it does not come."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"did not come within {timeout_s} s: {what}"
-        time.sleep(0.005)
 
 
 class Broker(Protocol):
@@ -110,13 +104,13 @@ class Mosquitto:
         if self.process is not None:
             with suppress(ProcessLookupError):  # it died before, and was noticed
                 os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+            self.process.wait(LONG_S)
             self.process = None
 
     def stop(self) -> None:
         """SIGTERM: it writes what it keeps."""
         os.killpg(self.process.pid, signal.SIGTERM)
-        self.process.wait(30)
+        self.process.wait(LONG_S)
         self.process = None
 
     def log(self) -> str:

@@ -12,7 +12,8 @@ from typing import Self
 
 import psycopg
 
-from tests.support.brokers import free_port, wait_until
+from tests.support.brokers import free_port
+from tests.support.waiting import CHILD_S, LONG_S, wait_until
 
 BINARIES = Path("/usr/lib/postgresql")
 # initdb refuses to run as root; the package makes this user.
@@ -52,6 +53,7 @@ class Postgres:
             capture_output=True,
             text=True,
             check=False,
+            timeout=CHILD_S,
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -76,13 +78,13 @@ class Postgres:
     def _takes_connections(self) -> bool:
         assert self._process.poll() is None, (self._folder / "server.log").read_text()
         ready = [self._binaries / "pg_isready", "-q", "-h", self.host, "-p", str(self.port)]
-        return subprocess.run(ready, check=False).returncode == 0
+        return subprocess.run(ready, check=False, timeout=CHILD_S).returncode == 0
 
     def stop(self) -> None:
         """SIGQUIT: at once, as a power cut."""
         if self._process is not None:
             self._process.send_signal(3)
-            self._process.wait()
+            self._process.wait(LONG_S)
             self._process = None
 
     def empty_database(self) -> str:

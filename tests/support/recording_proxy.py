@@ -7,6 +7,8 @@ import threading
 from contextlib import suppress
 from typing import Self
 
+from tests.support.waiting import LONG_S
+
 
 class RecordingProxy:
     """Listens on `port`; `recorded` is what went through, in pieces as they came."""
@@ -30,7 +32,8 @@ class RecordingProxy:
             except OSError:
                 return
             with suppress(OSError):
-                far = socket.create_connection(("127.0.0.1", self._target_port))
+                far = socket.create_connection(("127.0.0.1", self._target_port), LONG_S)
+                far.settimeout(None)
                 for pair in ((near, far), (far, near)):
                     self._open.append(pair[0])
                     threading.Thread(target=self._pass, args=pair, daemon=True).start()

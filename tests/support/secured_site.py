@@ -12,7 +12,8 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.support.brokers import Mosquitto, free_port, wait_until
+from tests.support.brokers import Mosquitto, free_port
+from tests.support.waiting import CHILD_S, LONG_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = "st-anna"
@@ -21,7 +22,9 @@ SITE = "st-anna"
 def init(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
     """`mammoedge init FOLDER ...` as a person calls it."""
     command = [sys.executable, "-m", "runtime.cli.main", "init", str(folder), *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=CHILD_S
+    )
     assert not check or done.returncode == 0, done.stderr
     return done
 
@@ -45,7 +48,7 @@ class SiteBroker(Mosquitto):
         def said() -> bool:
             return any(all(text in line for text in texts) for line in self.log().splitlines())
 
-        wait_until(said, 10, f"a line with {texts} in the broker's log:\n{self.log()[-2000:]}")
+        wait_until(said, lambda: f"a line with {texts} in the broker's log:\n{self.log()[-2000:]}")
 
 
 def secured_site(folder: Path, *units: str) -> SiteBroker:
@@ -121,12 +124,12 @@ class Stranger:
         """Returns when the broker answered."""
         self._event.clear()
         self._client.subscribe(topic, 1)
-        assert self._event.wait(10)
+        assert self._event.wait(LONG_S), f"no answer to the subscription of {topic}"
 
     def publish(self, topic: str, payload: bytes = b"{}", **options) -> int:
         """The reason code of the broker's answer."""
         info = self._client.publish(topic, payload, 1, **options)
-        wait_until(lambda: info.mid in self._answers, 10, "a PUBACK")
+        wait_until(lambda: info.mid in self._answers, "a PUBACK")
         return self._answers[info.mid]
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from runtime.site.config.settings import parse_site_settings
 from runtime.site.queries.fleet import Fleet
 from runtime.site.service.composition import SiteService
 from runtime.site.store.store import Store
-from tests.support.brokers import wait_until
+from tests.support.waiting import wait_until
 
 
 class RunningSite:

@@ -12,6 +12,8 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from tests.support.waiting import LONG_S
+
 
 @dataclass(frozen=True)
 class Record:
@@ -58,7 +60,7 @@ class Subscriber:
         properties.SessionExpiryInterval = session_s
         self._client.connect(host, port, 30, clean_start=False, properties=properties)
         self._client.loop_start()
-        assert self._ready.wait(10), "the subscriber could not subscribe"
+        assert self._ready.wait(LONG_S), "the subscriber could not subscribe"
 
     def _on_connect(self, client, _userdata, _flags, _reason, _properties) -> None:
         # After each connect: a broker that was killed may not remember the session.
@@ -117,7 +119,7 @@ class Subscriber:
         """Says something to the unit, as it stands."""
         if isinstance(payload, dict):
             payload = json.dumps(payload)
-        self._client.publish(f"{self.root}/command/{name}", payload, 1).wait_for_publish(10)
+        self._client.publish(f"{self.root}/command/{name}", payload, 1).wait_for_publish(LONG_S)
 
     def ask_for_replay(self, from_seq: int) -> None:
         """What a subscriber does that sees a gap."""

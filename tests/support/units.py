@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Self
 
 from runtime.publishing.message_factory import MessageFactory
 from runtime.publishing.site_key import read_site_key, write_site_key
-from tests.support.brokers import free_port, wait_until
+from tests.support.brokers import free_port
+from tests.support.waiting import LONG_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE, UNIT = "st-anna", "mammo-1"
@@ -149,18 +149,20 @@ class UnitProcess:
             with socket.socket() as probe:
                 return probe.connect_ex(("127.0.0.1", self.dicom_port)) == 0
 
-        wait_until(listens, timeout_s, "the DICOM port listens")
+        wait_until(listens, "the DICOM port listens", timeout_s)
         return self
 
     def wait_log(self, text: str, timeout_s: float = 60) -> None:
         """Returns when the service has said `text`."""
-        wait_until(lambda: text in self.log, timeout_s, f"{text!r} in the log:\n{self.log[-3000:]}")
+        wait_until(
+            lambda: text in self.log, lambda: f"{text!r} in the log:\n{self.log[-3000:]}", timeout_s
+        )
 
     def kill(self) -> None:
         """SIGKILL, as a power cut would."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._process.wait(LONG_S)
 
     def stop(self, timeout_s: float = 60) -> int:
         """SIGTERM; the exit code."""
@@ -175,13 +177,15 @@ class UnitProcess:
 
     def worker_pid(self) -> int:
         """The pixel worker's process."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        for _ in range(1000):
+        found: list[int] = []
+
+        def looks() -> list[int]:
             for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-                for pid in (task / "children").read_text().split():
-                    return int(pid)
-            time.sleep(0.01)
-        raise AssertionError(f"no worker below {children}")
+                found.extend(map(int, (task / "children").read_text().split()))
+            return found
+
+        wait_until(looks, f"a worker below {self.process.pid}")
+        return found[0]
 
     def __enter__(self) -> Self:
         return self

@@ -18,9 +18,10 @@ from pathlib import Path
 from runtime.exams.clock_jump import ClockJump
 from runtime.exams.unit_clock import UnitClock, elapsed_ms, wall_ms
 from tests.runtime.site.listeners import Listener
-from tests.support.brokers import Mosquitto, wait_until
+from tests.support.brokers import Mosquitto
 from tests.support.recording_proxy import RecordingProxy
 from tests.support.unit_under_test import Unit
+from tests.support.waiting import wait_until
 
 FAKETIME = "/usr/bin/faketime"
 HOUR_S = 3600
@@ -207,7 +208,7 @@ def session_expired(stage: Stage) -> Proof:
     listener.until(caught_up(listener, unit), "the first exams")
     listener.subscriber.close(forget=False)
     say_exams(unit, 10)
-    wait_until(lambda: "Expiring" in broker.log(), 30, "the session expires")
+    wait_until(lambda: "Expiring" in broker.log(), "the session expires")
     say_exams(unit, 20)
     wait_until(unit.all_delivered, what="delivered to nobody")
     back = Listener(broker.port, follow_gaps=True)

@@ -16,6 +16,7 @@ from converters.evaluation.score_cache import Answer, ScoreCache
 from models.package import load_package
 from runtime.cli.main import main
 from tests.conftest import ROOT, skip_or_fail
+from tests.support.waiting import CHILD_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -174,15 +175,18 @@ def test_a_full_disk_leaves_no_half_package(bench: Bench, tmp_path: Path) -> Non
         ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", small],
         check=False,
         capture_output=True,
+        timeout=CHILD_S,
     )
     if mounted.returncode:
         skip_or_fail(f"mount: {mounted.stderr.decode()[:100]}")
     try:
         words = [sys.executable, "-m", "runtime.cli.main", *build(bench, small / "out")]
-        ended = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
+        ended = subprocess.run(
+            words, cwd=ROOT, check=False, capture_output=True, text=True, timeout=CHILD_S
+        )
         assert ended.returncode == 2, ended.stderr
         assert "No space left on device" in ended.stderr
         assert "Traceback" not in ended.stderr
         assert not (small / "out").exists()
     finally:
-        subprocess.run(["umount", small], check=True)
+        subprocess.run(["umount", small], check=True, timeout=CHILD_S)

@@ -16,7 +16,7 @@ from firmware_bridge.demo.table import REASON_WORDS, in_words
 from firmware_bridge.demo.unit import dicom_destination
 from runtime.image.reasons import Reason
 from tests.conftest import module_or_skip, skip_or_fail
-from tests.firmware_bridge.fakes import wait_until
+from tests.support.waiting import lines_of, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 # As a shell does with what it starts in the background.
@@ -116,15 +116,14 @@ def test_the_demo_ends_by_itself_with_flags_for_every_exam(package, start):
 def test_a_served_demo_takes_its_children_with_it(package, start, number, code):
     """Stopped while it serves: nothing of it stays behind."""
     demo = start("--serve", "--package", package)
-    for line in demo.stdout:
-        if "mosquitto_sub" in line:
-            break
+    told = lines_of(demo.stdout, "what to listen with", 120)
+    assert any("mosquitto_sub" in line for line in told)
     children = descendants(demo.pid)
     assert len(children) >= 3  # broker, service, worker
     os.kill(demo.pid, number)
     output, errors = demo.communicate(timeout=60)
     assert demo.returncode == code, output + errors
-    assert wait_until(lambda: not alive(children), 10.0), alive(children)
+    wait_until(lambda: not alive(children), "every child has ended")
 
 
 @pytest.mark.slow

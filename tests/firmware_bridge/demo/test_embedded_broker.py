@@ -17,8 +17,8 @@ from paho.mqtt.properties import Properties
 
 from firmware_bridge.demo.embedded_broker import EmbeddedBroker
 from tests.conftest import module_or_skip
-from tests.support.brokers import wait_until
 from tests.support.subscriber import Subscriber
+from tests.support.waiting import LONG_S, next_line, wait_until
 
 ROOT = "mammoedge/v1/st-anna/mammo-1"
 
@@ -114,8 +114,8 @@ def test_it_ends_with_its_parent():
     parent = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
     )
-    port = int(parent.stdout.readline())
+    port = int(next_line(parent.stdout, "the port"))
     assert is_up("127.0.0.1", port)
     parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    parent.wait(LONG_S)
     wait_until(lambda: not is_up("127.0.0.1", port), what="the broker to end")

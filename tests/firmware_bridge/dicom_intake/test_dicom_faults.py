@@ -15,8 +15,8 @@ from firmware_bridge.dicom_network.store_status import StoreRefusal, StoreStatus
 from firmware_bridge.sender.storage_scu import Outcome, StorageScu, outgoing
 from runtime.exams.intake_ports import OutOfRoomError
 from runtime.ledger.ledger import LedgerError
-from tests.firmware_bridge.fakes import wait_until
 from tests.support.synthetic import mammogram_dataset, write
+from tests.support.waiting import LONG_S, joined, wait_until
 
 NAME = "DOE^JANE"
 LIMITS = AssociationLimits(
@@ -114,12 +114,12 @@ def test_many_objects_at_once_leave_the_reserve_alone(door, large_file):
     capacity = size_bytes + size_bytes // 2
     most = 0
     lock = threading.Lock()
-    all_begun = threading.Barrier(6, timeout=10)
+    all_begun = threading.Barrier(6)
 
     def check_room(ahead_bytes=0):
         nonlocal most
         if not ahead_bytes:
-            all_begun.wait()
+            all_begun.wait(LONG_S)
             return
         folders = (door.receiver.incoming, door.receiver.stored_folder)
         with lock:
@@ -142,11 +142,11 @@ def test_many_objects_at_once_leave_the_reserve_alone(door, large_file):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        joined(thread, "the sender")
     assert {sent.status for sent in results} <= {0x0000, 0xA700}
     assert 0xA700 in {sent.status for sent in results}
     assert most <= capacity + 6 * (WRITE_BACK_BYTES + MEBIBYTE)
-    assert wait_until(lambda: door.half_received == [])
+    wait_until(lambda: door.half_received == [], "no half object is left")
 
 
 def test_an_object_without_room_on_its_way_drops_the_rest(tmp_path):

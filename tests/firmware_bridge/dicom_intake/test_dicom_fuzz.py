@@ -28,8 +28,9 @@ from firmware_bridge.dicom_services.rejection_note import rejected_images
 from runtime.image.header import HeaderRefusedError
 from tests.firmware_bridge.dicom_services.test_mpps import end, protocol, series, step
 from tests.firmware_bridge.dicom_services.test_rejection_notes import note
-from tests.firmware_bridge.fakes import RawPeer, answers, wait_until
+from tests.firmware_bridge.fakes import RawPeer, answers
 from tests.support.synthetic import mammogram_dataset
+from tests.support.waiting import LONG_S, wait_until
 
 WIRE = settings(
     max_examples=40,
@@ -68,9 +69,11 @@ def damaged(original: bytes):
 
 def holds(door, threads_before: int) -> None:
     """Nothing of a broken peer stays: no file, no image, no thread; the next one is served."""
-    assert wait_until(lambda: not door.half_received)
-    assert answers(door.intake)
-    assert wait_until(lambda: threading.active_count() <= threads_before + 6)
+    wait_until(lambda: not door.half_received, "no half object is left")
+    wait_until(lambda: answers(door.intake), "the next peer is served")
+    wait_until(
+        lambda: threading.active_count() <= threads_before + 6, "no thread of the peer is left"
+    )
 
 
 def encoded(ds) -> bytes:
@@ -84,7 +87,7 @@ def test_any_bytes_on_a_fresh_connection(door, data):
     """No association comes of them."""
     before = threading.active_count()
     with (
-        socket.create_connection(("127.0.0.1", door.port), timeout=5) as connection,
+        socket.create_connection(("127.0.0.1", door.port), timeout=LONG_S) as connection,
         contextlib.suppress(OSError),
     ):
         connection.sendall(data)
@@ -197,7 +200,7 @@ def test_a_request_that_its_service_does_not_know(door, sop_class):
             RequestedSOPInstanceUID="1.2.3",
         )
     )
-    assert peer.wait_until_aborted()
+    peer.wait_until_aborted()
     holds(door, before)
 
 
@@ -206,7 +209,7 @@ def test_a_store_of_a_class_that_does_not_exist(door):
     before = threading.active_count()
     peer = RawPeer(door.port)
     peer.send(peer.command(sop_class="1.2.840.1000J.5.1.4") + peer.pdu(0b10, bytes(100)))
-    assert peer.wait_until_aborted()
+    peer.wait_until_aborted()
     holds(door, before)
 
 

@@ -25,6 +25,7 @@ from firmware_bridge.dicom_network.transfer_syntaxes import STORAGE_CLASSES, TRA
 from firmware_bridge.sender.storage_scu import Outcome, StorageScu, outgoing
 from runtime.image.reasons import Reason
 from tests.support.synthetic import NATIVE_SYNTAXES, mammogram_dataset, write
+from tests.support.waiting import joined, wait_until
 
 
 def send_one(door, path):
@@ -228,7 +229,7 @@ def test_ten_associations_at_once(door, dcmtk, view_file):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        joined(thread, "storescu", 200)
     assert sum(output.count("Received Store Response (Success)") for output in outputs) == 50
     assert len(door.receiver.stored) == 50
     assert door.half_received == []
@@ -257,8 +258,7 @@ def test_a_stop_lets_the_running_object_finish(door, view_file):
     results = []
     thread = threading.Thread(target=lambda: results.append(send_one(door, view_file)))
     thread.start()
-    while not door.half_received:
-        threading.Event().wait(0.005)
+    wait_until(lambda: door.half_received, "an object has begun")
     door.intake.stop()
-    thread.join()
+    joined(thread, "the sender")
     assert results[0].outcome is Outcome.STORED

@@ -14,11 +14,15 @@ from firmware_bridge.dicom_network.association_limits import AssociationLimits, 
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.upper_layer import fragments
 from firmware_bridge.sender.storage_scu import Outcome, StorageScu, outgoing
-from tests.firmware_bridge.fakes import RawPeer, wait_until
+from tests.firmware_bridge.fakes import RawPeer
+from tests.support.waiting import LONG_S, wait_until
 
 LIMITS = AssociationLimits(
     max_pdu_bytes=1024, max_object_bytes=100, object_timeout_s=10, pdu_timeout_s=1
 )
+
+FAR_BELOW_60_S = 30.0
+"""Below what would be waited for without the settings of the test."""
 
 
 def endless(_size_bytes):
@@ -29,16 +33,16 @@ def half_an_object(door):
     """A peer that has announced an object and sent some of it."""
     peer = RawPeer(door.port)
     peer.send(peer.command() + peer.pdu(0b00, bytes(10_000)))
-    assert wait_until(lambda: door.half_received)
+    wait_until(lambda: door.half_received, "an object has begun")
     return peer
 
 
 def test_a_connection_lost_in_the_middle_leaves_nothing(door):
     """The file of half an object is removed at once; an operator hears of it."""
     half_an_object(door).hang_up()
-    assert wait_until(lambda: not door.half_received)
+    wait_until(lambda: not door.half_received, "no half object is left")
     assert door.receiver.stored == []
-    assert wait_until(lambda: len(door.receiver.reports) == 1)
+    wait_until(lambda: len(door.receiver.reports) == 1, "the lost connection is told")
     assert door.receiver.reports[0][0] == "association_refused"
 
 
@@ -46,7 +50,7 @@ def test_an_abort_in_the_middle_leaves_nothing(door):
     """A-ABORT between two fragments: the file is removed."""
     peer = half_an_object(door)
     peer.assoc.abort()
-    assert wait_until(lambda: not door.half_received)
+    wait_until(lambda: not door.half_received, "no half object is left")
     assert door.receiver.stored == []
 
 
@@ -55,7 +59,7 @@ def test_a_connection_lost_inside_a_pdu_leaves_nothing(door):
     peer = half_an_object(door)
     peer.send(peer.pdu(0b10, bytes(5000))[:3000])
     peer.hang_up()
-    assert wait_until(lambda: not door.half_received)
+    wait_until(lambda: not door.half_received, "no half object is left")
     assert door.receiver.stored == []
 
 
@@ -64,8 +68,8 @@ def test_an_object_above_the_limit_is_aborted(open_door):
     door = open_door(max_object_mib=1)
     peer = RawPeer(door.port)
     peer.send(peer.command() + peer.pdu(0b00, bytes(100_000)) * 11)
-    assert peer.wait_until_aborted()
-    assert wait_until(lambda: not door.half_received)
+    peer.wait_until_aborted()
+    wait_until(lambda: not door.half_received, "no half object is left")
     assert any("too large" in detail for _, detail, _ in door.receiver.reports)
 
 
@@ -88,13 +92,13 @@ def test_a_pdu_above_what_was_agreed_is_aborted(door, length):
     """A length of 4 GiB is not waited for, and takes no memory."""
     peer = half_an_object(door)
     peer.send(struct.pack(">BBL", 4, 0, length))
-    assert peer.wait_until_aborted()
-    assert wait_until(lambda: not door.half_received)
+    peer.wait_until_aborted()
+    wait_until(lambda: not door.half_received, "no half object is left")
 
 
 def test_an_endless_negotiation_is_not_read(door):
     """An A-ASSOCIATE-RQ that claims 4 GiB is cut off."""
-    with socket.create_connection(("127.0.0.1", door.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", door.port), timeout=LONG_S) as connection:
         connection.sendall(struct.pack(">BBL", 1, 0, 0xFFFFFFFF) + bytes(1000))
         answer = connection.recv(100)
     assert answer[:1] in (b"\x07", b"")  # A-ABORT, or closed
@@ -105,7 +109,7 @@ def test_an_endless_negotiation_is_not_read(door):
 )
 def test_what_is_not_dicom_is_cut_off(door, junk):
     """Browsers, TLS and zeros get no association."""
-    with socket.create_connection(("127.0.0.1", door.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", door.port), timeout=LONG_S) as connection:
         connection.sendall(junk)
         connection.shutdown(socket.SHUT_WR)
         while connection.recv(1024):
@@ -117,14 +121,14 @@ def test_a_peer_that_stalls_inside_a_pdu_is_cut_off(open_door):
     door = open_door(network_timeout_s=0.5)
     peer = half_an_object(door)
     peer.send(peer.pdu(0b10, bytes(5000))[:3000])
-    assert wait_until(lambda: not door.half_received, 5.0)
+    wait_until(lambda: not door.half_received, "no half object is left", FAR_BELOW_60_S)
 
 
 def test_a_peer_that_stalls_between_pdus_is_cut_off(open_door):
     """The time limit holds between the PDUs of an object as well."""
     door = open_door(network_timeout_s=0.5)
     half_an_object(door)
-    assert wait_until(lambda: not door.half_received, 5.0)
+    wait_until(lambda: not door.half_received, "no half object is left", FAR_BELOW_60_S)
 
 
 def test_a_peer_that_trickles_is_cut_off(open_door):
@@ -137,16 +141,18 @@ def test_a_peer_that_trickles_is_cut_off(open_door):
             peer.send(peer.pdu(0b00, b"x" * 10))
         return not door.half_received
 
-    assert wait_until(gone)
+    wait_until(gone, "the object is given up")
     assert any("too slow" in detail for _, detail, _ in door.receiver.reports)
 
 
 def test_silent_connections_do_not_lock_the_unit_out(open_door, dcmtk):
     """Connections that ask for nothing are closed after their time, and the unit gets in."""
     door = open_door(max_associations=2, acse_timeout_s=0.5)
-    silent = [socket.create_connection(("127.0.0.1", door.port)) for _ in range(12)]
-    assert wait_until(
-        lambda: "(Success)" in dcmtk("echoscu", "-v", "127.0.0.1", door.port, check=False), 10.0
+    silent = [socket.create_connection(("127.0.0.1", door.port), LONG_S) for _ in range(12)]
+    wait_until(
+        lambda: "(Success)" in dcmtk("echoscu", "-v", "127.0.0.1", door.port, check=False),
+        "the unit gets in",
+        FAR_BELOW_60_S,
     )
     for connection in silent:
         connection.close()
@@ -171,7 +177,7 @@ def test_more_associations_than_allowed_are_rejected(open_door):
             assoc.release()
         return established
 
-    assert wait_until(gets_in)
+    wait_until(gets_in, "an association, when one has ended")
     peers[1].assoc.release()
 
 
@@ -179,7 +185,7 @@ def test_a_command_for_another_class_than_agreed_is_refused(door):
     """CT inside the context of a mammogram: SOP class not supported."""
     peer = RawPeer(door.port)
     peer.assoc._reactor_checkpoint.clear()
-    wait_until(lambda: peer.assoc._is_paused)
+    wait_until(lambda: peer.assoc._is_paused, "the reactor pauses")
     ct = "1.2.840.10008.5.1.4.1.1.2"
     peer.send(peer.command(sop_class=ct) + peer.pdu(0b10, bytes(100)))
     _, response = peer.assoc.dimse.get_msg(block=True)
@@ -193,7 +199,7 @@ def test_a_request_without_a_data_set_is_refused(door):
     """A C-STORE that announces no data set gets an answer, not silence."""
     peer = RawPeer(door.port)
     peer.assoc._reactor_checkpoint.clear()
-    wait_until(lambda: peer.assoc._is_paused)
+    wait_until(lambda: peer.assoc._is_paused, "the reactor pauses")
     peer.send(peer.command(data_set=False))
     _, response = peer.assoc.dimse.get_msg(block=True)
     assert response.Status == 0xC000
@@ -231,8 +237,8 @@ def test_a_peer_that_breaks_the_protocol_is_aborted(door, misdeed):
     peer = RawPeer(door.port)
     with contextlib.suppress(OSError):  # we may be cut off while we are still sending
         peer.send(misdeed(peer))
-    assert peer.wait_until_aborted()
-    assert wait_until(lambda: not door.half_received)
+    peer.wait_until_aborted()
+    wait_until(lambda: not door.half_received, "no half object is left")
     assert door.receiver.stored == []
 
 

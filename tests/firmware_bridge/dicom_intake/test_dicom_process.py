@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.firmware_bridge.fakes import RawPeer, wait_until
+from tests.firmware_bridge.fakes import RawPeer
 from tests.support.synthetic import mammogram_dataset, write
+from tests.support.waiting import joined, next_line, wait_until
 
 MEMORY_LIMIT_MB = 150.0
 HOST = """
@@ -77,21 +78,21 @@ def hosted(host):
 def test_a_killed_process_leaves_no_half_object_for_long(host, tmp_path):
     """kill -9 in the middle of an object: the next start removes what was half received."""
     first = host()
-    peer = RawPeer(int(first.stdout.readline()))
+    peer = RawPeer(int(next_line(first.stdout, "the port")))
     peer.send(peer.command() + peer.pdu(0b00, bytes(100_000)))
     incoming = tmp_path / "unit" / "incoming"
-    assert wait_until(lambda: any(incoming.iterdir()))
+    wait_until(lambda: any(incoming.iterdir()), "an object has begun")
     first.kill()
     first.wait(10)
     assert any(incoming.iterdir())
     second = host()
-    int(second.stdout.readline())
+    int(next_line(second.stdout, "the port"))
     assert list(incoming.iterdir()) == []
 
 
 def test_ten_associations_at_once_stay_below_150_mb(hosted, dcmtk, full_size_views):
     """Ten senders of 27 MB objects: peak memory of the receiving process, imports included."""
-    port = int(hosted.stdout.readline())
+    port = int(next_line(hosted.stdout, "the port"))
     outputs = []
 
     def send():
@@ -101,10 +102,10 @@ def test_ten_associations_at_once_stay_below_150_mb(hosted, dcmtk, full_size_vie
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        joined(thread, "storescu", 200)
     assert sum(output.count("(Success)") for output in outputs) == 20
     hosted.stdin.write("\n")
     hosted.stdin.flush()
-    peak_mb = float(hosted.stdout.readline())
+    peak_mb = float(next_line(hosted.stdout, "the memory"))
     print(f"peak memory with ten associations: {peak_mb:.0f} MB")
     assert peak_mb <= MEMORY_LIMIT_MB

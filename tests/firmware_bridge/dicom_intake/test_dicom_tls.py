@@ -12,8 +12,8 @@ from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.transport_security import TlsSettings
 from firmware_bridge.sender.storage_scu import Outcome, StorageScu, outgoing
-from tests.firmware_bridge.fakes import wait_until
 from tests.support.certificates import Authority
+from tests.support.waiting import LONG_S, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_clear_text_finds_no_association(secure, dcmtk, view_file):
     said = storescu(dcmtk, secure.port, view_file)
     assert "(Success)" not in said
     assert secure.receiver.stored == []
-    assert wait_until(lambda: secure.receiver.reports)
+    wait_until(lambda: secure.receiver.reports, "the refusal is told")
     assert "TLS handshake failed" in secure.receiver.reports[0][1]
 
 
@@ -88,7 +88,7 @@ def test_tls_below_1_2_is_refused(secure, unit):
     context.minimum_version = ssl.TLSVersion.TLSv1
     context.maximum_version = ssl.TLSVersion.TLSv1_1
     with (
-        socket.create_connection(("127.0.0.1", secure.port), timeout=5) as plain,
+        socket.create_connection(("127.0.0.1", secure.port), timeout=LONG_S) as plain,
         pytest.raises(OSError, match=r"(?i)alert|reset|eof"),
     ):
         context.wrap_socket(plain)
@@ -104,7 +104,7 @@ def test_weak_suites_are_refused(secure, unit, suite):
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(suite)
     with (
-        socket.create_connection(("127.0.0.1", secure.port), timeout=5) as plain,
+        socket.create_connection(("127.0.0.1", secure.port), timeout=LONG_S) as plain,
         pytest.raises(OSError, match=r"(?i)alert|reset|eof"),
     ):
         context.wrap_socket(plain)
@@ -112,7 +112,7 @@ def test_weak_suites_are_refused(secure, unit, suite):
 
 def test_silent_connections_do_not_hold_up_others(secure, dcmtk, view_file, unit):
     """A peer that connects and never shakes hands keeps its own thread waiting, nobody else's."""
-    silent = [socket.create_connection(("127.0.0.1", secure.port)) for _ in range(5)]
+    silent = [socket.create_connection(("127.0.0.1", secure.port), LONG_S) for _ in range(5)]
     said = storescu(dcmtk, secure.port, view_file, tls=unit)
     assert "(Success)" in said, said
     for connection in silent:

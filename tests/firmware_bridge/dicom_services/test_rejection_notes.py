@@ -10,8 +10,8 @@ from pydicom.uid import ExplicitVRLittleEndian
 from firmware_bridge.dicom_network.transfer_syntaxes import KEY_OBJECT_SELECTION
 from firmware_bridge.folder_intake.intake import FolderIntake, FolderIntakeSettings
 from runtime.ledger.ledger import LedgerError
-from tests.firmware_bridge.fakes import wait_until
 from tests.support.synthetic import code
+from tests.support.waiting import wait_until
 
 
 def note(title="113001", *, images=("1.5.1",), study="1.2.3") -> Dataset:
@@ -102,7 +102,7 @@ def drop(ds, folder, name="note.dcm"):
 def test_a_rejection_note_in_the_folder_rejects_its_images(receiver, inbox):
     """Its word is taken, the file leaves the folder, nothing of it is kept."""
     path = drop(note(images=("1.5.1", "1.5.2")), inbox)
-    assert wait_until(lambda: not path.exists())
+    wait_until(lambda: not path.exists(), "the file is taken out of the inbox")
     why = "rejected for quality reasons"
     assert receiver.rejected == [("1.2.3", "1.5.1", why), ("1.2.3", "1.5.2", why)]
     assert receiver.stored == []
@@ -114,7 +114,9 @@ def test_another_key_object_in_the_folder_is_refused_with_the_reason(receiver, i
     """It is set aside, and the text beside it says which titles are taken."""
     drop(note("113000"), inbox)
     reason = inbox / "refused" / "note.dcm.reason.txt"
-    assert wait_until(lambda: reason.exists() and "113001" in reason.read_text())
+    wait_until(
+        lambda: reason.exists() and "113001" in reason.read_text(), "the reason names the code"
+    )
     assert receiver.rejected == []
     assert list(receiver.incoming.iterdir()) == []
 
@@ -123,8 +125,8 @@ def test_a_note_waits_in_the_folder_for_a_ledger_that_fails(receiver, inbox):
     """Not refused, not lost: taken as soon as the ledger can be written again."""
     receiver.fault_of_word = LedgerError(inbox / "ledger.db", "database or disk is full")
     path = drop(note(), inbox)
-    assert wait_until(lambda: receiver.words_refused > 1)
+    wait_until(lambda: receiver.words_refused > 1, "a second attempt")
     assert path.exists()
     receiver.fault_of_word = None
-    assert wait_until(lambda: not path.exists())
+    wait_until(lambda: not path.exists(), "the file is taken out of the inbox")
     assert [sop for _, sop, _ in receiver.rejected] == ["1.5.1"]

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from pydantic import ValidationError
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pynetdicom import AE, evt
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_primitives import N_EVENT_REPORT
+from pynetdicom.pdu import A_ABORT_RQ, A_RELEASE_RQ, P_DATA_TF
 
 from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
+from firmware_bridge.dicom_network.association_end import end_association
 from firmware_bridge.dicom_network.transfer_syntaxes import STORAGE_COMMITMENT
-from tests.firmware_bridge.fakes import wait_until
+from firmware_bridge.dicom_services import storage_commitment
+from firmware_bridge.dicom_services.storage_commitment import AT_ONCE
 from tests.support.brokers import free_port
+from tests.support.waiting import wait_until
 
 INSTANCE = "1.2.840.10008.1.20.1.1"
 MAMMOGRAM = "1.2.840.10008.5.1.4.1.1.1.2"
@@ -37,16 +44,27 @@ def request(*uids, transaction="1.9.1"):
 class Pacs:
     """An archive that has some objects, and says so on the association of the request."""
 
-    def __init__(self, *has, transaction=None) -> None:
-        self.has, self._transaction = has, transaction
+    def __init__(self, *has, transaction=None, releases=True) -> None:
+        self.has, self._transaction, self._releases = has, transaction, releases
+        self.ends = []
+        """What it heard of the end of each association."""
         entity = AE(ae_title="PACS")
         entity.add_supported_context(STORAGE_COMMITMENT)
         self.server = entity.start_server(
-            ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_N_ACTION, self._asked)]
+            ("127.0.0.1", 0),
+            block=False,
+            evt_handlers=[
+                (evt.EVT_N_ACTION, self._asked),
+                (evt.EVT_PDU_SENT, self._answered),
+                (evt.EVT_PDU_RECV, self._told),
+            ],
         )
         self.address = f"PACS@127.0.0.1:{self.server.server_address[1]}"
+        self._owed = []
 
     def _asked(self, event):
+        if not self._releases:
+            event.assoc.acse.is_release_requested = lambda: False
         asked = event.action_information
         report = Dataset()
         report.TransactionUID = self._transaction or asked.TransactionUID
@@ -55,9 +73,18 @@ class Pacs:
         report.ReferencedSOPSequence = Sequence(
             reference(uid) for uid in ("6.6.6", *(uid for uid in found if uid in self.has))
         )
-        arguments = (report, 2, STORAGE_COMMITMENT, INSTANCE)
-        threading.Timer(0.2, event.assoc.send_n_event_report, arguments).start()
+        self._owed.append((report, 2, STORAGE_COMMITMENT, INSTANCE))
         return 0x0000, None
+
+    def _told(self, event):
+        if isinstance(event.pdu, A_RELEASE_RQ | A_ABORT_RQ):
+            self.ends.append(type(event.pdu))
+
+    def _answered(self, event):
+        """It reports as soon as its answer to the request is on its way."""
+        if isinstance(event.pdu, P_DATA_TF) and self._owed:
+            reporting = event.assoc.send_n_event_report
+            threading.Thread(target=reporting, args=self._owed.pop(), daemon=True).start()
 
 
 @pytest.fixture
@@ -79,16 +106,27 @@ class Asking:
 
     def __init__(self, door) -> None:
         self.reports = []
+        self._reported, self._done = threading.Event(), threading.Event()
         entity = AE(ae_title="MAMMO1")
         entity.add_requested_context(STORAGE_COMMITMENT)
         self.assoc = entity.associate(
-            "127.0.0.1", door.port, evt_handlers=[(evt.EVT_N_EVENT_REPORT, self._heard)]
+            "127.0.0.1",
+            door.port,
+            evt_handlers=[
+                (evt.EVT_N_EVENT_REPORT, self._heard),
+                (evt.EVT_PDU_SENT, self._answered),
+            ],
         )
         assert self.assoc.is_established
 
     def _heard(self, event):
         self.reports.append((event.event_type, event.event_information))
+        self._reported.set()
         return 0x0000, None
+
+    def _answered(self, event):
+        if self._reported.is_set() and isinstance(event.pdu, P_DATA_TF):
+            self._done.set()
 
     def ask(self, ds):
         return self.assoc.send_n_action(ds, 1, STORAGE_COMMITMENT, INSTANCE)[0]
@@ -96,7 +134,7 @@ class Asking:
     def answer(self, ds):
         """(event type, committed, failed) of the report."""
         assert self.ask(ds).Status == 0x0000
-        assert wait_until(lambda: self.reports, 10)
+        wait_until(self._done.is_set, "the report of the commitment, and our answer to it")
         kind, report = self.reports[0]
         assert report.TransactionUID == ds.TransactionUID
         return kind, *(
@@ -142,6 +180,58 @@ def test_a_report_of_another_transaction_commits_nothing(open_door, pacs):
     unit = Asking(open_door(commitment_pacs=archive.address, commitment_timeout_s=1.0))
     assert unit.answer(request("1.5.1")) == (2, [], ["1.5.1"])
     unit.assoc.release()
+
+
+def test_pacs_that_never_release_keep_nobody_waiting(open_door, pacs, monkeypatch):
+    """More of them than we ask at once: each association is aborted, and the next is asked."""
+    monkeypatch.setattr(storage_commitment, "RELEASE_TIMEOUT_S", 0.2)
+    archive = pacs("1.5.1", releases=False)
+    door = open_door(commitment_pacs=archive.address, commitment_timeout_s=600.0)
+    for _ in range(AT_ONCE + 1):
+        unit = Asking(door)
+        assert unit.answer(request("1.5.1")) == (1, ["1.5.1"], [])
+        unit.assoc.release()
+    wait_until(lambda: archive.ends.count(A_ABORT_RQ) == AT_ONCE + 1, "every abort")
+
+
+def test_a_release_that_never_returns_is_left_behind():
+    """pynetdicom waits for a thread that may be gone: we do not; an abort sets it free."""
+
+    class Stuck:
+        """Hangs in `release` until it is aborted."""
+
+        def __init__(self) -> None:
+            self.aborted, self.returned = threading.Event(), threading.Event()
+            self.abort = self.aborted.set
+
+        def release(self) -> None:
+            assert self.aborted.wait(60)
+            self.returned.set()
+
+    assoc = Stuck()
+    end_association(assoc, 0.05)
+    wait_until(assoc.returned.is_set, "the hanging release comes back")
+
+
+def test_the_report_is_answered_before_the_release(open_door, pacs, monkeypatch):
+    """However slow the answer: data behind a release request would break the association."""
+    send = DIMSEServiceProvider.send_msg
+
+    def slowly(provider, primitive, context_id) -> None:
+        answers_a_report = isinstance(primitive, N_EVENT_REPORT) and (
+            primitive.MessageIDBeingRespondedTo is not None
+        )
+        if answers_a_report:
+            time.sleep(0.2)
+        send(provider, primitive, context_id)
+
+    monkeypatch.setattr(DIMSEServiceProvider, "send_msg", slowly)
+    archive = pacs("1.5.1")
+    unit = Asking(open_door(commitment_pacs=archive.address))
+    assert unit.answer(request("1.5.1")) == (1, ["1.5.1"], [])
+    unit.assoc.release()
+    wait_until(lambda: archive.ends, "the end at the archive")
+    assert archive.ends == [A_RELEASE_RQ]
 
 
 @pytest.mark.parametrize("ds", [request(), request("1.5.1", transaction="")])

@@ -15,7 +15,8 @@ from firmware_bridge.folder_intake.watched_file import ROOM_CHECK_BYTES, copy_in
 from runtime.exams.intake_ports import OutOfRoomError
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import LedgerError
-from tests.firmware_bridge.fakes import FakeReceiver, wait_until
+from tests.firmware_bridge.fakes import FakeReceiver
+from tests.support.waiting import wait_until
 
 SETTLE_S = 0.1
 RESCAN_S = 0.3
@@ -70,10 +71,6 @@ def intake(view, receiver, inbox):
     made.stop()
 
 
-def stored(receiver, count):
-    return wait_until(lambda: len(receiver.stored) == count, 10.0)
-
-
 def faults(receiver):
     return [detail for event, detail, _ in receiver.reports if event == "fault"]
 
@@ -95,8 +92,8 @@ def test_a_folder_that_is_closed_does_not_end_it(intake, receiver, inbox, view):
         (inbox / name).chmod(mode)
     (inbox / "z.dcm").write_bytes(view)
     intake.start(receiver.ports)
-    assert stored(receiver, 1)
-    assert wait_until(lambda: len(faults(receiver)) == 2)
+    receiver.wait_stored(1)
+    wait_until(lambda: len(faults(receiver)) == 2, "two faults are told")
     time.sleep(RESCAN_S * 3)
     assert sorted(faults(receiver)) == [
         "a file cannot be looked at: Permission denied",
@@ -104,7 +101,7 @@ def test_a_folder_that_is_closed_does_not_end_it(intake, receiver, inbox, view):
     ]
     (inbox / "no-list").chmod(0o700)
     (inbox / "no-entry").chmod(0o700)
-    assert stored(receiver, 3)
+    receiver.wait_stored(3)
     assert intake.alive
 
 
@@ -118,13 +115,13 @@ def test_a_file_that_cannot_be_read_does_not_stand_in_the_way(
     for number in range(3):
         (inbox / f"b{number}.dcm").write_bytes(view)
     intake.start(receiver.ports)
-    assert stored(receiver, 3)
+    receiver.wait_stored(3)
     time.sleep(RESCAN_S * 4)
     assert faults(receiver) == ["a file cannot be taken: Permission denied"]
     assert caplog.text.count("a file cannot be taken") == 2
     assert NAME not in caplog.text
     (inbox / "a-2.dcm").chmod(0o600)
-    assert stored(receiver, 4)
+    receiver.wait_stored(4)
 
 
 def test_a_taken_file_that_cannot_be_removed_is_taken_once(intake, receiver, inbox, view):
@@ -134,12 +131,12 @@ def test_a_taken_file_that_cannot_be_removed_is_taken_once(intake, receiver, inb
         (inbox / own).mkdir()
     inbox.chmod(0o500)
     intake.start(receiver.ports)
-    assert stored(receiver, 1)
+    receiver.wait_stored(1)
     time.sleep(RESCAN_S * 4)
     assert receiver.handed_over == 1
     assert faults(receiver) == ["a file cannot be moved out of the folder: Permission denied"]
     inbox.chmod(0o700)
-    assert wait_until(lambda: not (inbox / "a.dcm").exists())
+    wait_until(lambda: not (inbox / "a.dcm").exists(), "a.dcm is taken out of the inbox")
     assert receiver.handed_over == 1
 
 
@@ -151,11 +148,11 @@ def test_a_refused_file_that_cannot_be_moved_is_refused_once(intake, receiver, i
         (inbox / own).mkdir()
     inbox.chmod(0o500)
     intake.start(receiver.ports)
-    assert wait_until(lambda: receiver.handed_over)
+    wait_until(lambda: receiver.handed_over, "a file is handed over")
     time.sleep(RESCAN_S * 4)
     assert receiver.handed_over == 1
     inbox.chmod(0o700)
-    assert wait_until((inbox / "refused" / "a.dcm.reason.txt").exists)
+    wait_until((inbox / "refused" / "a.dcm.reason.txt").exists, "the reason of a.dcm")
 
 
 def test_a_file_that_is_replaced_while_it_is_taken_is_not_removed(intake, receiver, inbox, view):
@@ -163,10 +160,10 @@ def test_a_file_that_is_replaced_while_it_is_taken_is_not_removed(intake, receiv
     receiver.delay_s = 0.5
     (inbox / "a.dcm").write_bytes(view)
     intake.start(receiver.ports)
-    assert wait_until(lambda: receiver.handed_over)
+    wait_until(lambda: receiver.handed_over, "a file is handed over")
     (inbox / ".new").write_bytes(view + b"\0\0")
     (inbox / ".new").rename(inbox / "a.dcm")
-    assert stored(receiver, 2)
+    receiver.wait_stored(2)
     assert receiver.stored[1][0].read_bytes() == view + b"\0\0"
 
 
@@ -175,13 +172,13 @@ def test_an_unforeseen_error_does_not_end_it(intake, receiver, inbox, view, capl
     receiver.fault_of_receive = ValueError(f"invalid value {NAME}")
     (inbox / f"{NAME}.dcm").write_bytes(view)
     intake.start(receiver.ports)
-    assert wait_until(lambda: receiver.handed_over >= 2)
+    wait_until(lambda: receiver.handed_over >= 2, "a second attempt")
     assert faults(receiver) == ["unforeseen error: ValueError"]
     assert "ValueError" in caplog.text
     assert NAME not in caplog.text
     assert intake.alive
     receiver.fault_of_receive = None
-    assert stored(receiver, 1)
+    receiver.wait_stored(1)
 
 
 def test_a_file_that_always_fails_lets_the_others_pass(intake, receiver, inbox, view):
@@ -197,7 +194,7 @@ def test_a_file_that_always_fails_lets_the_others_pass(intake, receiver, inbox, 
         (inbox / f"a{number}.dcm").write_bytes(view + b"\0\0")
         (inbox / f"b{number}.dcm").write_bytes(view)
     intake.start(receiver.ports)
-    assert stored(receiver, 3)
+    receiver.wait_stored(3)
 
 
 def test_a_ledger_that_fails_makes_files_wait(intake, receiver, inbox, view, place):
@@ -208,13 +205,16 @@ def test_a_ledger_that_fails_makes_files_wait(intake, receiver, inbox, view, pla
     (inbox / "b.dcm").write_bytes(view)
     (inbox / "b.dcm").chmod(0)
     intake.start(receiver.ports)
-    assert wait_until(lambda: len(receiver.asked_for_room) >= 2)
+    wait_until(lambda: len(receiver.asked_for_room) >= 2, "room is asked for twice")
     assert (inbox / "a.dcm").exists()
     receiver.fault_of_room = None
-    assert stored(receiver, 1)
+    receiver.wait_stored(1)
     assert faults(receiver) == []
     receiver.fault_of_report = None
-    assert wait_until(lambda: faults(receiver) == ["a file cannot be taken: Permission denied"])
+    wait_until(
+        lambda: faults(receiver) == ["a file cannot be taken: Permission denied"],
+        "the fault is told",
+    )
 
 
 def test_a_file_that_is_too_large_for_the_disk_lets_smaller_ones_pass(
@@ -225,7 +225,7 @@ def test_a_file_that_is_too_large_for_the_disk_lets_smaller_ones_pass(
     (inbox / "a.dcm").write_bytes(view + bytes(1000))
     (inbox / "b.dcm").write_bytes(view)
     intake.start(receiver.ports)
-    assert stored(receiver, 1)
+    receiver.wait_stored(1)
     assert (inbox / "a.dcm").exists()
 
 

@@ -13,7 +13,7 @@ from firmware_bridge.folder_intake.file_stability import FileStability
 from firmware_bridge.folder_intake.intake import FolderIntake, FolderIntakeSettings
 from firmware_bridge.folder_intake.watched_file import FileState
 from runtime.image.reasons import Reason
-from tests.firmware_bridge.fakes import wait_until
+from tests.support.waiting import wait_until
 
 SETTLE_S = 0.2
 
@@ -40,19 +40,15 @@ def watch(receiver, inbox):
         intake.stop()
 
 
-def stored(receiver, count):
-    return wait_until(lambda: len(receiver.stored) == count, 10.0)
-
-
 def test_a_file_that_is_copied_in_is_taken_and_removed(watch, receiver, inbox, view_file):
     """The bytes are the same, the file leaves the folder, and nothing stays in `incoming`."""
     watch()
     shutil.copy(view_file, inbox / "a.dcm")
-    assert stored(receiver, 1)
+    receiver.wait_stored(1)
     path, source, _ = receiver.stored[0]
     assert path.read_bytes() == view_file.read_bytes()
     assert source == "folder"
-    assert wait_until(lambda: not (inbox / "a.dcm").exists())
+    wait_until(lambda: not (inbox / "a.dcm").exists(), "a.dcm is taken out of the inbox")
     assert list(receiver.incoming.iterdir()) == []
 
 
@@ -61,7 +57,7 @@ def test_files_that_are_there_at_start_are_taken(watch, receiver, inbox, view_fi
     inbox.mkdir()
     shutil.copy(view_file, inbox / "a.dcm")
     watch()
-    assert stored(receiver, 1)
+    receiver.wait_stored(1)
 
 
 def test_sub_folders_are_watched(watch, receiver, inbox, view_file):
@@ -69,7 +65,7 @@ def test_sub_folders_are_watched(watch, receiver, inbox, view_file):
     watch()
     (inbox / "exam" / "series").mkdir(parents=True)
     shutil.copy(view_file, inbox / "exam" / "series" / "a.dcm")
-    assert stored(receiver, 1)
+    receiver.wait_stored(1)
 
 
 def test_a_file_that_is_still_growing_waits(watch, receiver, inbox, view_file):
@@ -82,7 +78,7 @@ def test_a_file_that_is_still_growing_waits(watch, receiver, inbox, view_file):
             file.write(data[start : start + step])
         time.sleep(SETTLE_S / 2)
         assert receiver.stored == []
-    assert stored(receiver, 1)
+    receiver.wait_stored(1)
     assert receiver.stored[0][0].read_bytes() == data
 
 
@@ -96,7 +92,7 @@ def test_a_copy_that_stalls_is_not_taken_half(watch, receiver, inbox, view_file)
         time.sleep(SETTLE_S * 5)
         assert receiver.stored == []
         file.write(data[len(data) // 2 :])
-    assert stored(receiver, 1)
+    receiver.wait_stored(1)
     assert receiver.stored[0][0].read_bytes() == data
 
 
@@ -110,7 +106,7 @@ def test_a_file_under_a_name_of_unfinished_copies_waits_for_its_rename(
     time.sleep(SETTLE_S * 4)
     assert receiver.stored == []
     (inbox / "a.dcm.part").rename(inbox / "a.dcm")
-    assert stored(receiver, 1)
+    receiver.wait_stored(1)
 
 
 def test_what_is_not_dicom_is_set_aside_with_the_reason(watch, receiver, inbox):
@@ -119,8 +115,8 @@ def test_what_is_not_dicom_is_set_aside_with_the_reason(watch, receiver, inbox):
     (inbox / "report.pdf").write_bytes(b"%PDF-1.7" + bytes(500))
     (inbox / "empty").write_bytes(b"")
     refused = inbox / "refused"
-    assert wait_until((refused / "report.pdf.reason.txt").exists, 10.0)
-    assert wait_until((refused / "empty.reason.txt").exists, 10.0)
+    wait_until((refused / "report.pdf.reason.txt").exists, "the reason of report.pdf")
+    wait_until((refused / "empty.reason.txt").exists, "the reason of the empty file")
     assert (refused / "report.pdf.reason.txt").read_text() == "not_dicom\n"
     assert (refused / "report.pdf").exists()
     assert [path.name for path in inbox.iterdir() if path.is_file()] == []
@@ -133,7 +129,7 @@ def test_what_the_receiver_refuses_is_set_aside(watch, receiver, inbox, view_fil
     watch()
     shutil.copy(view_file, inbox / "ct.dcm")
     reason = inbox / "refused" / "ct.dcm.reason.txt"
-    assert wait_until(reason.exists, 10.0)
+    wait_until(reason.exists, "the reason is written")
     assert reason.read_text().startswith("not_mammography")
 
 
@@ -142,9 +138,9 @@ def test_two_refused_files_of_one_name_are_both_kept(watch, inbox):
     watch()
     for _ in range(2):
         (inbox / "a.txt").write_text("no DICOM")
-        assert wait_until(lambda: not (inbox / "a.txt").exists(), 10.0)
+        wait_until(lambda: not (inbox / "a.txt").exists(), "a.txt is taken out of the inbox")
     # Two files, two reasons; the reason is written when its file has arrived there.
-    assert wait_until(lambda: len(list((inbox / "refused").glob("a*.txt"))) == 4, 10.0)
+    wait_until(lambda: len(list((inbox / "refused").glob("a*.txt"))) == 4, "four files are refused")
 
 
 def test_without_room_files_wait_where_they_are(watch, receiver, inbox, view_file):
@@ -156,14 +152,14 @@ def test_without_room_files_wait_where_they_are(watch, receiver, inbox, view_fil
     assert (inbox / "a.dcm").exists()
     assert not list((inbox / "refused").iterdir())
     receiver.room = True
-    assert stored(receiver, 1)
+    receiver.wait_stored(1)
 
 
 def test_taken_files_can_be_kept(watch, receiver, inbox, view_file):
     """With `after = "keep"` they move to the sub-folder `taken`, and are not taken again."""
     watch(after="keep")
     shutil.copy(view_file, inbox / "a.dcm")
-    assert wait_until((inbox / "taken" / "a.dcm").exists, 10.0)
+    wait_until((inbox / "taken" / "a.dcm").exists, "a.dcm is put aside as taken")
     time.sleep(SETTLE_S * 4)
     assert len(receiver.stored) == 1
 
@@ -179,9 +175,9 @@ def test_links_pipes_and_huge_files_do_no_harm(watch, receiver, inbox, tmp_path,
         file.write(bytes(128) + b"DICM")
         file.truncate(1 << 40)  # sparse: takes no room
     shutil.copy(view_file, inbox / "a.dcm")
-    assert stored(receiver, 1)
+    receiver.wait_stored(1)
     huge = inbox / "refused" / "huge.dcm.reason.txt"
-    assert wait_until(huge.exists, 10.0)
+    wait_until(huge.exists, "the huge file is refused")
     assert huge.read_text() == "too_large\n"
     assert (inbox / "link.dcm").is_symlink()
     assert Path(outside).exists()
@@ -192,11 +188,11 @@ def test_a_stop_and_a_start_take_everything_once(watch, receiver, inbox, view_fi
     """Files that come while the service is down are taken by the next one."""
     intake = watch()
     shutil.copy(view_file, inbox / "a.dcm")
-    assert stored(receiver, 1)
+    receiver.wait_stored(1)
     intake.stop()
     shutil.copy(view_file, inbox / "b.dcm")
     watch()
-    assert stored(receiver, 2)
+    receiver.wait_stored(2)
 
 
 def test_settling_is_counted_from_the_last_change():

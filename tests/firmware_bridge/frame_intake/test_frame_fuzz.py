@@ -21,10 +21,10 @@ from firmware_bridge.frame_intake.settings import FrameIntakeSettings
 from runtime.exams.modality_feed import ModalityFeed
 from runtime.ledger.ledger import Ledger
 from runtime.messages.payloads import StatusFacts
-from tests.firmware_bridge.fakes import wait_until
 from tests.firmware_bridge.firmware import STUDY, Firmware, frame_fields, memfd
 from tests.firmware_bridge.frame_intake.test_frame_intake import open_files
 from tests.support.unit_under_test import MESSAGE_FACTORY, now_ms
+from tests.support.waiting import wait_until
 
 SEED = 5
 PIXELS = np.full((8, 8), 7, np.uint16)
@@ -65,7 +65,7 @@ def descriptors(draw: random.Random) -> list[int]:
 
 def talk_nonsense(path, draw: random.Random) -> None:
     """One connection's worth; it may end whenever it likes."""
-    with Firmware(path, timeout_s=30) as firmware, contextlib.suppress(ConnectionError, EOFError):
+    with Firmware(path) as firmware, contextlib.suppress(ConnectionError, EOFError):
         if draw.random() < 0.9:
             firmware.hello(
                 *draw.choice([[], ["frames", "outcomes"]]), serial=f"S{draw.randrange(3)}"
@@ -105,7 +105,7 @@ def test_nonsense_does_no_harm(receiver, tmp_path):
                 good.begin(serial="GOOD")
                 answer = good.send_frame(PIXELS, sop=f"{STUDY}.{rounds}")
                 assert answer["type"] == "accepted", f"seed {SEED}, round {rounds}: {answer}"
-            assert wait_until(lambda: not intake._connections, 30)
+            wait_until(lambda: not intake._connections, "the connection is gone")
             rounds += 1
             if rounds == 2:  # pools are warm
                 files, threads = open_files(), threading.active_count()

@@ -21,10 +21,10 @@ from runtime.exam_rules.exam_flag import Completion
 from runtime.exam_rules.state_machine import Exam
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import LedgerError
-from tests.firmware_bridge.fakes import wait_until
 from tests.firmware_bridge.firmware import PIXELS, STUDY, Firmware, frame_fields, memfd
 from tests.support.builders import exam_flag
 from tests.support.unit_under_test import MESSAGE_FACTORY, now_ms
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ def test_a_frame_needs_one_descriptor(door, count):
         assert refused["reason"] == ("descriptors" if count < 5 else "too_large")
         for descriptor in descriptors:
             os.close(descriptor)
-    assert wait_until(lambda: open_files() <= before)
+    wait_until(lambda: open_files() <= before, "as many open files as before")
 
 
 def test_descriptors_with_other_messages_are_refused_and_closed(door):
@@ -275,7 +275,7 @@ def test_descriptors_with_other_messages_are_refused_and_closed(door):
         before = open_files()
         for _ in range(100):
             assert firmware.ask("heartbeat", descriptor)["reason"] == "descriptors"
-        assert wait_until(lambda: open_files() <= before)
+        wait_until(lambda: open_files() <= before, "as many open files as before")
     os.close(descriptor)
 
 
@@ -319,7 +319,7 @@ def test_a_peer_of_another_user_is_refused(open_socket):
     with Firmware(door.path) as firmware:
         refused = firmware.hear()
         assert refused["reason"] == "not_allowed"
-        assert firmware.wait_closed()
+        firmware.wait_closed()
     assert door.receiver.reports[0][0] == "frame_refused"
 
 
@@ -346,7 +346,7 @@ def test_a_peer_that_stops_reading_is_cut_off(open_socket):
         with pytest.raises((TimeoutError, ConnectionError)):
             deaf.say_for_ever("heartbeat")
         assert other.send_frame(PIXELS)["type"] == "accepted"
-        assert deaf.wait_closed()
+        deaf.wait_closed()
 
 
 def test_a_peer_that_connects_too_often_is_refused(open_socket):
@@ -371,7 +371,7 @@ def test_a_peer_that_dies_in_the_middle_loses_nothing_it_handed_over(door):
         firmware.begin()
         firmware.say_frame(PIXELS)
         firmware.say_bytes(b"\xa9\x64type")
-    assert wait_until(lambda: len(door.receiver.stored) == 1)
+    wait_until(lambda: len(door.receiver.stored) == 1, "the image is stored")
 
 
 def test_silence_ends_a_connection(open_socket):
@@ -380,7 +380,7 @@ def test_silence_ends_a_connection(open_socket):
     with Firmware(door.path) as firmware:
         firmware.hello()
         assert firmware.hear()["reason"] == "silent"
-        assert firmware.wait_closed()
+        firmware.wait_closed()
         assert [m for m in firmware.heard if m["type"] == "heartbeat"], "we never said anything"
 
 
@@ -525,7 +525,7 @@ def test_a_newer_connection_of_the_unit_takes_over(door):
         old.hello("outcomes")
         new.hello("outcomes")
         assert old.hear_until(type="refused")["reason"] == "replaced"
-        assert old.wait_closed()
+        old.wait_closed()
         say_flag(door.ledger)
         new.hear_until(type="exam_flag")
 

@@ -17,6 +17,7 @@ from firmware_bridge.frame_protocol.messages import FIRMWARE_MESSAGES
 from runtime.dicom.header_reader import read_image_header
 from tests.conftest import skip_or_fail
 from tests.firmware_bridge.firmware import STUDY, frame_fields
+from tests.support.waiting import CHILD_S
 
 DCIODVFY = Path("/usr/bin/dciodvfy")
 PIXELS = np.zeros((64, 48), "<u2")
@@ -80,7 +81,9 @@ def test_dciodvfy_finds_no_error(tmp_path, name, exam):
         skip_or_fail("dciodvfy (Debian package dicom3tools) is not installed")
     hello = {"manufacturer": "Acme", "model": "M", "software": "1"} if exam else {}
     path = write_object(tmp_path, exam=exam, hello=hello, **DEVIATIONS[name])
-    verdict = subprocess.run([DCIODVFY, path], capture_output=True, text=True, check=False).stderr
+    verdict = subprocess.run(
+        [DCIODVFY, path], capture_output=True, text=True, check=False, timeout=CHILD_S
+    ).stderr
     iod = "ForProcessing" if "processing" in name and "presentation" not in name else "ForPresent"
     assert f"MammographyImage{iod}" in verdict
     assert not [line for line in verdict.splitlines() if line.startswith("Error")], verdict
@@ -162,7 +165,9 @@ def test_whatever_the_messages_allow_is_valid(tmp_path):
     for head in heads:
         path = tmp_path / "frame.dcm"
         path.write_bytes(head + PIXELS.tobytes())
-        said = subprocess.run([DCIODVFY, path], capture_output=True, check=False).stderr
+        said = subprocess.run(
+            [DCIODVFY, path], capture_output=True, check=False, timeout=CHILD_S
+        ).stderr
         assert not [line for line in said.splitlines() if line.startswith(b"Error")], said
 
 

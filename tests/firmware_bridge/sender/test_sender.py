@@ -20,6 +20,7 @@ from firmware_bridge.sender.storage_scu import (
 )
 from runtime.image.reasons import Reason
 from tests.support.synthetic import NATIVE_SYNTAXES, mammogram_dataset, write
+from tests.support.waiting import joined
 
 
 def send(*arguments) -> int:
@@ -118,7 +119,7 @@ def test_retries_wait_for_room(door, view_file):
     timer = threading.Timer(0.3, lambda: setattr(door.receiver, "room", True))
     timer.start()
     assert send(view_file, "--to", address(door), "--retries", "3") == 0
-    timer.join()
+    joined(timer, "the timer")
     door.receiver.refuse = Reason.UNREADABLE
     before = door.receiver.handed_over
     assert send(view_file, "--to", address(door), "--retries", "3") == 1

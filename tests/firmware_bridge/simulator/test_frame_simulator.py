@@ -27,8 +27,8 @@ from runtime.dicom.header_reader import read_image_header
 from runtime.dicom.stored_image import open_image
 from runtime.exam_rules.exam_flag import Completion
 from runtime.pixels.mammogram import load_mammogram
-from tests.firmware_bridge.fakes import wait_until
 from tests.support.synthetic import mammogram_dataset, write
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_special_views_say_so(receiver, templates, unit):
 def test_a_unit_that_breaks_off_hands_over_the_same_again(receiver, ledger, unit, mishap, code):
     """It dies before the answer: the frame was taken all the same, and comes again unchanged."""
     (played,) = unit.play([exam_of(Shot(number=1, view="RCC", mishap=mishap))], 0.0)
-    assert wait_until(lambda: len(receiver.stored) == 2)
+    wait_until(lambda: len(receiver.stored) == 2, "both images are stored")
     first, second = (path.read_bytes() for path, _, _ in receiver.stored)
     assert first == second
     assert played.happened[SimulationCount(f"{mishap}s")] == 1

@@ -24,8 +24,8 @@ from firmware_bridge.simulator.dicom_transport import DicomTransport
 from firmware_bridge.simulator.unit_simulator import SimulatedUnit, SimulationCount, Surroundings
 from runtime.dicom.header_reader import read_image_header
 from runtime.exam_rules.procedure_step import StepBegun, StepEnded, StepState
-from tests.firmware_bridge.fakes import wait_until
 from tests.support.brokers import free_port
+from tests.support.waiting import wait_until
 
 NOTHING_ODD = Rates(retake=0, magnification=0, implant=0, fault=0, reboot=0)
 FOUR_VIEWS = (VIEWS, VIEWS)
@@ -170,8 +170,11 @@ def test_a_unit_that_breaks_off_sends_again(door, unit, mishap):
     (played,) = unit.play([exam_of(Shot(number=1, view="RCC", mishap=mishap))], 0.0)
     assert len(door.receiver.stored) == 1
     assert played.happened[SimulationCount(f"{mishap}s")] == 1
-    assert wait_until(lambda: any("aborted" in detail for _, detail, _ in door.receiver.reports))
-    assert wait_until(lambda: not door.half_received)
+    wait_until(
+        lambda: any("aborted" in detail for _, detail, _ in door.receiver.reports),
+        "the abort is told",
+    )
+    wait_until(lambda: not door.half_received, "no half object is left")
 
 
 def test_a_unit_without_room_tries_again(door, around):

@@ -11,6 +11,7 @@ import pytest
 from runtime.cli.main import main
 from tests.support.packages import build_package
 from tests.support.units import ROOT, UnitProcess
+from tests.support.waiting import CHILD_S
 
 HEAVY = ("numpy", "openvino", "cv2", "pydicom", "pynetdicom", "paho", "imagecodecs", "pydantic")
 
@@ -23,7 +24,12 @@ def test_help_imports_nothing_heavy():
         f"print(','.join(m for m in {HEAVY!r} if m in sys.modules))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=CHILD_S,
     )
     lines = done.stdout.splitlines()
     assert lines[-1] == ""
@@ -38,7 +44,12 @@ def test_the_control_process_loads_no_pixel_library():
         "print(','.join(m for m in ('cv2', 'openvino', 'imagecodecs') if m in sys.modules))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=CHILD_S,
     )
     assert done.stdout.strip() == ""
 

@@ -16,8 +16,8 @@ from runtime.unit.settings import load_settings
 from runtime.user_input.settings_section import SettingsError
 from tests.conftest import skip_or_fail
 from tests.runtime.console.bench import picture
-from tests.support.brokers import wait_until
 from tests.support.units import UnitProcess
+from tests.support.waiting import CHILD_S, wait_until
 
 TOKEN = "a-token-of-more-than-thirty-two-characters"
 
@@ -138,6 +138,7 @@ def certificate(tmp_path_factory):
             f" -keyout {folder}/key.pem -out {folder}/cert.pem".split(),
             check=True,
             capture_output=True,
+            timeout=CHILD_S,
         )
     except FileNotFoundError:
         skip_or_fail("openssl is not installed")
@@ -235,7 +236,7 @@ def test_a_defect_ends_the_page_whole_and_it_can_be_started_again(make_bench):
 
     whole, bench.reader.board = bench.reader.board, read
     bench.console.start()
-    wait_until(lambda: not bench.console.alive, 30, "the thread ended")
+    wait_until(lambda: not bench.console.alive, "the thread ended")
     with pytest.raises(OSError):  # noqa: PT011 - refused: nobody listens
         ask(bench, "/")
     bench.reader.board = whole

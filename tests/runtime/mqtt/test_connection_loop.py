@@ -14,7 +14,7 @@ from runtime.mqtt.connection_loop import ConnectionLoop
 from runtime.mqtt.connection_thread import ConnectionThread
 from runtime.mqtt.settings import BrokerSettings
 from runtime.timing.backoff import Backoff
-from tests.support.brokers import wait_until
+from tests.support.waiting import wait_until
 
 SETTINGS = BrokerSettings(
     host="127.0.0.1",

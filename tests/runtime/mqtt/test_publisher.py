@@ -13,11 +13,12 @@ import pytest
 
 from runtime.mqtt.session import STATUS_LOOK_S
 from runtime.timing.backoff import Backoff
-from tests.support.brokers import free_port, wait_until
+from tests.support.brokers import free_port
 from tests.support.builders import exam_flag, image, result
 from tests.support.fake_broker import FakeBroker, RudeServer
 from tests.support.named_points import named_points
 from tests.support.unit_under_test import MESSAGE_FACTORY, ROOT, now_ms
+from tests.support.waiting import wait_until
 
 # --- the ordinary day -------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.support.brokers import wait_until
+from tests.support.waiting import LONG_S, wait_until
 
 ROOT_FOLDER = Path(__file__).parents[3]
 
@@ -41,7 +41,7 @@ def test_kill_9_is_seen_as_offline_and_costs_nothing(broker, subscribe, unit, tm
         wait_until(lambda n=so_far: len(subscriber.numbered()) > n + 20, what="rows")
         time.sleep(0.01 * life)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.wait(LONG_S)
         wait_until(lambda: subscriber.statuses()[-1:] == ["offline"], what=f"will {life}")
     last_life = unit(broker.port).start()
     last = last_life.say()
@@ -68,4 +68,4 @@ def test_a_unit_that_comes_back_before_its_death_was_noticed_ends_online(
     assert subscriber.statuses() == ["online", "offline", "online"]
     for process in (first, second):
         process.kill()
-        process.wait()
+        process.wait(LONG_S)

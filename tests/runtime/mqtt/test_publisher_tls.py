@@ -6,8 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from runtime.mqtt.settings import BrokerSettings
-from tests.support.brokers import free_port, wait_until
+from tests.support.brokers import free_port
 from tests.support.certificates import Authority
+from tests.support.waiting import CHILD_S, wait_until
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_a_password_comes_from_its_file(mosquitto, unit, tmp_path):
 
     passwords = tmp_path / "passwords"
     passwords.write_text("mammo-1:correct horse\n")
-    subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True)
+    subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True, timeout=CHILD_S)
     broker = mosquitto(lines=(f"password_file {passwords}", "allow_anonymous false")).start()
     secret = tmp_path / "secret"
     secret.write_text("wrong\n")

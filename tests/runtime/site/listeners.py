@@ -11,6 +11,7 @@ from runtime.site.live_model.site_state import SiteState
 from runtime.site.subscriber.arrival import LinkChange
 from runtime.site.subscriber.subscriber import HeardMessage, Subscriber, SubscriberSettings
 from tests.support.unit_under_test import now_ms
+from tests.support.waiting import LONG_S, did_not_come
 
 
 def subscriber(port, *, client_id="site", connect_timeout_s=5.0, **settings) -> Subscriber:
@@ -61,11 +62,13 @@ class Listener:
             if self.subscriber.ask_replay(ask.unit, ask.from_seq):
                 self._desk.asked(ask, self.picture.units[ask.unit].generation, now_ms())
 
-    def until(self, condition, what="", timeout_s=60):
+    def until(self, condition, what, timeout_s=LONG_S):
         """Listens until the condition holds."""
-        deadline = time.monotonic() + timeout_s
+        deadline_s = time.monotonic() + timeout_s
         while not condition():
-            assert time.monotonic() < deadline, f"did not come: {what}: {self.changes[-10:]}"
+            assert time.monotonic() < deadline_s, (
+                f"{did_not_come(what, timeout_s)}; the last changes: {self.changes[-10:]}"
+            )
             self.turn()
 
     def until_up(self):

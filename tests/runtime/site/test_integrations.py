@@ -21,6 +21,7 @@ from runtime.messages.payloads import (
     ViewMessage,
 )
 from tests.conftest import ROOT, module_or_skip, skip_or_fail
+from tests.support.waiting import CHILD_S
 
 module_or_skip("sqlalchemy", "extra [site] is not installed")
 
@@ -67,7 +68,12 @@ def promtool(*arguments, **options):
     if not PROMTOOL.exists():
         skip_or_fail(f"{PROMTOOL} (Debian's prometheus) is not installed")
     done = subprocess.run(
-        [PROMTOOL, *arguments], capture_output=True, text=True, check=False, **options
+        [PROMTOOL, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=CHILD_S,
+        **options,
     )
     return done.returncode, done.stdout + done.stderr
 

@@ -10,7 +10,7 @@ import pytest
 from runtime.site_trust.authority import Authority, CertificateRole
 from runtime.site_trust.site_folder import SiteFolder
 from tests.conftest import skip_or_fail
-from tests.support.brokers import mosquitto_missing, wait_until
+from tests.support.brokers import mosquitto_missing
 from tests.support.secured_site import (
     SITE,
     Stranger,
@@ -21,6 +21,7 @@ from tests.support.secured_site import (
     secured_site,
     unit_context,
 )
+from tests.support.waiting import wait_until
 
 NOT_AUTHORISED = 0x87
 NOW = datetime.now(UTC)

@@ -9,6 +9,7 @@ import pytest
 
 from runtime.system.secret_file import write_new_secret
 from tests.support.units import ROOT
+from tests.support.waiting import CHILD_S
 
 FULL_DISK = """
 import resource, signal, sys
@@ -30,7 +31,9 @@ except OSError as error:
 def on_a_full_disk(program, path):
     """A program in a process whose files end after 16 bytes."""
     command = [sys.executable, "-B", "-c", f"{FULL_DISK}{program}", str(path)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=CHILD_S
+    )
 
 
 def test_what_is_written_is_for_its_owner_alone(tmp_path):

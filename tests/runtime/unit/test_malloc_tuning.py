@@ -10,6 +10,7 @@ import pytest
 
 from runtime.unit.malloc_tuning import MOST_ARENAS
 from tests.support.units import ROOT
+from tests.support.waiting import CHILD_S
 
 PROGRAM = """
 import ctypes, sys, threading
@@ -35,7 +36,9 @@ libc.fclose(stream)
 def arenas(how: str) -> int:
     """How many there are in a process with 24 threads that were all at it."""
     command = [sys.executable, "-c", PROGRAM, how]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=CHILD_S
+    )
     return done.stdout.count("<heap nr=")
 
 
@@ -70,7 +73,12 @@ print(gc.get_freeze_count() > 1000, seen() is None)
 def test_cycles_end_at_rest_and_what_stays_is_not_looked_at() -> None:
     """Garbage that only Python's own look can find is found before free memory goes back."""
     done = subprocess.run(
-        [sys.executable, "-c", CYCLE], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", CYCLE],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=CHILD_S,
     )
     assert done.stdout.split() == ["True", "True"]
 
@@ -79,7 +87,12 @@ def test_cycles_end_at_rest_and_what_stays_is_not_looked_at() -> None:
 def test_free_memory_between_what_is_in_use_goes_back():
     """Eight of nine pieces are free, and none of them is at the end."""
     done = subprocess.run(
-        [sys.executable, "-c", FRAGMENTED], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", FRAGMENTED],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=CHILD_S,
     )
     assert float(done.stdout) > 20
 
@@ -107,7 +120,9 @@ def test_large_blocks_have_pages_of_their_own_after_the_first_has_ended():
 
     def apart_bytes(how: str) -> int:
         command = [sys.executable, "-c", LARGE, how]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=CHILD_S
+        )
         return int(done.stdout)
 
     assert apart_bytes("apart") - apart_bytes("together") > 3_000_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from runtime.web.live import CannotReadError, LiveBoard
+from tests.support.waiting import wait_until_async
 
 
 def test_nobody_looks_and_nothing_is_read_until_a_page_opens():
@@ -50,9 +51,7 @@ def test_what_cannot_be_read_is_no_frame():
         events = live.events()
         await anext(events)
         frame = asyncio.create_task(anext(events))
-        while len(reads) < 3:
-            live.poke()
-            await asyncio.sleep(0.001)
+        await wait_until_async(lambda: live.poke() or len(reads) >= 3, "three reads")
         assert not frame.done()
         faults.clear()
         live.poke()

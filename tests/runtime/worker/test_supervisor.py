@@ -18,8 +18,8 @@ from runtime.publishing.message_factory import MessageFactory
 from runtime.unit.composition import exam_parts
 from runtime.worker.protocol import Start
 from runtime.worker.supervisor import Supervisor, WorkerLimits
-from tests.support.brokers import wait_until
 from tests.support.builders import MODEL, header, manifest
+from tests.support.waiting import wait_until
 
 
 class Bench:
@@ -84,7 +84,7 @@ class Bench:
     def outcome(self):
         """What became of it, as soon as something has."""
         images = lambda: self.ledger.transact(lambda tx: tx.exam_images("1.2.3"))  # noqa: E731
-        wait_until(lambda: images() and images()[0].outcome is not None, 60, "an outcome")
+        wait_until(lambda: images() and images()[0].outcome is not None, "an outcome")
         return images()[0].outcome
 
     def close(self):
@@ -139,9 +139,9 @@ def test_a_death_over_a_hint_counts_for_its_job(bench_of):
     """An image that kills the worker before its job is there has one more try, not two."""
     bench = bench_of("dies of hints")
     bench.supervisor.start()
-    wait_until(lambda: bench.supervisor.state.ready, 60, "the worker is ready")
+    wait_until(lambda: bench.supervisor.state.ready, "the worker is ready", 60)
     bench.supervisor.anticipate("/spool/a.dcm", "1.2.3.1")
-    wait_until(lambda: bench.events, 30, "the first worker is lost")
+    wait_until(lambda: bench.events, "the first worker is lost")
     bench.receive()
     assert isinstance(bench.outcome(), NotAssessed)
     assert bench.events == [EventKind.WORKER_RESTARTED] * 2
@@ -154,13 +154,13 @@ def test_a_repeat_gets_no_hint(bench_of):
     exam_service = bench.exams.exam_service
     exam_service.fail_job(exam_service.next_job().job.job_id, Reason.PROCESSING_FAILED, "")
     bench.supervisor.start()
-    wait_until(lambda: bench.supervisor.state.ready, 60, "the worker is ready")
+    wait_until(lambda: bench.supervisor.state.ready, "the worker is ready")
     for _ in range(3):
         bench.supervisor.anticipate("/spool/again.dcm", "1.2.3.1")
         time.sleep(0.1)
     assert bench.events == []
     bench.supervisor.anticipate("/spool/new.dcm", "1.2.3.2")
-    wait_until(lambda: bench.events, 30, "another image is tried")
+    wait_until(lambda: bench.events, "another image is tried")
 
 
 def test_without_any_worker_images_end_not_assessed(bench_of):

@@ -19,8 +19,8 @@ from runtime.site.alarms.notifier import PUBLISHED, Notifier
 from runtime.site.config.settings import WebhookSection
 from runtime.site.store.service_state import ServiceState, StateBoard
 from runtime.timing.backoff import Backoff
-from tests.support.brokers import wait_until
 from tests.support.site_units import NOON_MS
+from tests.support.waiting import wait_until
 
 PATIENCE_S = 60
 SILENT = AlarmFinding(

@@ -8,6 +8,8 @@ import threading
 
 import pytest
 
+from tests.support.waiting import LONG_S, joined
+
 pytest.importorskip("sqlalchemy", reason="extra [site] is not installed")
 
 from runtime.cli.main import main
@@ -113,12 +115,14 @@ def test_the_check_trusts_no_webhook_that_does_not_speak_tls(written, capsys):
         answering.start()
         url = f"https://127.0.0.1:{door.getsockname()[1]}/alerts"
         told = problem_of("webhook", f'[webhook]\nurl = "{url}"\n', written, capsys)
-        answering.join(30)
+        joined(answering, "the webhook is asked")
     assert told.startswith("127.0.0.1: ")
 
 
 def _answer_in_clear(door) -> None:
+    door.settimeout(LONG_S)
     with door.accept()[0] as caller:
+        caller.settimeout(LONG_S)
         caller.recv(4096)
         caller.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 

@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import ROOT, module_or_skip, skip_or_fail
 from tests.support.brokers import Mosquitto
+from tests.support.waiting import CHILD_S, LONG_S, lines_of
 
 module_or_skip("sqlalchemy", "extra [site] is not installed")
 
@@ -55,7 +56,7 @@ def test_what_a_unit_says_is_on_the_page(tmp_path):
     (tmp_path / "site.toml").write_text(SITE_TOML.format(port=broker.port, page=""))
     process = site_command(tmp_path)
     try:
-        lines = iter(process.stderr.readline, "")
+        lines = lines_of(process.stderr, "the address of the page", CHILD_S)
         address = next(
             found[1] for line in lines if (found := re.search(r"fleet page: (http\S+)", line))
         )
@@ -72,7 +73,7 @@ def test_what_a_unit_says_is_on_the_page(tmp_path):
         assert process.wait(60) == 0
     finally:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=LONG_S)
         broker.kill()
 
 

@@ -9,18 +9,14 @@ from pathlib import Path
 import paho.mqtt.publish
 import pytest
 
+from tests.support.waiting import wait_until
+
 pytest.importorskip("sqlalchemy", reason="extra [site] is not installed")
 
 from tests.runtime.conftest import mosquitto, subscribe, unit  # noqa: F401 - fixtures
-from tests.support import brokers
 from tests.support.site_service import RunningSite, Webhook
 
 pytestmark = pytest.mark.timeout(280)
-
-
-def wait_until(condition, what, timeout_s=90.0) -> None:
-    """Patient: other tests may have the processors."""
-    brokers.wait_until(condition, timeout_s=timeout_s, what=what)
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from runtime.site.live_model.change import ChangeKind
 from runtime.site.subscriber.arrival import LinkChange
 from runtime.site.subscriber.subscriber import HeardMessage
 from tests.runtime.site.listeners import Listener, outbox_rows, subscriber
-from tests.support.brokers import free_port, wait_until
+from tests.support.brokers import free_port
 from tests.support.fake_broker import RudeServer
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -62,12 +63,12 @@ def test_what_was_not_acknowledged_comes_again(mosquitto, unit):
     broker = mosquitto().start()
     publisher = unit(broker.port)
     first = subscriber(broker.port, receive_maximum=4)
-    while not isinstance(first.receive(1), LinkChange):
-        pass
+    wait_until(lambda: isinstance(first.receive(1), LinkChange), "connected")
     publisher.start()
     publisher.say(10)
     kept, unkept = [], []
-    while len(kept) + len(unkept) < 9:
+
+    def hear_nine() -> bool:
         heard = first.receive(1)
         if isinstance(heard, HeardMessage) and "seq" in json.loads(heard.arrival.payload):
             seq = json.loads(heard.arrival.payload)["seq"]
@@ -78,6 +79,9 @@ def test_what_was_not_acknowledged_comes_again(mosquitto, unit):
                 unkept.append(seq)
         elif isinstance(heard, HeardMessage):
             first.acknowledge(heard)
+        return len(kept) + len(unkept) == 9
+
+    wait_until(hear_nine, "nine rows")
     # The broker waits: at most four may be unacknowledged.
     assert (kept, unkept) == ([1, 2, 3, 4, 5], [6, 7, 8, 9])
     first.close()

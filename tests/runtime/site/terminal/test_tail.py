@@ -17,7 +17,8 @@ from runtime.site.terminal.filters import ConditionError, parse_condition
 from runtime.site.terminal.lines import line_of
 from tests.conftest import ROOT
 from tests.runtime.site.stories import record, troubled_site
-from tests.support.brokers import free_port, wait_until
+from tests.support.brokers import free_port
+from tests.support.waiting import CHILD_S, lines_of, next_line, wait_until
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ def test_follow_gaps_brings_back_what_the_broker_lost(mosquitto, unit):
         broker.port, "--json", "--follow-gaps", "--kind", "connected", "--kind", "event",
         "--until", "kind=gap_closed", "--timeout", "120",
     )  # fmt: skip
-    lines = iter(process.stdout.readline, "")
+    lines = lines_of(process.stdout, "the lines of tail", CHILD_S)
     assert json.loads(next(lines))["change"] == "connected"
     publisher.say(3)
     rows = [json.loads(next(lines)) for _ in range(3)]
@@ -194,7 +195,7 @@ def test_a_signal_ends_it_in_order(mosquitto):
     broker = mosquitto().start()
     for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         process = start_tail(broker.port)
-        assert "connected" in process.stdout.readline()
+        assert "connected" in next_line(process.stdout, "connected")
         process.send_signal(number)
         _, error = process.communicate(timeout=60)
         assert (process.returncode, error) == (code, "")

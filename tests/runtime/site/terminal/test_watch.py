@@ -11,6 +11,7 @@ import pty
 import re
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -23,6 +24,7 @@ from tests.conftest import ROOT, module_or_skip
 from tests.runtime.site import said
 from tests.runtime.site.listeners import outbox_rows
 from tests.runtime.site.stories import record, troubled_site
+from tests.support.waiting import CHILD_S, LONG_S, joined, wait_until, wait_until_async
 
 SCREENS = ROOT / "tests" / "runtime" / "site" / "screens"
 SIZE = (132, 26)
@@ -85,27 +87,45 @@ def on_screen(heard, play):
     async def run() -> None:
         app = SiteScreen(listening)
         async with app.run_test(size=SIZE) as pilot:
-            await until(app, pilot, lambda: source._next is None and not app._changes.qsize())
+            await until(
+                app,
+                pilot,
+                lambda: source._next is None and not app._changes.qsize(),
+                "everything heard is taken in",
+            )
             await play(app, pilot, source)
 
-    asyncio.run(run())
+    asyncio.run(asyncio.wait_for(run(), CHILD_S))
 
 
-async def until(app, pilot, condition) -> None:
-    """Lets the screen live until the condition holds (the test's time-out ends a wait in vain)."""
-    await pilot.pause()
-    app.refresh_picture()
-    while not condition():
+async def until(app, pilot, condition, what) -> None:
+    """Lets the screen live until the condition holds."""
+
+    async def live() -> None:
         await pilot.pause(0.05)
         app.refresh_picture()
+
     await pilot.pause()
+    app.refresh_picture()
+    await wait_until_async(condition, what, step=live)
+    await pilot.pause()
+
+
+def until_shown(app, pilot, *texts):
+    """Until all of these stand on the screen."""
+    return until(
+        app,
+        pilot,
+        lambda: all(text in text_of(app) for text in texts),
+        lambda: f"{texts} on the screen:\n{text_of(app)}",
+    )
 
 
 def test_the_screen_shows_who_is_well_who_is_not_and_what_happened():
     """The whole screen, as text, is the committed one."""
 
     async def play(app, pilot, source) -> None:
-        await until(app, pilot, lambda: "OFFLINE" in text_of(app) and "foreign" in text_of(app))
+        await until_shown(app, pilot, "OFFLINE", "foreign")
         # Without the window's title and the keys, which Textual draws.
         link, _title, *shown, keys = text_of(app).splitlines()
         committed = (SCREENS / "troubled_site.txt").read_text().splitlines()
@@ -119,20 +139,20 @@ def test_keys_choose_the_story_and_ask_units():
     """f: flags only; g: the lowest missing number of the chosen unit; b: refused, and said so."""
 
     async def play(app, pilot, source) -> None:
-        await until(app, pilot, lambda: "mammo-2" in text_of(app))
+        await until_shown(app, pilot, "mammo-2")
         await pilot.press("f")
         source.more.append(said.event(5))
         source.more.append(said.exam(6, study="1.2.9"))
-        await until(app, pilot, lambda: "seq 6" in text_of(app))
+        await until_shown(app, pilot, "seq 6")
         assert "seq 5" not in text_of(app)
         # Trouble stands first: mammo-1 is chosen, whose number 4 is missing by now.
         await pilot.press("g")
-        await until(app, pilot, lambda: source.asked)
+        await until(app, pilot, lambda: source.asked, "a replay is asked for")
         assert source.asked == [("replay", "mammo-1", 4)]
         await pilot.press("b")
-        await until(app, pilot, lambda: "asked too often" in text_of(app))
+        await until_shown(app, pilot, "asked too often")
         await pilot.press("p")
-        await until(app, pilot, lambda: "paused" in text_of(app))
+        await until_shown(app, pilot, "paused")
 
     on_screen(troubled_site(), play)
 
@@ -142,7 +162,7 @@ def test_a_lost_connection_is_the_loudest_thing_on_the_screen():
 
     async def play(app, pilot, source) -> None:
         source.more.append(LinkChange(up=False, at_ms=said.AT_MS + 60_000, reason="broker gone"))
-        await until(app, pilot, lambda: "NOT CONNECTED" in text_of(app))
+        await until_shown(app, pilot, "NOT CONNECTED")
         shown = text_of(app)
         assert "NOT CONNECTED since 2026-11-22 15:05:05 UTC: broker gone" in shown
         assert app.query_one("#link").has_class("away")
@@ -162,8 +182,11 @@ def test_a_refresh_that_comes_while_the_screen_closes_shows_nothing():
 
         async def on_unmount(self) -> None:
             """Lets the others go first."""
-            while self.screen.query("#link"):  # noqa: ASYNC110  Textual has no event for it
-                await asyncio.sleep(0)
+            await wait_until_async(
+                lambda: not self.screen.query("#link"),
+                "the others are gone",
+                step=lambda: asyncio.sleep(0),
+            )
             self.app.refresh_picture()
             refreshed.append(True)
 
@@ -205,18 +228,23 @@ def test_in_a_real_terminal_it_shows_the_site_and_q_ends_it(mosquitto, unit):
         env=os.environ | {"TERM": "xterm-256color", "COLUMNS": "132", "LINES": "26"},
     )  # fmt: skip
     os.close(its)
-    shown = b""
-    try:
-        while b"mammo-1" not in shown or b"online" not in shown:
-            shown += os.read(ours, 65536)
-        os.write(ours, b"q")
+    shown = bytearray()
+
+    def read() -> None:
         with contextlib.suppress(OSError):  # EIO: the other side has closed it
-            while os.read(ours, 65536):
-                pass
-        assert process.wait(60) == 0
+            while piece := os.read(ours, 65536):
+                shown.extend(piece)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        wait_until(lambda: b"mammo-1" in shown and b"online" in shown, "the unit's line")
+        os.write(ours, b"q")
+        assert process.wait(LONG_S) == 0
     finally:
         process.kill()
-        process.wait()
+        process.wait(LONG_S)
+        joined(reader, "the end of the terminal")
         os.close(ours)
 
 
