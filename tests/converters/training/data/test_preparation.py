@@ -24,7 +24,7 @@ from models.manifest import (  # noqa: E402
     Step,
     WindowStep,
 )
-from models.manifest import PreparationOptions as ManifestRecipe  # noqa: E402
+from models.manifest import Recipe as ManifestRecipe  # noqa: E402
 from runtime.breast_gate.breast import find_breast  # noqa: E402
 from runtime.pixels.bare_image import BareImage  # noqa: E402
 from runtime.preprocessing.preparation import prepare as runtime_prepare  # noqa: E402
