@@ -124,15 +124,24 @@ class ConnectionThread:
     # --- the thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._loop.stopped:
-            try:
-                problem = self._one_connection()
-            except LedgerError as error:
-                problem = f"the ledger failed: {error.detail}"
-                self._loop.give_up(problem)
-            if problem != self.problem and not self._loop.stopped:
-                LOG.warning("no broker%s: %s", self._purpose, problem)
-                self.problem = problem
+        try:
+            while not self._loop.stopped:
+                self._say(self._one_life())
+        finally:
+            # However this thread ends: a socket that lives on behind it would say "online".
+            self._loop.give_up("stopped")
+
+    def _say(self, problem: str) -> None:
+        if problem != self.problem and not self._loop.stopped:
+            LOG.warning("no broker%s: %s", self._purpose, problem)
+            self.problem = problem
+
+    def _one_life(self) -> str:
+        """As `_one_connection`; a ledger that fails ends it, too."""
+        try:
+            return self._one_connection()
+        except LedgerError as error:
+            return self._loop.give_up(f"the ledger failed: {error.detail}").reason
 
     def _one_connection(self) -> str:
         """From the pause before the attempt to the end of the connection; why it ended."""
@@ -141,7 +150,7 @@ class ConnectionThread:
         if isinstance(first, Lost):
             return first.reason
         if first is None or connection is None:
-            return self._loop.give_up("stopped").reason
+            return "stopped"
         session = self._client.new_session(connection, first)
         lost: Lost | None = None
         try:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from runtime.messages.commands import COMMAND_LIMIT_BYTES
+from runtime.mqtt.command_gate import CommandGate
 from runtime.mqtt.connection import BrokerConnection
 from runtime.mqtt.connection_thread import ConnectionThread
 from runtime.mqtt.outbox_delivery import OutboxDelivery
 from runtime.mqtt.publisher_state import PublisherState
-from runtime.mqtt.session import BrokerSession, CommandGate, Providers
-from runtime.timing.token_bucket import TokenBucket
+from runtime.mqtt.session import BrokerSession, Providers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     from runtime.mqtt.outbox_delivery import OutboxLedger
     from runtime.mqtt.settings import BrokerSettings
     from runtime.publishing.message_factory import MessageFactory
-
-COMMANDS_AT_ONCE = 5
-COMMANDS_PER_S = 0.1
 
 
 class Publisher:
@@ -67,12 +63,7 @@ class Publisher:
             clock_ms=clock_ms,
             monotonic=monotonic,
         )
-        self._gate = CommandGate(
-            bucket=TokenBucket(
-                capacity=COMMANDS_AT_ONCE, per_s=COMMANDS_PER_S, monotonic=monotonic
-            ),
-            limit_bytes=COMMAND_LIMIT_BYTES,
-        )
+        self._gate = CommandGate(monotonic)
         self._state = PublisherState(monotonic)
         self._thread = ConnectionThread(
             self,

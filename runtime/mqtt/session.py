@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from runtime.messages.payloads import HealthFacts, StatusFacts
+    from runtime.mqtt.command_gate import CommandGate
     from runtime.mqtt.connection_events import Connected, Lost, Signal
     from runtime.mqtt.outbox_delivery import OutboxDelivery, OutboxLedger, Outgoing
     from runtime.mqtt.publisher_state import PublisherState
     from runtime.mqtt.settings import BrokerSettings
     from runtime.publishing.message_factory import MessageFactory
-    from runtime.timing.token_bucket import TokenBucket
 
 LOG = logging.getLogger(__name__)
 
@@ -50,22 +50,6 @@ class Wire(Protocol):
     ) -> int:
         """Sends; the message id."""
         ...
-
-
-@dataclass(kw_only=True)
-class CommandGate:
-    """Which commands are let in; its count outlives the connections."""
-
-    bucket: TokenBucket
-    limit_bytes: int
-    refused: int = 0
-
-    def admit(self, size_bytes: int) -> bool:
-        """Whether a message of that size may be looked at now. Called by the socket's thread."""
-        admitted = size_bytes <= self.limit_bytes and self.bucket.take()
-        if not admitted:
-            self.refused += 1
-        return admitted
 
 
 @dataclass(frozen=True, kw_only=True)

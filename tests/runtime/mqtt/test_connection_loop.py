@@ -139,17 +139,18 @@ def test_who_holds_back_waits_for_long():
 class TalkingSession:
     """Tells what it was asked; `acknowledged`: the broker has its last message."""
 
-    def __init__(self, *, fails_in="", acknowledged=True) -> None:
+    def __init__(self, *, fails_in="", failure=None, acknowledged=True) -> None:
         self.calls: list[object] = []
         self.stands = True
         self._fails_in = fails_in
+        self._failure = failure or LedgerError(Path("ledger.db"), "disk full")
         self._acknowledged = acknowledged
 
     def _called(self, name: str) -> None:
         if name not in self.calls:
             self.calls.append(name)
         if name == self._fails_in:
-            raise LedgerError(Path("ledger.db"), "disk full")
+            raise self._failure
 
     def begin(self) -> None:
         self._called("begin")
@@ -233,3 +234,15 @@ def test_a_ledger_that_fails_costs_the_connection_and_no_more(fails_in):
     assert thread.problem == "the ledger failed: disk full"
     assert broker.connections[0].abandoned == 1
     thread.stop()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_defect_ends_the_thread_and_leaves_no_connection_behind():
+    """The will speaks, and the service sees that the thread is gone."""
+    session = TalkingSession(fails_in="turn", failure=LookupError("defect"))
+    broker = Broker(says=(CONNECTED,))
+    thread = thread_of(broker, session)
+    thread.start()
+    wait_until(lambda: not thread.alive, what="the end of the thread")
+    assert broker.connections[0].abandoned == 1
+    assert session.calls[-1] == ("end", None)
