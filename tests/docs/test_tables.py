@@ -29,7 +29,7 @@ SEPARATOR = " · "
 def rows_of(text: str) -> list[list[str]]:
     """The rows of all tables, cell by cell, heads and rules left out."""
     rows = re.findall(r"^\| (.*) \|$", text, re.MULTILINE)
-    return [[cell.strip() for cell in row.split(" | ")] for row in rows]
+    return [[cell.strip() for cell in row.split("|")] for row in rows]
 
 
 def test_the_conformance_table_is_what_the_intake_accepts():
