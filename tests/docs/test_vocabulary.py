@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from runtime.console.console import PACKAGE
 from runtime.site.report.wording import site_catalogues
 from runtime.web.catalogue import load_catalogues
+from tests.conftest import ROOT
 from tests.docs.pages import SPAN, page, told
 
 CONSOLE = load_catalogues(PACKAGE)["en"].texts
@@ -93,3 +95,20 @@ def test_every_term_of_the_glossary_is_used():
     elsewhere = " ".join([*(one.text.lower() for one in READERS_PAGES), *CONSOLE.values()]).lower()
     names = {term.strip("*") for pair in terms for term in pair if term}
     assert {name for name in names if name.lower() not in elsewhere} == set()
+
+
+def test_docstrings_use_them_too():
+    """Where a word has no other meaning in code."""
+    words = dict.fromkeys((r"radiographers?", r"technicians?", r"wom[ae]n", r"appliances?"), ())
+    hits = {}
+    for folder in ("models", "runtime", "firmware_bridge", "converters"):
+        for file in (ROOT / folder).rglob("*.py"):
+            tree = ast.parse(file.read_bytes())
+            said = [ast.get_docstring(node) or "" for node in ast.walk(tree) if _documented(node)]
+            if foreign := found("\n".join(said), words):
+                hits[str(file.relative_to(ROOT))] = foreign
+    assert hits == {}
+
+
+def _documented(node: ast.AST) -> bool:
+    return isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
