@@ -16,7 +16,7 @@ RESTARTS_NOTED = 3
 
 
 class StatusCode(StrEnum):
-    """What is not well: a code to read out on the telephone; docs/troubleshooting.md has them."""
+    """What is not well: a code to read out on the telephone; README has the list for engineers."""
 
     STARTING = "S1"
     WORKER_DOWN = "W1"
