@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TEST_PROCESSES ?= 3
 SYSTEM_PACKAGES := mosquitto faketime dcmtk dicom3tools gcc libc6-dev chromium fonts-dejavu-core prometheus postgresql
 
-.PHONY: demo test check bench soak clean system-packages
+.PHONY: demo test check docs pictures bench soak clean system-packages
 
 demo: $(VENV)/.demo
 	$(BIN)/mammoedge demo
@@ -20,6 +20,16 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --quiet tests/docs/test_links.py tests/docs/test_readme.py
+
+# The pages of docs/ as a site in build/docs; a broken link or anchor fails.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/docs/index.html"
+
+# The two pictures of README, drawn anew from invented exams.
+pictures: $(VENV)/.test system-packages
+	$(BIN)/python -m benches.pictures
 
 bench: $(VENV)/.test system-packages
 	$(BIN)/python -m benches
@@ -71,6 +81,11 @@ $(VENV)/.test: $(VENV)/.python pyproject.toml
 	@echo "installing mammoedge and what tests and checks need into $(VENV)"
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable '.[test,check]'
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: $(VENV)/.python pyproject.toml
+	@echo "installing what the pages are built with into $(VENV)"
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

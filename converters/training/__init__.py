@@ -1,1 +1,1 @@
-"""How the reference model was trained: data in, ONNX file out. See README.md of this folder."""
+"""How the reference model was trained: data in, ONNX file out. See docs/bench/training.md."""

@@ -72,7 +72,7 @@ class Parts:
 
 
 def load_parts(data: Path, settings: TrainingSettings, places: Path) -> Parts:
-    """Read and split everything below `data` (see the folder's README for what is expected).
+    """Read and split everything below `data` (see docs/bench/training.md for what is expected).
 
     The places of lesions in film views are read from `places`, or found and written there.
     """

@@ -98,7 +98,7 @@ port = 11112
 # [intake.folder]        # a watched folder
 # folder = "inbox"
 
-# [intake.frames]        # the frame socket for the unit's firmware: firmware_bridge/README.md
+# [intake.frames]        # the frame socket for the unit's firmware: docs/connect-frames.md
 # socket = "/run/mammoedge/frames.sock"
 # users = ["firmware"]   # who may connect; without it only the service's own user
 """

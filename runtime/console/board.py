@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runtime.ledger.exam_history import Attention
 
 STANDARD_VIEWS = ("RCC", "LCC", "RMLO", "LMLO")
-"""As radiographers lay them out: the right breast at the left, CC above MLO."""
+"""As technologists lay them out: the right breast at the left, CC above MLO."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a technologist needs to match woman and exam: shown at the unit, and nowhere else."""
+"""What a technologist needs to match patient and exam: shown at the unit, and nowhere else."""
 
 from __future__ import annotations
 

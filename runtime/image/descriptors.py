@@ -1,4 +1,4 @@
-"""What an image looks like, in five figures: enough to tell a changed scanner from changed women.
+"""What an image looks like, in five figures: to tell a changed scanner from changed patients.
 
 No figure of it names a device or a person: a maker's name is one of a closed list.
 """

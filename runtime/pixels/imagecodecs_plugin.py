@@ -1,6 +1,6 @@
 """A decoding plugin for pydicom: the codecs of `imagecodecs` (BSD), the fastest free ones.
 
-Measured at 4096 x 3328, 12 bit, on two cores (README, "Decoding"): `jpeg8_decode` (libjpeg-turbo)
+Measured at 4096 x 3328, 12 bit, on two cores: `jpeg8_decode` (libjpeg-turbo)
 beats `ljpeg_decode`, `jpegsof3_decode` for every predictor of JPEG Lossless, and reads 12-bit
 JPEG Extended; `jpeg2k_decode` (OpenJPEG) uses as many threads as it is told, and reads HTJ2K as
 fast as `htj2k_decode`, which returns a picture where the codestream is broken, or takes minutes.

@@ -253,7 +253,7 @@ def _unexpected(
 
 _SUSPECT_WORDS = {
     Suspect.SCANNER: "the images themselves have changed: the scanner or its software",
-    Suspect.POPULATION: "the breasts have changed and the scanner has not: other women come",
+    Suspect.POPULATION: "the breasts have changed and the scanner has not: other patients come",
     Suspect.MODEL: "the scores have changed and the images have not: package, precision or device",
     Suspect.UNKNOWN: "the scores have changed; the unit does not tell what its images look like",
 }

@@ -1,4 +1,4 @@
-"""Has a unit's drift passed a threshold, and is it the scanner, the women, or the model? Pure.
+"""Has a unit's drift passed a threshold, and is it the scanner, the patients, or the model? Pure.
 
 A population stability index of unchanged images is not zero: it behaves as a chi-square of B-1
 degrees of freedom times (1/n + 1/m), for B bins, n images of the day and m of the baseline
@@ -45,7 +45,7 @@ class Suspect(StrEnum):
     """Scores changed, and the unit says nothing of its images."""
 
 
-# The machine makes these, the women those. Brightness is the machine's: exposure, detector and
+# The machine makes these, the patients those. Brightness is the machine's: exposure, detector and
 # processing set it; breasts of another density move it far less than they move the density proxy.
 OF_THE_SCANNER = frozenset(
     {Descriptor.BRIGHTNESS, Descriptor.PIXEL_SPACING, Descriptor.MANUFACTURER}

@@ -22,7 +22,7 @@ class PackagesError(OperatorError):
 def expected_rates(packages: Sequence[Path]) -> dict[tuple[str, str, str], float]:
     """Priority rates by (model, version, operating point), 0-1.
 
-    In screening nearly all women are well: the rate is about what the specificity leaves.
+    In screening nearly all patients are well: the rate is about what the specificity leaves.
 
     Raises:
         PackagesError: with the fault of each package that cannot be read.
