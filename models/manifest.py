@@ -79,10 +79,14 @@ class InputPort(Frozen):
     `view` is `any` for scope view; `CC` or `MLO` for breast; `RCC`, `LCC`, `RMLO`, `LMLO` for exam.
     """
 
-    tensor: str
-    view: Literal["any", "CC", "MLO", "RCC", "LCC", "RMLO", "LMLO"] = "any"
-    shape: tuple[int, ...]
-    preparation: Recipe | None = None
+    tensor: str = Field(description="name of the graph's input")
+    view: Literal["any", "CC", "MLO", "RCC", "LCC", "RMLO", "LMLO"] = Field(
+        default="any", description="which view feeds it"
+    )
+    shape: tuple[int, ...] = Field(description="of the tensor, batch included")
+    preparation: Recipe | None = Field(
+        default=None, description="of this input alone; none: the package's"
+    )
 
 
 class OutputPort(Frozen):
@@ -91,20 +95,24 @@ class OutputPort(Frozen):
     Exactly one output (or one for each laterality) is the `suspicion`.
     """
 
-    tensor: str
-    score: Name
-    index: int = Field(default=0, ge=0)
-    activation: Literal["none", "sigmoid", "softmax"] = "none"
-    suspicion: bool = False
-    laterality: Literal["R", "L"] | None = None
+    tensor: str = Field(description="name of the graph's output")
+    score: Name = Field(description="what the score is called")
+    index: int = Field(default=0, ge=0, description="which element of the flattened output")
+    activation: Literal["none", "sigmoid", "softmax"] = Field(
+        default="none", description="still to be applied"
+    )
+    suspicion: bool = Field(default=False, description="this score is held against the threshold")
+    laterality: Literal["R", "L"] | None = Field(
+        default=None, description="of one breast, where an exam's model has one output for each"
+    )
 
 
 class EvidencePort(Frozen):
     """An optional evidence map (values 0-1) of `rows` x `columns` cells over the model input."""
 
-    tensor: str
-    rows: int = Field(gt=0)
-    columns: int = Field(gt=0)
+    tensor: str = Field(description="name of the graph's output")
+    rows: int = Field(gt=0, description="cells from top to bottom")
+    columns: int = Field(gt=0, description="cells from left to right")
 
 
 class Precision(Frozen):
@@ -113,89 +121,127 @@ class Precision(Frozen):
     `golden_tolerance`: for each executed precision, how far a golden score may be off.
     """
 
-    xml: str
-    bin: str
-    inference_precision: Literal["f32", "f16", "bf16"] = "f32"
-    golden_tolerance: dict[Literal["f32", "f16", "bf16", "int8"], float]
+    xml: str = Field(description="file of the graph")
+    bin: str = Field(description="file of the weights")
+    inference_precision: Literal["f32", "f16", "bf16"] = Field(
+        default="f32", description="what the engine is asked for at compile time"
+    )
+    golden_tolerance: dict[Literal["f32", "f16", "bf16", "int8"], float] = Field(
+        description="by executed precision: how far a golden score may be off"
+    )
 
 
 class OperatingPoint(Frozen):
     """A threshold on the suspicion score, with what it was measured to give."""
 
-    name: Name
-    threshold: Probability
-    sensitivity: Probability | None = None
-    sensitivity_ci95: tuple[Probability, Probability] | None = None
-    specificity: Probability | None = None
-    specificity_ci95: tuple[Probability, Probability] | None = None
-    measured_on: str = ""
+    name: Name = Field(description="as settings name it")
+    threshold: Probability = Field(description="at or above it an image is suspicious")
+    sensitivity: Probability | None = Field(default=None, description="measured at the threshold")
+    sensitivity_ci95: tuple[Probability, Probability] | None = Field(
+        default=None, description="its 95 % interval"
+    )
+    specificity: Probability | None = Field(default=None, description="measured at the threshold")
+    specificity_ci95: tuple[Probability, Probability] | None = Field(
+        default=None, description="its 95 % interval"
+    )
+    measured_on: str = Field(default="", description="the set that it was measured on")
 
 
 class Accepts(Frozen):
     """What the package was made for; anything else is not assessed, with the reason."""
 
-    presentation_intents: tuple[Literal["FOR PRESENTATION", "FOR PROCESSING"], ...] = (
-        "FOR PRESENTATION",
+    presentation_intents: tuple[Literal["FOR PRESENTATION", "FOR PROCESSING"], ...] = Field(
+        default=("FOR PRESENTATION",), description="Presentation Intent Type (0008,0068)"
     )
-    views: tuple[Literal["CC", "MLO", "ML", "LM", "XCCL"], ...] = ("CC", "MLO")
-    manufacturers: tuple[str, ...] | Literal["any"] = "any"
-    film: bool = True
-    minimum_rows: int = Field(default=256, ge=1)
-    minimum_columns: int = Field(default=256, ge=1)
-    pixel_spacing_mm: tuple[float, float] = (0.02, 0.4)
+    views: tuple[Literal["CC", "MLO", "ML", "LM", "XCCL"], ...] = Field(
+        default=("CC", "MLO"), description="views that the model was made for"
+    )
+    manufacturers: tuple[str, ...] | Literal["any"] = Field(
+        default="any", description="as the header names them; any: all"
+    )
+    film: bool = Field(default=True, description="scanned film as well")
+    minimum_rows: int = Field(default=256, ge=1, description="smaller images are not assessed")
+    minimum_columns: int = Field(default=256, ge=1, description="smaller images are not assessed")
+    pixel_spacing_mm: tuple[float, float] = Field(
+        default=(0.02, 0.4), description="lowest and highest"
+    )
 
 
 class Source(Frozen):
     """Where the weights came from."""
 
-    file: str
-    sha256: Sha256
-    framework: str
-    licence: str
+    file: str = Field(description="name of the file that was converted")
+    sha256: Sha256 = Field(description="of that file")
+    framework: str = Field(description="that it came from")
+    licence: str = Field(description="of the weights")
 
 
 class Parity(Frozen):
     """How far a precision on a device is from the source model."""
 
-    precision: str
-    device: str
-    largest_score_difference: float
-    auc_difference: float | None = None
-    auc_difference_ci95: tuple[float, float] | None = None
-    images: int
-    accepted_auc_loss: Probability | None = None
-    """The figure by which an engineer accepted more loss than the margin; None if he did not."""
+    precision: str = Field(description="of the package")
+    device: str = Field(description="that it ran on")
+    largest_score_difference: float = Field(description="of all images")
+    auc_difference: float | None = Field(default=None, description="precision minus source")
+    auc_difference_ci95: tuple[float, float] | None = Field(
+        default=None, description="its 95 % interval"
+    )
+    images: int = Field(description="how many were compared")
+    accepted_auc_loss: Probability | None = Field(
+        default=None,
+        description="by which an engineer accepted more loss than the margin; none if he did not",
+    )
 
 
 class PackageFile(Frozen):
     """One file of the package besides the manifest and its signature."""
 
-    path: str
-    sha256: Sha256
-    size_bytes: int = Field(ge=0)
+    path: str = Field(description="relative to the package")
+    sha256: Sha256 = Field(description="of its bytes")
+    size_bytes: int = Field(ge=0, description="of the file")
 
 
 class Manifest(Frozen):
     """Everything about a package but its weights."""
 
     schema_version: Literal[1] = 1
-    name: Name
-    version: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+([-+][A-Za-z0-9.-]+)?$")]
-    created_at: datetime
-    source: Source
-    intended_use: str
-    scope: Scope
-    accepts: Accepts = Accepts()
-    preparation: Recipe
-    inputs: tuple[InputPort, ...] = Field(min_length=1)
-    outputs: tuple[OutputPort, ...] = Field(min_length=1)
-    evidence: EvidencePort | None = None
-    precisions: dict[Literal["fp32", "fp16", "bf16", "int8"], Precision] = Field(min_length=1)
-    exam_rule: Literal["mean_of_views_then_max_of_breasts", "max_view", "direct"]
-    operating_points: tuple[OperatingPoint, ...] = Field(min_length=1)
-    parity: tuple[Parity, ...] = ()
-    advice: dict[str, str | int | float] = Field(default_factory=dict)
-    files: tuple[PackageFile, ...] = ()
+    name: Name = Field(description="of the package")
+    version: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+([-+][A-Za-z0-9.-]+)?$")] = (
+        Field(description="semantic version")
+    )
+    created_at: datetime = Field(description="UTC")
+    source: Source = Field(description="where the weights came from")
+    intended_use: str = Field(description="one sentence")
+    scope: Scope = Field(description="what one inference sees")
+    accepts: Accepts = Field(default=Accepts(), description="what the package was made for")
+    preparation: Recipe = Field(description="from an image to the model's input")
+    inputs: tuple[InputPort, ...] = Field(
+        min_length=1, description="one for each view of the scope"
+    )
+    outputs: tuple[OutputPort, ...] = Field(
+        min_length=1,
+        description="scores; exactly one (or one for each laterality) is the suspicion",
+    )
+    evidence: EvidencePort | None = Field(
+        default=None, description="an evidence map, if the graph has one"
+    )
+    precisions: dict[Literal["fp32", "fp16", "bf16", "int8"], Precision] = Field(
+        min_length=1, description="an IR pair each"
+    )
+    exam_rule: Literal["mean_of_views_then_max_of_breasts", "max_view", "direct"] = Field(
+        description="how scores of views become the exam's"
+    )
+    operating_points: tuple[OperatingPoint, ...] = Field(
+        min_length=1, description="thresholds by name"
+    )
+    parity: tuple[Parity, ...] = Field(
+        default=(), description="how far each precision is from the source"
+    )
+    advice: dict[str, str | int | float] = Field(
+        default_factory=dict,
+        description="what the bench measured and recommends, e.g. `default_precision`",
+    )
+    files: tuple[PackageFile, ...] = Field(default=(), description="every other file with its hash")
 
     @property
     def label(self) -> str:

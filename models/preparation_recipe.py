@@ -20,14 +20,17 @@ class WindowStep(Frozen):
     """
 
     step: Literal["window"] = "window"
-    mode: Literal["voi_lut", "minmax", "percentile", "none"]
-    to: float = Field(default=1.0, gt=0)
-    low_percent: float = Field(default=0.0, ge=0, le=100)
-    high_percent: float = Field(default=100.0, ge=0, le=100)
-    absent: Literal["minmax", "stored_range"] = "minmax"
-    """Of mode `voi_lut`, for an image without a usable window: as `minmax`, or 0 to
-    2**bits_stored-1 (PS3.3 C.11.2: without a VOI transform the values are displayed as they are).
-    """
+    mode: Literal["voi_lut", "minmax", "percentile", "none"] = Field(
+        description="how stored values become gray values"
+    )
+    to: float = Field(default=1.0, gt=0, description="the highest gray value")
+    low_percent: float = Field(default=0.0, ge=0, le=100, description="of mode `percentile`")
+    high_percent: float = Field(default=100.0, ge=0, le=100, description="of mode `percentile`")
+    absent: Literal["minmax", "stored_range"] = Field(
+        default="minmax",
+        description="of mode `voi_lut`, for an image without a usable window: as `minmax`, or 0 to"
+        " 2**bits_stored-1 (PS3.3 C.11.2: displayed as they are)",
+    )
 
 
 class Monochrome1Step(Frozen):
@@ -49,8 +52,10 @@ class OrientStep(Frozen):
     """
 
     step: Literal["orient"] = "orient"
-    facing: Literal["left", "right", "none"]
-    by: Literal["laterality", "content"] = "content"
+    facing: Literal["left", "right", "none"] = Field(description="where the nipple points to")
+    by: Literal["laterality", "content"] = Field(
+        default="content", description="by the header's laterality, or by where the breast lies"
+    )
 
 
 class CropStep(Frozen):
@@ -62,12 +67,15 @@ class CropStep(Frozen):
     """
 
     step: Literal["crop"] = "crop"
-    mode: Literal["breast_box", "best_center_window", "none"]
-    margin_px: int = Field(default=0, ge=0)
-    margin_mm: float = Field(default=0.0, ge=0, le=100)
-    """Added to `margin_px`; in source pixels it is round(margin_mm / source spacing)."""
-    height: int | None = Field(default=None, gt=0)
-    width: int | None = Field(default=None, gt=0)
+    mode: Literal["breast_box", "best_center_window", "none"] = Field(description="what is cut out")
+    margin_px: int = Field(default=0, ge=0, description="of mode `breast_box`")
+    margin_mm: float = Field(default=0.0, ge=0, le=100, description="of mode `breast_box`")
+    height: int | None = Field(
+        default=None, gt=0, description="of mode `best_center_window`, source pixels"
+    )
+    width: int | None = Field(
+        default=None, gt=0, description="of mode `best_center_window`, source pixels"
+    )
 
     @model_validator(mode="after")
     def _window_needs_a_size(self) -> Self:
@@ -87,13 +95,24 @@ class ResizeStep(Frozen):
     """
 
     step: Literal["resize"] = "resize"
-    mode: Literal["squeeze", "fit_pad", "spacing_mm"]
-    height: int = Field(gt=0, le=8192)
-    width: int = Field(gt=0, le=8192)
-    spacing_mm: float | None = Field(default=None, gt=0)
-    film_spacing_mm: float | None = Field(default=None, gt=0)
-    align: Literal["center", "top_left"] = "center"
-    interpolation: Literal["area", "linear", "cubic", "nearest"] = "area"
+    mode: Literal["squeeze", "fit_pad", "spacing_mm"] = Field(
+        description="squeeze to the canvas, fit into it, or a fixed pixel spacing"
+    )
+    height: int = Field(gt=0, le=8192, description="of the canvas, pixels")
+    width: int = Field(gt=0, le=8192, description="of the canvas, pixels")
+    spacing_mm: float | None = Field(default=None, gt=0, description="of mode `spacing_mm`")
+    film_spacing_mm: float | None = Field(
+        default=None,
+        gt=0,
+        description="assumed of a film scan that carries no spacing; none: such an image is not"
+        " assessed",
+    )
+    align: Literal["center", "top_left"] = Field(
+        default="center", description="where the content lies on the canvas"
+    )
+    interpolation: Literal["area", "linear", "cubic", "nearest"] = Field(
+        default="area", description="of OpenCV"
+    )
 
     @model_validator(mode="after")
     def _spacing_needs_a_spacing(self) -> Self:
@@ -106,12 +125,14 @@ class ScaleStep(Frozen):
     """`divide` by a number or the image's own maximum; `affine` x*factor+offset; `minmax` 0..1."""
 
     step: Literal["scale"] = "scale"
-    mode: Literal["divide", "affine", "minmax"]
-    by: float | Literal["image_max"] | None = None
-    factor: float = 1.0
-    offset: float = 0.0
-    clip_low: float | None = None
-    clip_high: float | None = None
+    mode: Literal["divide", "affine", "minmax"] = Field(
+        description="divide, affine, or lowest to highest value to 0-1"
+    )
+    by: float | Literal["image_max"] | None = Field(default=None, description="of mode `divide`")
+    factor: float = Field(default=1.0, description="of mode `affine`")
+    offset: float = Field(default=0.0, description="of mode `affine`, added afterwards")
+    clip_low: float | None = Field(default=None, description="lower values become it")
+    clip_high: float | None = Field(default=None, description="higher values become it")
 
 
 class NormaliseStep(Frozen):
@@ -124,13 +145,22 @@ class NormaliseStep(Frozen):
     """
 
     step: Literal["normalise"] = "normalise"
-    mode: Literal["fixed", "per_image", "local"]
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    epsilon: float = Field(default=1e-5, gt=0)
-    box_mm: float | None = Field(default=None, gt=0)
-    floor: float | None = None
-    """Of mode `local`, as a value at that point of the recipe; None counts every pixel."""
+    mode: Literal["fixed", "per_image", "local"] = Field(
+        description="by fixed figures, the image's own, or those of a box around each pixel"
+    )
+    mean: tuple[float, ...] = Field(
+        default=(), description="of mode `fixed`: one, or one for each channel"
+    )
+    std: tuple[float, ...] = Field(
+        default=(), description="of mode `fixed`: one, or one for each channel"
+    )
+    epsilon: float = Field(default=1e-5, gt=0, description="the deviation is at least that")
+    box_mm: float | None = Field(default=None, gt=0, description="of mode `local`: side of the box")
+    floor: float | None = Field(
+        default=None,
+        description="of mode `local`: pixels at or below it count for nothing and become 0; none:"
+        " all count",
+    )
 
     @model_validator(mode="after")
     def _mode_has_its_figures(self) -> Self:
@@ -147,9 +177,9 @@ class ChannelsStep(Frozen):
     """Adds batch and channel axes; three channels by replication."""
 
     step: Literal["channels"] = "channels"
-    count: Literal[1, 3] = 1
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
-    element_type: Literal["f32", "u16"] = "f32"
+    count: Literal[1, 3] = Field(default=1, description="the gray value is repeated")
+    layout: Literal["NCHW", "NHWC"] = Field(default="NCHW", description="order of the dimensions")
+    element_type: Literal["f32", "u16"] = Field(default="f32", description="of the tensor")
 
 
 Step = Annotated[
@@ -168,8 +198,10 @@ Step = Annotated[
 class Recipe(Frozen):
     """Steps in order. From `folded_from` on they live in the IR; the runtime stops there."""
 
-    steps: tuple[Step, ...] = Field(min_length=1)
-    folded_from: int | None = Field(default=None, ge=0)
+    steps: tuple[Step, ...] = Field(min_length=1, description="in their order")
+    folded_from: int | None = Field(
+        default=None, ge=0, description="index of the first step that lives in the graph"
+    )
 
     @property
     def runtime_steps(self) -> tuple[Step, ...]:

@@ -36,10 +36,10 @@ MAXIMUM_RECIPE_BYTES = 1024 * 1024
 class Tolerances(Frozen):
     """How far a golden score may be off, by the precision that executed it."""
 
-    f32: Probability = 0.002
-    f16: Probability = 0.02
-    bf16: Probability = 0.03
-    int8: Probability = 0.03
+    f32: Probability = Field(default=0.002, description="how far off")
+    f16: Probability = Field(default=0.02, description="how far off")
+    bf16: Probability = Field(default=0.03, description="how far off")
+    int8: Probability = Field(default=0.03, description="how far off")
 
 
 class PackageRecipe(Frozen):
@@ -48,22 +48,43 @@ class PackageRecipe(Frozen):
     The parts are the manifest's own: what is written here stands there.
     """
 
-    name: Name
-    version: str
-    licence: str
-    intended_use: str
-    scope: Scope
-    preparation: tuple[Step, ...] = Field(min_length=1)
-    inputs: tuple[InputPort, ...] = Field(min_length=1)
-    outputs: tuple[OutputPort, ...] = Field(min_length=1)
-    evidence: EvidencePort | None = None
-    accepts: Accepts = Accepts()
-    exam_rule: Literal["mean_of_views_then_max_of_breasts", "max_view", "direct"]
-    operating_points: tuple[OperatingPoint, ...] = Field(min_length=1)
-    precisions: tuple[Literal["fp32", "fp16", "bf16", "int8"], ...] = ("fp16", "int8")
-    default_precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp16"
-    architecture: Literal["cnn", "transformer"] = "cnn"
-    golden_tolerance: Tolerances = Tolerances()
+    name: Name = Field(description="of the package")
+    version: str = Field(description="semantic version of the package")
+    licence: str = Field(description="of the weights")
+    intended_use: str = Field(description="one sentence; stands in the manifest")
+    scope: Scope = Field(description="what one inference sees")
+    preparation: tuple[Step, ...] = Field(
+        min_length=1, description="steps from an image to the model's input, in their order"
+    )
+    inputs: tuple[InputPort, ...] = Field(
+        min_length=1, description="one for each view of the scope"
+    )
+    outputs: tuple[OutputPort, ...] = Field(
+        min_length=1,
+        description="scores; exactly one (or one for each laterality) is the suspicion",
+    )
+    evidence: EvidencePort | None = Field(
+        default=None, description="an evidence map, if the graph has one"
+    )
+    accepts: Accepts = Field(default=Accepts(), description="what the model was made for")
+    exam_rule: Literal["mean_of_views_then_max_of_breasts", "max_view", "direct"] = Field(
+        description="how scores of views become the exam's"
+    )
+    operating_points: tuple[OperatingPoint, ...] = Field(
+        min_length=1, description="thresholds by name; `build` fills in what it measured"
+    )
+    precisions: tuple[Literal["fp32", "fp16", "bf16", "int8"], ...] = Field(
+        default=("fp16", "int8"), description="which the package gets"
+    )
+    default_precision: Literal["fp32", "fp16", "bf16", "int8"] = Field(
+        default="fp16", description="what is recommended and proved first"
+    )
+    architecture: Literal["cnn", "transformer"] = Field(
+        default="cnn", description="which preset of quantisation is used"
+    )
+    golden_tolerance: Tolerances = Field(
+        default=Tolerances(), description="how far a golden score may be off, by executed precision"
+    )
 
     def steps_for(self, port: InputPort) -> Recipe:
         """How the image for `port` is prepared, nothing folded."""

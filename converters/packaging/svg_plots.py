@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
+
+from runtime.web.markup import el
+from runtime.web.svg_axes import Axes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from runtime.web.markup import Markup
+    from runtime.web.svg_axes import Point
 
 SIDE_PX = 320
 EDGE_PX = 42
 COLOURS = ("#888888", "#0b62a4", "#c0392b", "#2e8b57", "#8e44ad")
 """The first is the source model's."""
 
-Point = tuple[float, float]
+AXES = Axes(left=EDGE_PX, top=EDGE_PX / 2, width=SIDE_PX, height=SIDE_PX)
+"""The unit square."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +35,7 @@ def scatter(series: Sequence[Curve], across: str, up: str) -> str:
     """Points on the unit square with its diagonal."""
     marks = [_line([(0, 0), (1, 1)], "#cccccc")]
     for colour, one in zip(COLOURS[1:], series, strict=False):
-        marks += [
-            f'<circle cx="{_x(x):.1f}" cy="{_y(y):.1f}" r="2.5" fill="{colour}"'
-            f' fill-opacity="0.6"/>'
-            for x, y in one.points
-        ]
+        marks += [AXES.dot(point, 2.5, fill=colour, fill_opacity="0.6") for point in one.points]
     return _frame(marks, across, up, [(one.name, COLOURS[i + 1]) for i, one in enumerate(series)])
 
 
@@ -69,39 +71,45 @@ def histogram(values: Sequence[tuple[str, Sequence[float]]], across: str, bins: 
     return curves(series, across, "share")
 
 
-def _x(share: float) -> float:
-    return EDGE_PX + share * SIDE_PX
+def _line(points: Sequence[Point], colour: str) -> Markup:
+    return el("path", d=AXES.path([points]), fill="none", stroke=colour, stroke_width="1.5")
 
 
-def _y(share: float) -> float:
-    return EDGE_PX / 2 + (1 - share) * SIDE_PX
-
-
-def _line(points: Sequence[Point], colour: str) -> str:
-    path = " ".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in points)
-    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
-
-
-def _frame(marks: list[str], across: str, up: str, names: list[tuple[str, str]]) -> str:
-    width, height = SIDE_PX + EDGE_PX + 10, SIDE_PX + EDGE_PX + 16 * len(names) + 20
-    foot = _y(0)
+def _frame(marks: list[Markup], across: str, up: str, names: list[tuple[str, str]]) -> str:
+    middle = AXES.y(0.5)
     ticks = [
-        f'<text x="{_x(t):.0f}" y="{foot + 14:.0f}" text-anchor="middle">{t:g}</text>'
-        f'<text x="{_x(0) - 6:.0f}" y="{_y(t) + 4:.0f}" text-anchor="end">{t:g}</text>'
-        for t in (0.0, 0.5, 1.0)
+        label
+        for tick in (0.0, 0.5, 1.0)
+        for label in (
+            AXES.label_across(tick, f"{tick:g}", below=14),
+            AXES.label_up(tick, f"{tick:g}"),
+        )
     ]
     legend = [
-        f'<text x="{_x(0):.0f}" y="{foot + 44 + 16 * place:.0f}" fill="{colour}">'
-        f"{escape(name)}</text>"
+        el("text", name, x=AXES.left, y=AXES.foot + 44 + 16 * place, fill=colour)
         for place, (name, colour) in enumerate(names)
     ]
-    body = "\n".join([*marks, *ticks, *legend])
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"'
-        f' font-family="sans-serif" font-size="11">'
-        f'<rect x="{_x(0)}" y="{_y(1)}" width="{SIDE_PX}" height="{SIDE_PX}" fill="none"'
-        f' stroke="#444444"/>{body}'
-        f'<text x="{_x(0.5):.0f}" y="{foot + 28:.0f}" text-anchor="middle">{escape(across)}</text>'
-        f'<text x="12" y="{_y(0.5):.0f}" text-anchor="middle"'
-        f' transform="rotate(-90 12 {_y(0.5):.0f})">{escape(up)}</text></svg>'
+    return el(
+        "svg",
+        el(
+            "rect",
+            x=AXES.left,
+            y=AXES.top,
+            width=AXES.width,
+            height=AXES.height,
+            fill="none",
+            stroke="#444444",
+        ),
+        *marks,
+        *ticks,
+        *legend,
+        AXES.label_across(0.5, across, below=28),
+        el(
+            "text", up, x=12, y=middle, text_anchor="middle", transform=f"rotate(-90 12 {middle:g})"
+        ),
+        xmlns="http://www.w3.org/2000/svg",
+        width=SIDE_PX + EDGE_PX + 10,
+        height=SIDE_PX + EDGE_PX + 16 * len(names) + 20,
+        font_family="sans-serif",
+        font_size=11,
     )

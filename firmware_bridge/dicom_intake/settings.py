@@ -28,8 +28,8 @@ class DicomIntakeSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    ae_title: AeTitle = "MAMMOEDGE"
-    host: str = Field(default="0.0.0.0", min_length=1)  # noqa: S104 - a unit sends from outside
+    ae_title: AeTitle = Field(default="MAMMOEDGE", description="our AE title")
+    host: str = Field(default="0.0.0.0", min_length=1, description="address to listen at")  # noqa: S104 - a unit sends from outside
     port: int = Field(default=11112, ge=0, le=65535, description="0 takes any free port")
     calling_ae_titles: tuple[AeTitle, ...] = Field(
         default=(), description="who may send; empty: everybody"
@@ -45,7 +45,9 @@ class DicomIntakeSettings(BaseModel):
         default=None, description="AE@HOST:PORT that may commit objects; without: always failure"
     )
     commitment_timeout_s: float = Field(default=60.0, gt=0, description="for its answer")
-    max_associations: int = Field(default=10, ge=1, le=100)
+    max_associations: int = Field(
+        default=10, ge=1, le=100, description="at once; more are refused for the moment"
+    )
     max_pdu_kib: int = Field(
         default=256, ge=16, le=4096, description="each association holds one in memory"
     )

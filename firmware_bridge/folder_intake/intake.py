@@ -71,7 +71,7 @@ class FolderIntakeSettings(BaseModel):
     rescan_s: float = Field(
         default=5.0, gt=0, le=3600, description="network file systems report no changes: look again"
     )
-    max_object_mib: int = Field(default=4096, ge=1)
+    max_object_mib: int = Field(default=4096, ge=1, description="a larger file is refused")
     drain_timeout_s: float = Field(
         default=5.0, ge=0, description="how long a running copy may take to finish at a stop"
     )

@@ -19,16 +19,18 @@ class FrameIntakeSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     socket: Path = Field(description="at most 107 bytes long (unix(7)); its folder is made")
-    mode: Annotated[str, Field(pattern=r"^0[0-7]{3}$")] = "0660"
+    mode: Annotated[str, Field(pattern=r"^0[0-7]{3}$")] = Field(
+        default="0660", description="of the socket, octal"
+    )
     group: User | None = Field(default=None, description="the socket's group; None: our own")
     users: tuple[User, ...] = Field(
         default=(), description="who may connect, by SO_PEERCRED; empty: the service's own user"
     )
-    max_connections: int = Field(default=8, ge=1, le=64)
+    max_connections: int = Field(default=8, ge=1, le=64, description="at once; more are refused")
     max_in_flight: int = Field(
         default=4, ge=1, le=32, description="frames of one connection that may be unanswered"
     )
-    max_frame_mib: int = Field(default=256, ge=1, le=2048)
+    max_frame_mib: int = Field(default=256, ge=1, le=2048, description="a larger frame is refused")
     heartbeat_s: float = Field(
         default=5.0, gt=0, le=3600, description="we say something so often; silence of three ends"
     )

@@ -63,6 +63,12 @@ def _judge_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
 
 
+def _reference_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "page", help="unit-toml, site-toml, manifest, recipe or commands; Markdown is printed"
+    )
+
+
 OWN_COMMANDS = (
     Command(
         name="run",
@@ -87,6 +93,12 @@ OWN_COMMANDS = (
         help="flags for files on disk, with no services at all",
         add_arguments=_judge_arguments,
         run="runtime.cli.judge:judge_command",
+    ),
+    Command(
+        name="reference",
+        help="print every key of a file, or every command, from the types that check them",
+        add_arguments=_reference_arguments,
+        run="runtime.cli.reference:reference_command",
     ),
     ASYNCAPI,
 )

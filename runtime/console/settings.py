@@ -20,14 +20,28 @@ class ConsoleSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    enabled: bool = False
-    host: str = Field(default="127.0.0.1", min_length=1, max_length=253)
+    enabled: bool = Field(default=False, description="serve the page at all")
+    host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        max_length=253,
+        description="address to listen at; beyond this machine only with TLS and a token",
+    )
     port: int = Field(default=8080, ge=0, le=65535, description="0: any free one; the log says")
-    language: Language = "en"
-    identity: tuple[IdentityField, ...] = tuple(IdentityField)
-    previews: bool = True
-    unacknowledged_after_s: float = Field(default=600.0, gt=0, le=86_400)
-    sound: bool = False
+    language: Language = Field(default="en", description="of who has chosen none")
+    identity: tuple[IdentityField, ...] = Field(
+        default=tuple(IdentityField), description="what of an identity the page may show"
+    )
+    previews: bool = Field(
+        default=True, description="keep small pictures of images, marked as not for diagnosis"
+    )
+    unacknowledged_after_s: float = Field(
+        default=600.0,
+        gt=0,
+        le=86_400,
+        description="a priority flag that nobody has seen for so long is an event",
+    )
+    sound: bool = Field(default=False, description="offer a sound for new priority flags")
     evidence_page: (
         Literal["detection aid, 21 CFR 892.2070; no longer triage, 21 CFR 892.2080"] | None
     ) = Field(

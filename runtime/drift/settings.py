@@ -12,7 +12,9 @@ class DriftSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    baseline_images: int = Field(default=400, ge=50, le=100_000)
+    baseline_images: int = Field(
+        default=400, ge=50, le=100_000, description="how many images make the unit's own baseline"
+    )
     baseline_since: date | None = Field(
         default=None,
         description="begin a new baseline with the images of that day (UTC): a scanner was changed",

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from runtime.mqtt_contract.asyncapi import asyncapi_document
 from runtime.mqtt_contract.compatibility import compare
 from runtime.mqtt_contract.page import page
-from runtime.mqtt_contract.yaml_text import yaml_text
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -24,12 +23,10 @@ def asyncapi_command(arguments: Namespace) -> int:
     document = asyncapi_document()
     if arguments.against is not None:
         return _against(arguments.against, document)
-    if arguments.json:
-        print(json.dumps(document, indent=1, ensure_ascii=False))
-    elif arguments.page:
+    if arguments.page:
         print(page(document), end="")
     else:
-        print(yaml_text(document), end="")
+        print(json.dumps(document, indent=1, ensure_ascii=False))
     return 0
 
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 def _arguments(parser: ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="JSON instead of YAML")
+    form.add_argument(
+        "--json", action="store_true", help="JSON, as without it (which YAML readers take)"
+    )
     form.add_argument("--page", action="store_true", help="the page for people, Markdown")
     form.add_argument(
         "--against",

@@ -15,5 +15,5 @@ class SparkplugSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    enabled: bool = False
+    enabled: bool = Field(default=False, description="be a Sparkplug B edge node as well")
     group: GroupName | None = Field(default=None, description="group id; else the site's name")

@@ -48,19 +48,31 @@ Device = Annotated[str, AfterValidator(_known_device)]
 class UnitSettings(Section):
     """Who we are."""
 
-    site: SiteName
-    unit: UnitName
+    site: SiteName = Field(description="the site's name; part of every topic")
+    unit: UnitName = Field(
+        description="this unit's name; part of every topic, and the certificate's name"
+    )
 
 
 class StorageSettings(Section):
     """Where the spool and the ledger live, and how much of the disk stays free."""
 
-    folder: Path
+    folder: Path = Field(
+        description="where spool, ledger and compiled models lie; made if it is not there"
+    )
     reserve_mb: int = Field(default=2048, ge=0, description="refuse images below this much space")
-    keep_images_days: int = Field(default=7, ge=0)
-    keep_records_days: int = Field(default=30, ge=7)
-    max_waiting_images: int = Field(default=2000, ge=1)
-    max_object_mb: int = Field(default=4096, ge=1, description="a tomosynthesis volume has 3 GB")
+    keep_images_days: int = Field(default=7, ge=0, description="then spooled images are removed")
+    keep_records_days: int = Field(
+        default=30, ge=7, description="then exams and outcomes are removed from the ledger"
+    )
+    max_waiting_images: int = Field(
+        default=2000, ge=1, description="images are refused while so many wait for the worker"
+    )
+    max_object_mb: int = Field(
+        default=4096,
+        ge=1,
+        description="a larger object is refused; a tomosynthesis volume has 3 GB",
+    )
 
     @model_validator(mode="after")
     def _records_outlive_images(self) -> Self:
@@ -72,24 +84,42 @@ class StorageSettings(Section):
 class ModelSettings(Section):
     """Which package runs, where, and at which operating point."""
 
-    package: Path
-    precision: Literal["fp32", "fp16", "bf16", "int8"] = "int8"
-    operating_point: str = "balanced"
-    devices: tuple[Device, ...] = Field(default=("CPU",), min_length=1)
-    threads: int | None = Field(default=None, ge=1)
-    allow_unsigned: bool = False
-    trusted_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
+    package: Path = Field(description="folder or zip of the model package")
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = Field(
+        default="int8", description="which of the package's precisions runs"
+    )
+    operating_point: str = Field(
+        default="balanced", description="which of the package's thresholds decides"
+    )
+    devices: tuple[Device, ...] = Field(
+        default=("CPU",),
+        min_length=1,
+        description="in order of preference: NPU (VPU is its old name), GPU, GPU.n, CPU",
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="of a CPU device; none: OpenVINO's choice"
+    )
+    allow_unsigned: bool = Field(
+        default=False, description="take a package without a signature; `status` says so"
+    )
+    trusted_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = Field(
+        default=(), description="Ed25519 public keys (hex) whose signature counts"
+    )
 
 
 class WorkerSettings(Section):
     """Limits of the pixel worker."""
 
-    job_timeout_s: float = Field(default=60.0, gt=0)
-    start_timeout_s: float = Field(default=180.0, gt=0)
+    job_timeout_s: float = Field(
+        default=60.0, gt=0, description="a worker that takes longer over a job is replaced"
+    )
+    start_timeout_s: float = Field(
+        default=180.0, gt=0, description="a worker that is not ready by then is replaced"
+    )
     longest_wait_s: float = Field(
         default=600.0, gt=0, description="then images end not assessed if no worker can be started"
     )
-    max_megapixels: float = Field(default=64.0, gt=0)
+    max_megapixels: float = Field(default=64.0, gt=0, description="a larger image is not assessed")
     evidence_maps: bool = Field(
         default=False,
         description="write evidence maps beside the spool; for readers, never for triage",
@@ -100,9 +130,13 @@ class ExamSettings(Section):
     """When an exam is complete."""
 
     expected_views: tuple[ViewCode, ...] = Field(
-        default=("RCC", "LCC", "RMLO", "LMLO"), min_length=1
+        default=("RCC", "LCC", "RMLO", "LMLO"),
+        min_length=1,
+        description="the exam's flag is `none` only if each of them was judged",
     )
-    idle_timeout_s: float = Field(default=300.0, gt=0)
+    idle_timeout_s: float = Field(
+        default=300.0, gt=0, description="an exam for which nothing came for so long is finished"
+    )
     max_images: int = Field(
         default=100, ge=8, le=1000, description="of one exam; others are kept and not judged"
     )
@@ -116,19 +150,29 @@ class ExamSettings(Section):
 
 
 class IdentitySettings(Section):
-    """What may leave the unit. The key makes pseudonyms; see contract 2."""
+    """What may leave the unit. The key makes pseudonyms."""
 
-    site_key_file: Path
-    publish_accession_number: bool = False
-    publish_study_instance_uid: bool = False
+    site_key_file: Path = Field(
+        description="makes the pseudonyms; the same at all units of a site (see `init`)"
+    )
+    publish_accession_number: bool = Field(
+        default=False, description="exam messages name the accession number"
+    )
+    publish_study_instance_uid: bool = Field(
+        default=False, description="exam messages name the Study Instance UID"
+    )
 
 
 class ExpirySettings(Section):
     """How long a message stays true."""
 
-    exam_hours: float = Field(default=24.0, gt=0, le=24 * 366)
-    event_days: float = Field(default=7.0, gt=0, le=366)
-    replay_days: float = Field(default=7.0, gt=0, le=366)
+    exam_hours: float = Field(
+        default=24.0, gt=0, le=24 * 366, description="flags and outcomes expire at the broker"
+    )
+    event_days: float = Field(default=7.0, gt=0, le=366, description="events expire at the broker")
+    replay_days: float = Field(
+        default=7.0, gt=0, le=366, description="delivered rows stay for replay"
+    )
 
 
 class FileSettings(Section):

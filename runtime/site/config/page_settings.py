@@ -20,10 +20,14 @@ class OpenIdSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    issuer: Annotated[str, Field(pattern=r"^https?://[^\s?#]+$", max_length=512)]
-    client_id: str = Field(min_length=1, max_length=256)
+    issuer: Annotated[str, Field(pattern=r"^https?://[^\s?#]+$", max_length=512)] = Field(
+        description="the provider's address"
+    )
+    client_id: str = Field(min_length=1, max_length=256, description="as the provider knows us")
     client_secret_file: Path | None = Field(default=None, description="without: a public client")
-    scopes: tuple[Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$")], ...] = ("openid", "email")
+    scopes: tuple[Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$")], ...] = Field(
+        default=("openid", "email"), description="what is asked for; must name openid"
+    )
     claim: str = Field(default="email", description="what `allowed` names, in the ID token")
     allowed: tuple[str, ...] = Field(
         min_length=1, description='values of the claim; "*": whoever the provider vouches for'
@@ -44,19 +48,24 @@ class PageSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    enabled: bool = True
-    host: str = Field(default="127.0.0.1", min_length=1, max_length=253)
+    enabled: bool = Field(default=True, description="serve the page")
+    host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        max_length=253,
+        description="address to listen at; beyond this machine only with TLS and sign-in",
+    )
     port: int = Field(default=8090, ge=0, le=65535, description="0: any free one; the log says")
     address: Annotated[str, Field(pattern=r"^https?://[^/\s?#]+$")] | None = Field(
         default=None, description="how browsers reach it; OpenID Connect leads back there"
     )
-    language: Language = "en"
+    language: Language = Field(default="en", description="of who has chosen none")
     certificate_file: Path | None = Field(default=None, description="PEM, with its chain")
     key_file: Path | None = Field(default=None, description="its private key, PEM, no passphrase")
     password_file: Path | None = Field(
         default=None, description="made by `mammoedge site password`"
     )
-    openid: OpenIdSettings | None = None
+    openid: OpenIdSettings | None = Field(default=None, description="sign-in by a provider")
     session_hours: float = Field(default=10.0, gt=0, le=168, description="then one signs in again")
 
     @property

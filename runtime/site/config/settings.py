@@ -35,15 +35,19 @@ class SiteSection(Section):
     """Who we are. Two services of one site have two names."""
 
     name: SiteName
-    service: Annotated[str, Field(pattern=NAME_PATTERN)] = "site-1"
+    service: Annotated[str, Field(pattern=NAME_PATTERN)] = Field(
+        default="site-1", description="this service's name; part of its client id and its alarms"
+    )
 
 
 class StoreSection(Section):
     """Where the store is: a SQLite file beside site.toml, or a PostgreSQL URL."""
 
-    database: Annotated[str, AfterValidator(_known_database)] = "site.db"
+    database: Annotated[str, AfterValidator(_known_database)] = Field(
+        default="site.db", description="a file beside site.toml, or postgresql://USER@HOST/NAME"
+    )
     password_file: Path | None = Field(default=None, description="of the URL's user")
-    keep_days: int = Field(default=90, ge=1, le=3660)
+    keep_days: int = Field(default=90, ge=1, le=3660, description="then rows are removed")
     patience_s: float = Field(default=5.0, gt=0, le=60, description="to wait for a lock")
 
     def make_store(self) -> Store:
@@ -69,24 +73,45 @@ class ListenSection(Section):
 class WatchSection(Section):
     """When something is an alarm."""
 
-    silent_after_s: float = Field(default=120.0, ge=30, le=86_400)
-    clock_offset_s: float = Field(default=60.0, ge=1, le=86_400)
-    replay_after_s: float = Field(default=5.0, gt=0, le=3600)
-    replay_pause_s: float = Field(default=30.0, gt=0, le=3600, description="doubles")
+    silent_after_s: float = Field(
+        default=120.0,
+        ge=30,
+        le=86_400,
+        description="a unit that says nothing for so long is an alarm",
+    )
+    clock_offset_s: float = Field(
+        default=60.0, ge=1, le=86_400, description="a unit's clock that is further off is an alarm"
+    )
+    replay_after_s: float = Field(
+        default=5.0, gt=0, le=3600, description="a gap that lasts so long is asked for"
+    )
+    replay_pause_s: float = Field(
+        default=30.0, gt=0, le=3600, description="before the same gap is asked for again; doubles"
+    )
     replays: int = Field(default=5, ge=0, le=20, description="then what is missing is given up")
-    foreign_per_hour: int = Field(default=10, ge=0)
+    foreign_per_hour: int = Field(
+        default=10,
+        ge=0,
+        description="more messages on our topics that are none of ours are an alarm",
+    )
     packages: tuple[Path, ...] = Field(
         default=(), description="packages whose operating points say what is normal"
     )
-    look_every_s: float = Field(default=5.0, gt=0, le=300)
+    look_every_s: float = Field(
+        default=5.0, gt=0, le=300, description="how often everything is judged"
+    )
 
 
 class WebhookSection(Section):
     """An Alertmanager, or something that takes what it takes."""
 
-    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=512)] | None = None
-    bearer_token_file: Path | None = None
-    timeout_s: float = Field(default=5.0, gt=0, le=60)
+    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=512)] | None = Field(
+        default=None, description="where alarms are posted; none: nowhere"
+    )
+    bearer_token_file: Path | None = Field(
+        default=None, description="sent as Authorization, one line"
+    )
+    timeout_s: float = Field(default=5.0, gt=0, le=60, description="for an answer")
     attempts: int = Field(default=5, ge=1, le=20, description="in one round")
     repeat_s: float = Field(
         default=60.0, ge=1, le=3600, description="Alertmanager forgets what is not repeated"
@@ -104,11 +129,15 @@ class WebhookSection(Section):
 class MetricsSection(Section):
     """For Prometheus: `/metrics` and `/health`. It names units and figures, no exam."""
 
-    enabled: bool = True
-    host: str = Field(default="127.0.0.1", min_length=1, max_length=253)
+    enabled: bool = Field(default=True, description="serve them at all")
+    host: str = Field(
+        default="127.0.0.1", min_length=1, max_length=253, description="address to listen at"
+    )
     port: int = Field(default=9464, ge=0, le=65535, description="0: any free one; the log says")
-    certificate_file: Path | None = None
-    key_file: Path | None = None
+    certificate_file: Path | None = Field(
+        default=None, description="PEM, with its chain; none: plain HTTP"
+    )
+    key_file: Path | None = Field(default=None, description="its private key, PEM, no passphrase")
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runtime.web.markup import Markup, el, joined
+from runtime.web.svg_axes import Axes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
+
+    from runtime.web.svg_axes import Point
 
 WIDTH, HEIGHT = 640.0, 190.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 8.0, 10.0, 24.0
@@ -90,8 +93,7 @@ def swatch(series: DailySeries, chart: Chart) -> Markup:
 
 @dataclass(frozen=True, kw_only=True)
 class _Scale:
-    days: int
-    top: float
+    axes: Axes
     step: float
 
     @classmethod
@@ -104,20 +106,28 @@ class _Scale:
         limits = [v for v in (*chart.low, *chart.high) if v is not None]
         highest = max([*stacks, *values, *limits, *chart.thresholds, chart.least_top, 1e-9])
         step = nice_step(highest / LINES)
-        return cls(days=len(chart.days), top=math.ceil(highest / step - 1e-9) * step, step=step)
+        axes = Axes(
+            left=LEFT,
+            top=TOP,
+            width=WIDTH - LEFT - RIGHT,
+            height=HEIGHT - TOP - BOTTOM,
+            x_top=max(1, len(chart.days)),
+            y_top=math.ceil(highest / step - 1e-9) * step,
+        )
+        return cls(axes=axes, step=step)
 
     @property
     def pitch(self) -> float:
         """Width of a day."""
-        return (WIDTH - LEFT - RIGHT) / max(1, self.days)
+        return self.axes.width / self.axes.x_top
 
     def x(self, day: float) -> float:
         """Middle of a day."""
-        return LEFT + (day + 0.5) * self.pitch
+        return self.axes.x(day + 0.5)
 
     def y(self, value: float) -> float:
         """Height of a value."""
-        return HEIGHT - BOTTOM - value / self.top * (HEIGHT - TOP - BOTTOM)
+        return self.axes.y(value)
 
 
 def nice_step(raw: float) -> float:
@@ -143,15 +153,15 @@ def _pattern(chart: Chart) -> Markup:
 
 def _grid(chart: Chart, scale: _Scale) -> list[Markup]:
     parts = []
-    for index in range(round(scale.top / scale.step) + 1):
-        y = scale.y(index * scale.step)
-        label = chart.format(index * scale.step)
-        parts.append(el("path", d=f"M{LEFT:g} {y:.1f}H{WIDTH - RIGHT:g}", class_="grid"))
-        parts.append(el("text", label, x=LEFT - 5, y=y + 4, text_anchor="end"))
+    for index in range(round(scale.axes.y_top / scale.step) + 1):
+        value = index * scale.step
+        parts.append(scale.axes.level(value, class_="grid"))
+        parts.append(scale.axes.label_up(value, chart.format(value)))
     every = max(1, math.ceil(len(chart.days) / LARGEST_GAP_BETWEEN_LABELS))
-    for index in range(0, len(chart.days), every):
-        label = chart.days[index][5:]
-        parts.append(el("text", label, x=scale.x(index), y=HEIGHT - 7, text_anchor="middle"))
+    parts += [
+        scale.axes.label_across(index + 0.5, chart.days[index][5:])
+        for index in range(0, len(chart.days), every)
+    ]
     return parts
 
 
@@ -200,24 +210,19 @@ def _band(chart: Chart, scale: _Scale) -> list[Markup]:
 
 
 def _thresholds(chart: Chart, scale: _Scale) -> list[Markup]:
-    return [
-        el("path", d=f"M{LEFT:g} {scale.y(value):.1f}H{WIDTH - RIGHT:g}", class_="threshold")
-        for value in chart.thresholds
-    ]
+    return [scale.axes.level(value, class_="threshold") for value in chart.thresholds]
 
 
 def _line(series: DailySeries, scale: _Scale) -> list[Markup]:
     """Broken where there is no figure; a dot for each, so that a lonely one is seen."""
-    points = [(scale.x(i), scale.y(v)) for i, v in enumerate(series.values) if v is not None]
-    runs: list[Sequence[str]] = []
-    run: list[str] = []
+    runs: list[list[Point]] = [[]]
     for index, value in enumerate(series.values):
         if value is None:
-            run = []
-            continue
-        if not run:
-            runs.append(run)
-        run.append(f"{scale.x(index):.1f} {scale.y(value):.1f}")
-    path = "".join("M" + "L".join(points_of) for points_of in runs)
-    dots = joined(el("circle", cx=x, cy=y, r=2.6, class_=f"dot {series.css}") for x, y in points)
+            runs.append([])
+        else:
+            runs[-1].append((index + 0.5, value))
+    path = scale.axes.path(run for run in runs if run)
+    dots = joined(
+        scale.axes.dot(point, 2.6, class_=f"dot {series.css}") for run in runs for point in run
+    )
     return [el("path", d=path, class_=f"line {series.css}", fill="none"), dots]

@@ -9,11 +9,12 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING
 
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from runtime.site.service.metrics import CONTENT_TYPE, exposition
+from runtime.site.service.metrics import exposition
 from runtime.site.store.store import StoreError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def site_app(
             summary = await asyncio.to_thread(keeper.summary)
         except StoreError:
             summary = None  # the service's own figures say which fault it is
-        return Response(exposition(board.now(), summary), media_type=CONTENT_TYPE)
+        return Response(exposition(board.now(), summary), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     async def health(_request: Request) -> Response:
         return JSONResponse(board.as_dict(), 200 if board.now().well else 503)

@@ -1,70 +1,75 @@
-"""The fleet as Prometheus reads it: text exposition format 0.0.4, written by hand.
+"""The fleet as Prometheus reads it.
 
-Two hundred lines of figures need no client library (its registry is module state).
+Each answer is made anew from a summary of the store: a registry of its own, filled and thrown away,
+so that nothing is kept of a unit that is gone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
 
 from runtime.image.outcome import Flag
 from runtime.site.control_charts.drift_verdict import SCORE
 from runtime.site.queries.fleet_summary import Standing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from runtime.site.queries.fleet_summary import FleetSummary, UnitSummary
     from runtime.site.store.service_state import ServiceState
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 GAUGE = "gauge"
 COUNTER = "counter"
+SUMMARY = "summary"
+"""Quantiles that were computed where the durations were measured."""
 
 
-@dataclass(kw_only=True)
 class Exposition:
-    """Samples by metric, in the order in which metrics were first named."""
+    """Samples by metric, in the order in which metrics were first named; a collector."""
 
-    _lines: dict[str, list[str]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._metrics: dict[str, Metric] = {}
 
     def sample(
         self, name: str, help_text: str, value: float, kind: str = GAUGE, /, **labels: str
     ) -> None:
-        """One sample. Label values are escaped."""
+        """One sample."""
         full = f"mammoedge_{name}"
-        lines = self._lines.setdefault(
-            full, [f"# HELP {full} {help_text}", f"# TYPE {full} {kind}"]
-        )
-        said = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-        lines.append(f"{full}{{{said}}} {value:g}" if said else f"{full} {value:g}")
+        if full not in self._metrics:
+            # A counter is declared without the suffix that its samples bear (OpenMetrics 5.1).
+            self._metrics[full] = Metric(full.removesuffix("_total"), help_text, kind)
+        self._metrics[full].add_sample(full, labels, value)
 
-    def text(self) -> str:
-        """The whole page."""
-        return "".join(f"{line}\n" for lines in self._lines.values() for line in lines)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+    def collect(self) -> Iterator[Metric]:
+        """What the registry asks for."""
+        yield from self._metrics.values()
 
 
-def exposition(state: ServiceState, summary: FleetSummary | None) -> str:
-    """Everything; without a summary (the database does not answer) the service's own figures."""
+def exposition(state: ServiceState, summary: FleetSummary | None) -> bytes:
+    """Everything; without a summary (the database does not answer) the service's own figures.
+
+    Text exposition format 0.0.4, UTF-8.
+    """
     page = Exposition()
     _service(page, state)
-    if summary is None:
-        return page.text()
-    for unit in summary.units:
-        _unit(page, unit)
-    for item in summary.foreign:
-        page.sample(
-            "foreign_messages_total",
-            "Messages on our topics that are none of ours",
-            item.messages,
-            COUNTER,
-            place=item.place,
-            why=item.why,
-        )
-    return page.text()
+    if summary is not None:
+        for unit in summary.units:
+            _unit(page, unit)
+        for item in summary.foreign:
+            page.sample(
+                "foreign_messages_total",
+                "Messages on our topics that are none of ours",
+                item.messages,
+                COUNTER,
+                place=item.place,
+                why=item.why,
+            )
+    registry = CollectorRegistry()
+    registry.register(page)
+    return generate_latest(registry)
 
 
 def _service(page: Exposition, state: ServiceState) -> None:
@@ -95,10 +100,11 @@ def _service(page: Exposition, state: ServiceState) -> None:
             **name,
         )
     for quantile, value in (("0.5", state.commit_p50_ms), ("0.95", state.commit_p95_ms)):
-        gauge(
+        page.sample(
             "site_commit_seconds",
             "How long a batch takes into the database",
             value / 1000,
+            SUMMARY,
             **name,
             quantile=quantile,
         )
@@ -180,10 +186,11 @@ def _wire(page: Exposition, unit: UnitSummary, who: dict[str, str]) -> None:
     gauge = page.sample
     for stretch in unit.latency:
         for quantile, value in (("0.5", stretch.p50_ms), ("0.95", stretch.p95_ms)):
-            gauge(
+            page.sample(
                 "latency_seconds",
                 "Image durable to judged (unit); judged to here (wire); today",
                 value / 1000,
+                SUMMARY,
                 **who,
                 stretch=stretch.stretch,
                 quantile=quantile,
