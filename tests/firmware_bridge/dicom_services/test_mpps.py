@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from pydicom.dataset import Dataset
@@ -258,15 +259,14 @@ def test_a_full_ledger_takes_no_step_and_the_next_one_when_there_is_room(door, l
     def pages(limit):
         ledger.transact(lambda tx: tx._connection.execute(f"PRAGMA max_page_count = {limit}"))
 
-    word = ModalityNotices(
+    notices = ModalityNotices(
         ledger=ledger,
         message_factory=MESSAGE_FACTORY,
         expected_views=("RCC", "LCC", "RMLO", "LMLO"),
-        close=lambda _tx, _study, _by: None,
-        publish=lambda _tx, _exam, _changed, _now: None,
+        revisions=Mock(),
         clock_ms=now_ms,
     )
-    door.receiver.begin_step = word.begin_step
+    door.receiver.begin_step = notices.begin_step
     pages(1)  # no more than there are already
     with unit(door) as assoc:
         taken = 0
