@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydicom.uid import UID
 from pynetdicom import AE, build_context
 
+from firmware_bridge.dicom_network.association_end import end_association
 from firmware_bridge.dicom_network.transfer_syntaxes import (
     KEY_OBJECT_SELECTION,
     PROCEDURE_STEP,
@@ -88,7 +89,7 @@ class DoorExamination:
                 advice="see calling_ae_titles and called_ae_titles; or too many associations",
             )
         status = assoc.send_c_echo().get("Status")
-        assoc.release()
+        end_association(assoc)
         if status != 0x0000:
             return CheckResult(name="echo", grade=Grade.BAD, found=f"status {status}")
         took_ms = (time.perf_counter() - started_s) * 1000
@@ -108,7 +109,7 @@ class DoorExamination:
             return CheckResult(name="contexts", grade=Grade.BAD, found="no association for storage")
         accepted = {(c.abstract_syntax, c.transfer_syntax[0]) for c in assoc.accepted_contexts}
         classes = {abstract for abstract, _ in accepted}
-        assoc.release()
+        end_association(assoc)
         missing = [pair for pair in pairs if pair not in accepted]
         named = ", ".join(f"{UID(sop).name} in {UID(syntax).name}" for sop, syntax in missing[:3])
         silent = [UID(uid).name for uid in others if uid not in classes]

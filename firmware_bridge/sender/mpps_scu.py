@@ -9,6 +9,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID
 from pynetdicom import AE
 
+from firmware_bridge.dicom_network.association_end import end_association
 from firmware_bridge.dicom_network.transfer_syntaxes import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     KEY_OBJECT_SELECTION,
@@ -97,7 +98,7 @@ class MppsScu:
         try:
             status, _ = request(assoc)
         finally:
-            assoc.release()
+            end_association(assoc)
         if "Status" not in status:
             raise PeerUnreachableError("no answer to a procedure step")
         return int(status.Status)

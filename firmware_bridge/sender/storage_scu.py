@@ -14,6 +14,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pynetdicom import AE, _config, build_context, evt
 
+from firmware_bridge.dicom_network.association_end import end_association
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.store_status import StoreStatus
 from firmware_bridge.dicom_network.upper_layer import P_DATA_TF, PDU_HEADER
@@ -159,11 +160,11 @@ class StorageScu:
         self,
         kind: type[BaseException] | None,
         fault: BaseException | None,
-        trace: TracebackType | None,
+        _trace: TracebackType | None,
     ) -> None:
         """Releases the association, or aborts it after a fault."""
         if kind is None:
-            self._association.release()
+            end_association(self._association)
         else:
             self._association.abort()
 
