@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydicom.uid import UID
-from pynetdicom import AE, build_context
+from pynetdicom import AE, build_context, evt
 
 from firmware_bridge.dicom_network.association_end import end_association
+from firmware_bridge.dicom_network.reactor_pause import pause_surely
 from firmware_bridge.dicom_network.transfer_syntaxes import (
     KEY_OBJECT_SELECTION,
     PROCEDURE_STEP,
@@ -131,4 +132,5 @@ class DoorExamination:
             contexts=contexts,
             ae_title=self.destination.ae_title,
             tls_args=None if self.tls is None else (self.tls, self.destination.host),
+            evt_handlers=[(evt.EVT_CONN_OPEN, pause_surely)],
         )

@@ -16,6 +16,7 @@ from pynetdicom import AE, _config, build_context, evt
 
 from firmware_bridge.dicom_network.association_end import end_association
 from firmware_bridge.dicom_network.destination import Destination
+from firmware_bridge.dicom_network.reactor_pause import pause_surely
 from firmware_bridge.dicom_network.store_status import StoreStatus
 from firmware_bridge.dicom_network.upper_layer import P_DATA_TF, PDU_HEADER
 
@@ -142,6 +143,7 @@ class StorageScu:
             ae_title=self._destination.ae_title,
             tls_args=self._tls,
             evt_handlers=[
+                (evt.EVT_CONN_OPEN, pause_surely),
                 (evt.EVT_CONN_OPEN, self._connection_opened),
                 (evt.EVT_PDU_SENT, self._pdu_sent),
             ],
