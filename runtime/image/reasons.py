@@ -39,19 +39,6 @@ class Reason(StrEnum):
     VIEW_NOT_RECEIVED = "view_not_received"
     TOO_MANY_IMAGES = "too_many_images"
 
-    @property
-    def dicom_code(self) -> tuple[str, str, str] | None:
-        """(value, scheme, meaning) where CID 6041/6044 or the View CIDs have one, else None."""
-        return DICOM_CODES.get(self)
-
-
-# PS3.16 CID 6044 "Mammography Overall Breast... usability" and CID 4014/4015.
-DICOM_CODES: dict[Reason, tuple[str, str, str]] = {
-    Reason.UNDECODABLE: ("111235", "DCM", "Unusable - Quality renders image unusable"),
-    Reason.NO_BREAST: ("111235", "DCM", "Unusable - Quality renders image unusable"),
-    Reason.LATERALITY_CONTRADICTS: ("111183", "DCM", "Image markers incorrect"),
-}
-
 
 class Remark(StrEnum):
     """Something true of a judged image that a reader of its score should know."""
