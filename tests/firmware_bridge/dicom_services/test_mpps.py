@@ -11,9 +11,10 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE
+from pynetdicom import AE, evt
 
 from firmware_bridge.dicom_network.destination import Destination
+from firmware_bridge.dicom_network.reactor_pause import pause_surely
 from firmware_bridge.dicom_network.transfer_syntaxes import (
     DIGITAL_MAMMOGRAPHY_FOR_PRESENTATION,
     DIGITAL_MAMMOGRAPHY_FOR_PROCESSING,
@@ -91,7 +92,9 @@ def unit(door, syntax=ExplicitVRLittleEndian):
     """An association of the unit's with the door."""
     entity = AE(ae_title="MAMMO1")
     entity.add_requested_context(PROCEDURE_STEP, syntax)
-    assoc = entity.associate("127.0.0.1", door.port)
+    assoc = entity.associate(
+        "127.0.0.1", door.port, evt_handlers=[(evt.EVT_CONN_OPEN, pause_surely)]
+    )
     assert assoc.is_established
     yield assoc
     assoc.release()
