@@ -16,12 +16,12 @@ SAY_NOTHING = {"utils", "common", "helpers", "base", "misc"}
 DATA_ONLY = {"runtime/site/integrations", "converters/recipes", "firmware_bridge/client"}
 """Folders that are shipped and not imported."""
 SMALL = {
-    "models/errors.py": "errors: below everything that raises them",
     "models/frozen.py": "the base of every type of the contract",
     "models/signature.py": "the one use of cryptography in models",
     "runtime/drift/settings.py": "a section of unit.toml",
     "runtime/exam_rules/stored_object.py": "shared by rules and tables, which must not meet",
     "runtime/image/prediction.py": "the shape of an engine's answer; its reading is elsewhere",
+    "runtime/mqtt/command_gate.py": "a limit that outlives the sessions it is given to",
     "runtime/publishing/pseudonyms.py": "the one place where an identity becomes a key",
     "runtime/site/live_model/memory_limits.py": "one look at what a site may hold",
     "runtime/site/queries/alarm_entries.py": "one question to the store",
@@ -30,11 +30,10 @@ SMALL = {
     "runtime/sparkplug/settings.py": "a section of unit.toml",
     "runtime/system/process_memory.py": "one thing of the operating system",
     "runtime/system/secret_file.py": "one thing of the operating system",
-    "runtime/system/thread_pool.py": "one thing of the operating system",
     "runtime/timing/backoff.py": "one rule of timing, used by rooms that share nothing else",
     "runtime/timing/token_bucket.py": "one rule of timing, used by rooms that share nothing else",
+    "runtime/unit/housekeeping.py": "what age removes",
     "runtime/unit/rest_watch.py": "when a unit rests; what it gives back then is malloc_tuning's",
-    "runtime/user_input/command.py": "what every entry point of a command is",
     "runtime/web/languages.py": "which languages both pages speak",
     "firmware_bridge/dicom_network/association_end.py": "the end of every association of ours",
     "firmware_bridge/dicom_network/association_limits.py": "the limits of every peer",
@@ -55,7 +54,6 @@ SMALL = {
 FRAME_SOCKET = "the frame socket's contract has its own types: it may not move with another's"
 BENCH = "a bench is its own program, and nothing imports it"
 SAME_NAME = {
-    "Acknowledged": FRAME_SOCKET,
     "Laterality": FRAME_SOCKET,
     "Part": FRAME_SOCKET,
     "View": FRAME_SOCKET,
