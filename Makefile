@@ -20,6 +20,7 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/vulture
 	$(BIN)/python -m pytest --quiet tests/docs/test_links.py tests/docs/test_readme.py
 
 # The pages of docs/ as a site in build/docs; a broken link or anchor fails.

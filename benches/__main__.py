@@ -21,13 +21,13 @@ from pydicom import dcmread
 from pydicom.uid import UID
 
 from benches.floor import Floor
-from benches.views import write_exams
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.sender.storage_scu import StorageScu, outgoing
 from models.package import load_package
 from runtime.cli.init import reference_package
 from tests.support.brokers import Mosquitto, mosquitto_missing
 from tests.support.units import UnitProcess
+from tests.support.views import write_exams
 
 PRECISION = "int8"
 SYNTAXES = (
@@ -49,7 +49,7 @@ class Listener:
 
     def __init__(self, port: int) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benches.clocked_subscriber", str(port)],
+            [sys.executable, "-m", "tests.support.clocked_subscriber", str(port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

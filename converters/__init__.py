@@ -1,1 +1,4 @@
-"""At the bench: trained model in, verified model package out."""
+"""At the bench: trained model in, verified model package out.
+
+Knows the runtime, whose own path it measures packages on, and nothing of the firmware bridge.
+"""

@@ -1,1 +1,5 @@
-"""On the unit: image in, flag out; everything after the spool."""
+"""On the unit: image in, flag out; everything after the spool.
+
+Everything that a unit runs stands in the rooms below, and what a site runs in `site`; this file
+has no code.
+"""

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     Run = Callable[[Mapping[str, NDArray[np.generic]]], dict[str, NDArray[np.float32]]]
 
-OWN_FRAMEWORK = {SourceKind.ONNX, SourceKind.EXPORTED_PROGRAM, SourceKind.TORCHSCRIPT}
-"""Those that are run in their own framework for comparison; the others by OpenVINO in FP32."""
 OLDEST_OPSET = 7
 """ONNX Runtime guarantees nothing for older ones (its documentation, Compatibility)."""
 # The suffix by which OpenVINO chooses the front end of these.

@@ -1,1 +1,4 @@
-"""Labelled images at the bench: files, labels, lesions, and what gets one score."""
+"""Labelled images at the bench: files, labels, lesions, and what gets one score.
+
+Knows how the unit reads an image; no model.
+"""

@@ -1,1 +1,4 @@
-"""A package folder: assembled, signed, with card, report and golden cases."""
+"""A package folder: assembled, signed, with card, report and golden cases.
+
+Knows what was evaluated; the only room here that signs.
+"""

@@ -32,7 +32,7 @@ from runtime.cli.init import reference_package
 from runtime.messages.payloads import ExamMessage, StatusMessage, UnitState, ViewMessage
 from runtime.publishing.pseudonyms import Pseudonyms
 from runtime.publishing.site_key import read_site_key
-from runtime.user_input.fault_lines import print_fault
+from runtime.user_input.command import print_fault
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -138,7 +138,7 @@ class UnitService:
         self,
         kind: type[BaseException] | None,
         fault: BaseException | None,
-        trace: TracebackType | None,
+        _trace: TracebackType | None,
     ) -> None:
         """Stops it: asked first, then killed."""
         if self._process is None or self._process.poll() is not None:

@@ -1,1 +1,4 @@
-"""Images that come in over the network: the Storage SCP, from socket to durable file."""
+"""Images that come in over the network: the Storage SCP, from socket to durable file.
+
+Knows what the network and the services bring; nothing of sender and simulator.
+"""

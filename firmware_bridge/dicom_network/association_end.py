@@ -11,7 +11,7 @@ RELEASE_TIMEOUT_S = 10.0
 """A release is one small PDU each way."""
 
 
-def end_association(assoc: Any, timeout_s: float) -> None:
+def end_association(assoc: Any, timeout_s: float = RELEASE_TIMEOUT_S) -> None:
     """Releases it; aborts it if that has no end in this time.
 
     pynetdicom's `release` waits without a bound for the association's own thread to pause, and

@@ -18,8 +18,6 @@ class StoreStatus(IntEnum):
     OUT_OF_RESOURCES = 0xA700
     DOES_NOT_MATCH_SOP_CLASS = 0xA900
     CANNOT_UNDERSTAND = 0xC000
-    TRANSIENT_FAULT = 0xC211
-    """pynetdicom's own answer when the handler raised."""
 
 
 _STATUS_OF_REASON = {

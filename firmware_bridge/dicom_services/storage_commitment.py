@@ -23,6 +23,7 @@ from pynetdicom.pdu import P_DATA_TF
 
 from firmware_bridge.dicom_network.association_end import RELEASE_TIMEOUT_S, end_association
 from firmware_bridge.dicom_network.message_data_set import MOST_REFERENCES, is_uid, read_message
+from firmware_bridge.dicom_network.reactor_pause import pause_surely
 from firmware_bridge.dicom_network.transfer_syntaxes import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     STORAGE_COMMITMENT,
@@ -153,6 +154,7 @@ class StorageCommitment:
             pacs.port,
             ae_title=pacs.ae_title,
             evt_handlers=[
+                (evt.EVT_CONN_OPEN, pause_surely),
                 (evt.EVT_N_EVENT_REPORT, heard),
                 (evt.EVT_PDU_SENT, sent),
                 (evt.EVT_CONN_CLOSE, lambda _event: done.set()),

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydicom.uid import UID
-from pynetdicom import AE, build_context
+from pynetdicom import AE, build_context, evt
 
+from firmware_bridge.dicom_network.association_end import end_association
+from firmware_bridge.dicom_network.reactor_pause import pause_surely
 from firmware_bridge.dicom_network.transfer_syntaxes import (
     KEY_OBJECT_SELECTION,
     PROCEDURE_STEP,
@@ -88,7 +90,7 @@ class DoorExamination:
                 advice="see calling_ae_titles and called_ae_titles; or too many associations",
             )
         status = assoc.send_c_echo().get("Status")
-        assoc.release()
+        end_association(assoc)
         if status != 0x0000:
             return CheckResult(name="echo", grade=Grade.BAD, found=f"status {status}")
         took_ms = (time.perf_counter() - started_s) * 1000
@@ -108,7 +110,7 @@ class DoorExamination:
             return CheckResult(name="contexts", grade=Grade.BAD, found="no association for storage")
         accepted = {(c.abstract_syntax, c.transfer_syntax[0]) for c in assoc.accepted_contexts}
         classes = {abstract for abstract, _ in accepted}
-        assoc.release()
+        end_association(assoc)
         missing = [pair for pair in pairs if pair not in accepted]
         named = ", ".join(f"{UID(sop).name} in {UID(syntax).name}" for sop, syntax in missing[:3])
         silent = [UID(uid).name for uid in others if uid not in classes]
@@ -130,4 +132,5 @@ class DoorExamination:
             contexts=contexts,
             ae_title=self.destination.ae_title,
             tls_args=None if self.tls is None else (self.tls, self.destination.host),
+            evt_handlers=[(evt.EVT_CONN_OPEN, pause_surely)],
         )

@@ -73,7 +73,7 @@ class FlagListener:
         self,
         kind: type[BaseException] | None,
         fault: BaseException | None,
-        trace: TracebackType | None,
+        _trace: TracebackType | None,
     ) -> None:
         """Disconnects."""
         self._client.disconnect()

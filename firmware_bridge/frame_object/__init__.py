@@ -1,1 +1,4 @@
-"""A frame of a detector as the DICOM object around its pixels, on disk."""
+"""A frame of a detector as the DICOM object around its pixels, on disk.
+
+Knows the messages of the frame socket; no socket of its own.
+"""

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
-from pynetdicom import AE
+from pynetdicom import AE, evt
 
+from firmware_bridge.dicom_network.association_end import end_association
+from firmware_bridge.dicom_network.reactor_pause import pause_surely
 from firmware_bridge.dicom_network.transfer_syntaxes import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     KEY_OBJECT_SELECTION,
@@ -90,14 +92,18 @@ class MppsScu:
     def _ask(self, request: Any) -> int:
         destination = self._destination
         assoc = self._entity.associate(
-            destination.host, destination.port, ae_title=destination.ae_title, tls_args=self._tls
+            destination.host,
+            destination.port,
+            ae_title=destination.ae_title,
+            tls_args=self._tls,
+            evt_handlers=[(evt.EVT_CONN_OPEN, pause_surely)],
         )
         if not assoc.is_established:
             raise PeerUnreachableError("no association for procedure steps")
         try:
             status, _ = request(assoc)
         finally:
-            assoc.release()
+            end_association(assoc)
         if "Status" not in status:
             raise PeerUnreachableError("no answer to a procedure step")
         return int(status.Status)

@@ -14,7 +14,9 @@ from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pynetdicom import AE, _config, build_context, evt
 
+from firmware_bridge.dicom_network.association_end import end_association
 from firmware_bridge.dicom_network.destination import Destination
+from firmware_bridge.dicom_network.reactor_pause import pause_surely
 from firmware_bridge.dicom_network.store_status import StoreStatus
 from firmware_bridge.dicom_network.upper_layer import P_DATA_TF, PDU_HEADER
 from models.errors import PeerError
@@ -142,6 +144,7 @@ class StorageScu:
             ae_title=self._destination.ae_title,
             tls_args=self._tls,
             evt_handlers=[
+                (evt.EVT_CONN_OPEN, pause_surely),
                 (evt.EVT_CONN_OPEN, self._connection_opened),
                 (evt.EVT_PDU_SENT, self._pdu_sent),
             ],
@@ -160,11 +163,11 @@ class StorageScu:
         self,
         kind: type[BaseException] | None,
         fault: BaseException | None,
-        trace: TracebackType | None,
+        _trace: TracebackType | None,
     ) -> None:
         """Releases the association, or aborts it after a fault."""
         if kind is None:
-            self._association.release()
+            end_association(self._association)
         else:
             self._association.abort()
 

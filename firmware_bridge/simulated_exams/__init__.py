@@ -1,1 +1,4 @@
-"""Exams that nobody has: phantoms or real files issued anew, in a clinic's order."""
+"""Exams that nobody has: phantoms or real files issued anew, in a clinic's order.
+
+Knows pixels and headers; not how an exam is sent.
+"""

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from models.errors import MammoedgeError
 from runtime.mqtt_contract.commands import ASYNCAPI
 from runtime.site_trust.arguments import add_site_arguments
-from runtime.user_input.command import Command
-from runtime.user_input.fault_lines import print_fault
+from runtime.user_input.command import Command, print_fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

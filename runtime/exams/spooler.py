@@ -44,7 +44,7 @@ class SpoolLimits:
     max_object_bytes: int
 
 
-class Worker(Protocol):
+class WorkerHints(Protocol):
     """Whoever works on what was spooled. Thread-safe."""
 
     def anticipate(self, path: str, sop_instance_uid: str) -> None:
@@ -74,7 +74,7 @@ class Spooler:
         folder: Path,
         limits: SpoolLimits,
         registration: ImageRegistration,
-        worker: Worker,
+        worker: WorkerHints,
         events: EventReporter,
         shown: Collection[IdentityField] = (),
     ) -> None:

@@ -1,1 +1,4 @@
-"""The MQTT contract as a document: made of the types, never written twice."""
+"""The MQTT contract as a document: made of the types, never written twice.
+
+Knows the messages; no broker and no network.
+"""

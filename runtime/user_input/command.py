@@ -1,7 +1,8 @@
-"""One subcommand of `mammoedge`, light enough that naming it imports nothing heavy."""
+"""One subcommand of `mammoedge`, light enough that naming it imports nothing heavy; its faults."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Callable
+
+    from models.errors import MammoedgeError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,3 +33,10 @@ class Command:
         """Import what the command needs and run it; the exit code."""
         module, _, function = self.run.partition(":")
         return int(getattr(import_module(module), function)(arguments))
+
+
+def print_fault(error: MammoedgeError, program: str = "mammoedge") -> int:
+    """Tells what went wrong in the name of `program`; the exit code that goes with it."""
+    for line in error.lines:
+        print(f"{program}: {line}", file=sys.stderr)
+    return error.exit_code

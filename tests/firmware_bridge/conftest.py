@@ -21,7 +21,7 @@ from tests.firmware_bridge.fakes import Door, FakeReceiver, answers
 from tests.firmware_bridge.firmware import PIXELS, STUDY, Firmware
 from tests.support.synthetic import mammogram_dataset, write
 from tests.support.unit_under_test import MESSAGE_FACTORY, now_ms
-from tests.support.waiting import wait_until
+from tests.support.waiting import LONG_S, wait_until
 
 
 @pytest.fixture
@@ -38,7 +38,9 @@ def open_door(receiver):
     intakes = []
 
     def start(**settings) -> Door:
-        intake = DicomIntake(DicomIntakeSettings(port=0, host="127.0.0.1", **settings))
+        # Other tests may have the processors: who asks late is let in, unless the test is of that.
+        usual = {"port": 0, "host": "127.0.0.1", "acse_timeout_s": LONG_S}
+        intake = DicomIntake(DicomIntakeSettings(**(usual | settings)))
         intake.start(receiver.ports)
         intakes.append(intake)
         return Door(intake=intake, receiver=receiver)

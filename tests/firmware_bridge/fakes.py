@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
-from pynetdicom import AE, build_context
+from pynetdicom import AE, build_context, evt
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import Verification
 
+from firmware_bridge.dicom_network.reactor_pause import pause_surely
 from firmware_bridge.dicom_network.transfer_syntaxes import (
     DIGITAL_MAMMOGRAPHY_FOR_PRESENTATION,
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -172,7 +173,10 @@ class RawPeer:
         entity = AE(ae_title="RAWPEER")
         entity.network_timeout = 10
         self.assoc = entity.associate(
-            "127.0.0.1", port, contexts=[build_context(sop_class, transfer_syntax)]
+            "127.0.0.1",
+            port,
+            contexts=[build_context(sop_class, transfer_syntax)],
+            evt_handlers=[(evt.EVT_CONN_OPEN, pause_surely)],
         )
         assert self.assoc.is_established
         self.sop_class = sop_class
@@ -214,7 +218,12 @@ def answers(intake: DicomIntake) -> bool:
     entity = AE(ae_title="NEXT")
     entity.add_requested_context(Verification)
     titles = intake.settings.called_ae_titles or ("ANY",)
-    assoc = entity.associate("127.0.0.1", intake.port, ae_title=titles[0])
+    assoc = entity.associate(
+        "127.0.0.1",
+        intake.port,
+        ae_title=titles[0],
+        evt_handlers=[(evt.EVT_CONN_OPEN, pause_surely)],
+    )
     if not assoc.is_established:
         return False
     status = assoc.send_c_echo().get("Status")

@@ -1,1 +1,4 @@
-"""What the card says of the trained network: figures on the validation part."""
+"""What the card says of the trained network: figures on the validation part.
+
+Knows data, networks and sampling; not how they learnt.
+"""

@@ -154,11 +154,6 @@ class SequenceTracker:
         """How many numbers the gaps hold."""
         return sum(gap.count for gap in self.gaps())
 
-    @property
-    def seen_count(self) -> int:
-        """How many different numbers came, of those that the book still knows."""
-        return sum(span.count for span in self._spans)
-
 
 @dataclass(kw_only=True)
 class Generation:

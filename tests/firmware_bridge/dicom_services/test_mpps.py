@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE
+from pynetdicom import AE, evt
 
 from firmware_bridge.dicom_network.destination import Destination
+from firmware_bridge.dicom_network.reactor_pause import pause_surely
 from firmware_bridge.dicom_network.transfer_syntaxes import (
     DIGITAL_MAMMOGRAPHY_FOR_PRESENTATION,
     DIGITAL_MAMMOGRAPHY_FOR_PROCESSING,
@@ -90,7 +92,9 @@ def unit(door, syntax=ExplicitVRLittleEndian):
     """An association of the unit's with the door."""
     entity = AE(ae_title="MAMMO1")
     entity.add_requested_context(PROCEDURE_STEP, syntax)
-    assoc = entity.associate("127.0.0.1", door.port)
+    assoc = entity.associate(
+        "127.0.0.1", door.port, evt_handlers=[(evt.EVT_CONN_OPEN, pause_surely)]
+    )
     assert assoc.is_established
     yield assoc
     assoc.release()
@@ -258,15 +262,14 @@ def test_a_full_ledger_takes_no_step_and_the_next_one_when_there_is_room(door, l
     def pages(limit):
         ledger.transact(lambda tx: tx._connection.execute(f"PRAGMA max_page_count = {limit}"))
 
-    word = ModalityNotices(
+    notices = ModalityNotices(
         ledger=ledger,
         message_factory=MESSAGE_FACTORY,
         expected_views=("RCC", "LCC", "RMLO", "LMLO"),
-        close=lambda _tx, _study, _by: None,
-        publish=lambda _tx, _exam, _changed, _now: None,
+        revisions=Mock(),
         clock_ms=now_ms,
     )
-    door.receiver.begin_step = word.begin_step
+    door.receiver.begin_step = notices.begin_step
     pages(1)  # no more than there are already
     with unit(door) as assoc:
         taken = 0

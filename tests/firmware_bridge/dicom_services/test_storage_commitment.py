@@ -16,6 +16,7 @@ from pynetdicom.pdu import A_ABORT_RQ, A_RELEASE_RQ, P_DATA_TF
 
 from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
 from firmware_bridge.dicom_network.association_end import end_association
+from firmware_bridge.dicom_network.reactor_pause import pause_surely
 from firmware_bridge.dicom_network.transfer_syntaxes import STORAGE_COMMITMENT
 from firmware_bridge.dicom_services import storage_commitment
 from firmware_bridge.dicom_services.storage_commitment import AT_ONCE
@@ -113,6 +114,7 @@ class Asking:
             "127.0.0.1",
             door.port,
             evt_handlers=[
+                (evt.EVT_CONN_OPEN, pause_surely),
                 (evt.EVT_N_EVENT_REPORT, self._heard),
                 (evt.EVT_PDU_SENT, self._answered),
             ],

@@ -8,6 +8,8 @@ from argparse import ArgumentParser
 
 import pydicom
 import pytest
+from pynetdicom.association import MODE_REQUESTOR, Association
+from pynetdicom.dimse import DIMSEServiceProvider
 
 from firmware_bridge.commands import SEND
 from firmware_bridge.dicom_network.destination import Destination
@@ -155,3 +157,29 @@ def test_destinations(text, host, port):
     """Names and IPv6 addresses."""
     found = Destination.parse(text)
     assert (found.host, found.port) == (host, port)
+
+
+def test_an_answer_reaches_who_waits_for_it_however_late_it_looks(door, view_file, monkeypatch):
+    """pynetdicom's own thread must not take it: made slow here, as on a busy machine.
+
+    That thread looks into the queue after it came through its pause, which it says late.
+    """
+    get_msg = DIMSEServiceProvider.get_msg
+
+    def late(provider, block=False):  # noqa: FBT002 - as pynetdicom has it
+        if block and provider.assoc.is_requestor:
+            time.sleep(0.1)
+        return get_msg(provider, block)
+
+    def say_paused(assoc, paused) -> None:
+        if not paused and vars(assoc).get("_mode") == MODE_REQUESTOR:
+            time.sleep(0.05)
+        vars(assoc)["paused"] = paused
+
+    monkeypatch.setattr(DIMSEServiceProvider, "get_msg", late)
+    paused = property(lambda assoc: vars(assoc)["paused"], say_paused)
+    monkeypatch.setattr(Association, "_is_paused", paused, raising=False)
+    file = outgoing(view_file)
+    to = Destination.parse(address(door))
+    with StorageScu(to, [file], response_timeout_s=10.0) as sender:
+        assert [sender.send(file).outcome for _ in range(5)] == [Outcome.STORED] * 5
