@@ -9,9 +9,9 @@ from typing import Self
 class StatusReason(StrEnum):
     """What is not well, as `status.reasons` says it. A reader takes reasons that it does not know.
 
-    `code` is what the console shows, to be read out on the telephone; docs/troubleshooting.md has the list for
-    engineers. The last four are the console's alone: the site sees them by itself, or elsewhere
-    in `status` and `health`.
+    `code` is what the console shows, to be read out on the telephone; docs/troubleshooting.md has
+    the list for engineers. The last four are the console's alone: the site sees them by itself, or
+    elsewhere in `status` and `health`.
     """
 
     code: str
