@@ -96,7 +96,7 @@ def run(rate: float, *, units: int, seed: int) -> Run:
 def median_interval(values: list[int]) -> tuple[float, float]:
     """Between which the median lies (95 %): exact, by the order of the values.
 
-    Source: H. A. David, H. N. Nagaraja: Order Statistics, 3rd edition, section 7.1.
+    Source: H. A. David, H. N. Nagaraja: PackageRequest Statistics, 3rd edition, section 7.1.
     """
     count = len(values)
     ordered = sorted(values)

@@ -38,7 +38,7 @@ from converters.labelled.image_reading import (
 )
 from converters.labelled.labels import Labels
 from converters.labelled.reading_options import EvaluationOptions
-from converters.labelled.scoring_units import subjects_of
+from converters.labelled.scored_subjects import subjects_of
 from converters.progress import progress_bar
 from models.package import Package, load_package
 from runtime.cli.init import reference_package

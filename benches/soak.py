@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.unit.rest_watch import REST_S
+from runtime.unit.idle_detector import REST_S
 from runtime.unit.service import ROOM_CHECK_S
 from tests.firmware_bridge.firmware import wait_socket
 from tests.support.brokers import Mosquitto, mosquitto_missing

@@ -24,7 +24,7 @@ from converters.evaluation.score_cache import ScoreCache
 from converters.explanation.explained_package import explain, why_not
 from converters.importing.ir_files import save_ir
 from converters.labelled.labelled_images import options_of
-from converters.packaging.assembly import Order, package
+from converters.packaging.assembly import PackageRequest, package
 from converters.packaging.golden_sources import phantom_cases
 from converters.progress import progress_bar
 from converters.quantization.calibration import CalibrationSet, read_calibration
@@ -153,7 +153,7 @@ class Stages:
 
         def make(folder: Path) -> dict[str, Any]:
             package(
-                Order(
+                PackageRequest(
                     model=self.model,
                     recipe=self.recipe,
                     golden=phantom_cases(self.recipe),

@@ -9,8 +9,8 @@ from converters.commands.command_guard import DONE, FAIL, guarded
 from converters.evaluation.discrimination import wilson
 from converters.evaluation.evaluate import Evaluation, evaluate
 from converters.labelled.labelled_images import labels_of, options_of
-from converters.labelled.scoring_unit import counted_as
-from converters.labelled.scoring_units import subjects_of
+from converters.labelled.scored_subject import counted_as
+from converters.labelled.scored_subjects import subjects_of
 from converters.progress import progress_bar
 from models.package import load_package
 from runtime.inference.engine import open_engine

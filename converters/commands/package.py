@@ -11,7 +11,7 @@ from converters.errors import BenchFaultError
 from converters.importing.imported_model import import_model
 from converters.importing.recipe import read_recipe
 from converters.labelled.labelled_images import require_folders
-from converters.packaging.assembly import Order, package
+from converters.packaging.assembly import PackageRequest, package
 from converters.packaging.golden_sources import phantom_cases
 from converters.progress import progress_bar
 from converters.quantization.calibration import read_calibration
@@ -51,7 +51,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
         _say(f"not used: {name} ({reason})")
     _say(f"{len(calibration.tensors)} used, {len(calibration.refused)} not")
     made = package(
-        Order(
+        PackageRequest(
             model=model,
             recipe=recipe,
             golden=phantom_cases(recipe),

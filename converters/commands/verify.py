@@ -12,8 +12,8 @@ from converters.evaluation.verification import verify
 from converters.importing.source_kind import SourceKind, kind_of
 from converters.importing.source_reading import read_source, sha256_of_source, source_runner
 from converters.labelled.labelled_images import labels_of, options_of
-from converters.labelled.scoring_unit import counted_as
-from converters.labelled.scoring_units import subjects_of
+from converters.labelled.scored_subject import counted_as
+from converters.labelled.scored_subjects import subjects_of
 from converters.packaging.report import Reported, write_report
 from converters.progress import progress_bar
 from models.package import load_package

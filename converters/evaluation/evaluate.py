@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from converters.labelled.reading_options import EvaluationOptions
-    from converters.labelled.scoring_unit import ScoringUnit
+    from converters.labelled.scored_subject import ScoredSubject
     from models.manifest import Manifest, OperatingPoint
     from runtime.image.prediction import Engine
 
@@ -47,7 +47,7 @@ class Evaluation:
     _values: dict[str, list[str]] = field(default_factory=dict, init=False)
     """The subgroups of each column so far."""
 
-    def add(self, subject: ScoringUnit, score: float | None, reason: str = "") -> None:
+    def add(self, subject: ScoredSubject, score: float | None, reason: str = "") -> None:
         """Count one subject; `score` None and a reason's code where it was not assessed."""
         self.overall.add(positive=subject.positive, score=score)
         if score is None:
@@ -98,7 +98,7 @@ def at_point(tally: ScoreTally, point: OperatingPoint) -> AtPoint:
 def evaluate(
     manifest: Manifest,
     engine: Engine,
-    subjects: Iterable[ScoringUnit],
+    subjects: Iterable[ScoredSubject],
     options: EvaluationOptions,
     *,
     progress: Callable[[int], None] = lambda _: None,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from converters.labelled.labels import LabelledImage
     from converters.labelled.reading_options import EvaluationOptions
-    from converters.labelled.scoring_unit import Question, ScoringUnit
+    from converters.labelled.scored_subject import Question, ScoredSubject
     from models.manifest import InputPort, Manifest
     from models.preparation_recipe import Recipe
     from runtime.image.header import Laterality
@@ -88,7 +88,7 @@ class LabelledInference:
             manifest=manifest, model=_model_ref(manifest), engine=self._panel, max_pixels=MAX_PIXELS
         )
 
-    def answer(self, subject: ScoringUnit) -> Answer:
+    def answer(self, subject: ScoredSubject) -> Answer:
         """The suspicion by every engine, or why there is none. Raises EngineFaultError.
 
         Two images of one view count with the higher score, as in an exam.
@@ -190,7 +190,7 @@ def key_of_files(paths: tuple[Path, ...]) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
 
 
-def key_of_notes(subject: ScoringUnit) -> str:
+def key_of_notes(subject: ScoredSubject) -> str:
     """Of what the table says of a subject's images: an answer depends on it as on the files."""
     said = json.dumps([[slotted.slot, *slotted.image.notes] for slotted in subject.images])
     return hashlib.sha256(said.encode()).hexdigest()[:16]

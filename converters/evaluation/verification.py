@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from converters.evaluation.score_cache import ScoreCache
     from converters.labelled.reading_options import EvaluationOptions
-    from converters.labelled.scoring_unit import ScoringUnit
+    from converters.labelled.scored_subject import ScoredSubject
     from models.manifest import Manifest
     from runtime.image.prediction import Engine
 
@@ -78,7 +78,7 @@ def verify(
     manifest: Manifest,
     run_source: RunSource,
     engines: Mapping[str, Engine],
-    subjects: Iterable[ScoringUnit],
+    subjects: Iterable[ScoredSubject],
     options: EvaluationOptions,
     *,
     memory: ScoreCache | None = None,

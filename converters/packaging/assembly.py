@@ -17,8 +17,8 @@ from converters.evaluation.precision_report import precisions_on
 from converters.evaluation.verification import Verification, verify
 from converters.importing.graph_run import compile_on_cpu, score_with
 from converters.importing.ir_files import save_ir
-from converters.labelled.scoring_unit import counted_as
-from converters.labelled.scoring_units import subjects_of
+from converters.labelled.scored_subject import counted_as
+from converters.labelled.scored_subjects import subjects_of
 from converters.packaging.card import write_card
 from converters.packaging.package_writer import staged, write_package_files
 from converters.packaging.preparation_reference import prepare_by_reference
@@ -65,7 +65,7 @@ class GoldenSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class PackageRequest:
     """What to package, and how."""
 
     model: ImportedModel
@@ -94,7 +94,7 @@ class Order:
     """Makes a bar for a task of so many images, as `progress_bar` does."""
 
 
-def package(order: Order, out: Path) -> Package:
+def package(order: PackageRequest, out: Path) -> Package:
     """Write the package folder `out`, atomically, and load it as a unit would.
 
     Raises:
@@ -148,7 +148,7 @@ def package(order: Order, out: Path) -> Package:
     return load_package(out, allow_unsigned=True)
 
 
-def _graph_for(order: Order, name: str) -> Any:
+def _graph_for(order: PackageRequest, name: str) -> Any:
     if name != "int8":
         return order.model.graph
     return quantize_int8(
@@ -159,7 +159,7 @@ def _graph_for(order: Order, name: str) -> Any:
     )
 
 
-def _manifest(order: Order) -> Manifest:
+def _manifest(order: PackageRequest) -> Manifest:
     recipe, model = order.recipe, order.model
     shared = model.inputs[0].preparation or Recipe(steps=recipe.preparation)
     inputs = tuple(
@@ -204,7 +204,7 @@ def _manifest(order: Order) -> Manifest:
     )
 
 
-def _exact_graph(order: Order, manifest: Manifest, scratch: Path) -> Graph:
+def _exact_graph(order: PackageRequest, manifest: Manifest, scratch: Path) -> Graph:
     """The unquantised graph at FP32.
 
     Raises:
@@ -237,7 +237,9 @@ def _require_equal(name: str, ours: dict[str, float], theirs: dict[str, float]) 
         )
 
 
-def _prove(order: Order, manifest: Manifest, graphs: dict[str, Graph]) -> Verification | None:
+def _prove(
+    order: PackageRequest, manifest: Manifest, graphs: dict[str, Graph]
+) -> Verification | None:
     """Source against every precision on the labelled images.
 
     Raises:

@@ -14,7 +14,7 @@ from converters.errors import BenchFaultError
 from converters.evaluation.agreement import SOURCE, Case
 from converters.evaluation.discrimination import ScoreTally
 from converters.labelled.image_reading import ImageRefusedError, SideNotes, read_image
-from converters.labelled.scoring_unit import counted_as
+from converters.labelled.scored_subject import counted_as
 from converters.packaging.report_sections import RECIPE_HEADING, section
 from converters.packaging.svg_plots import Curve, curves, histogram, scatter
 from models.manifest import Monochrome1Step, Recipe, ResizeStep, WindowStep

@@ -9,7 +9,7 @@ import numpy as np
 
 from converters.errors import BenchFaultError
 from converters.labelled.reading_options import notes_of
-from converters.labelled.scoring_units import ScoringUnits
+from converters.labelled.scored_subjects import ScoredSubjects
 from converters.quantization.calibration import prepared_image
 from converters.quantization.int8 import quantize_int8_by_auc
 
@@ -62,7 +62,7 @@ def labelled_tensors(
     """
     ports: dict[str, InputPort] = {port.view: port for port in model.inputs}
     positive: list[bool] = []
-    for subject in ScoringUnits(recipe.scope, model.inputs, labels):
+    for subject in ScoredSubjects(recipe.scope, model.inputs, labels):
         if subject.missing:
             continue
         *_, question = subject.questions()

@@ -120,7 +120,7 @@ class DicomIntake:
                 request_handler=AssociationHandler,
             )
         except OSError as fault:
-            # The system's own words name no port: which of the unit's doors is taken?
+            # The system's own words name no port: which of the unit's ports is taken?
             raise OSError(fault.errno, fault.strerror, self.address) from fault
         server.owner, server.tls = self, tls
         self._server = server

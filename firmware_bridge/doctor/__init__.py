@@ -1,4 +1,5 @@
 """`mammoedge doctor unit`: a running unit examined from the outside, as its site hears it.
 
-Knows the doors as a stranger would, by sending; its listener uses nothing of ours.
+Knows the intakes as a stranger would, by sending; its listener knows our messages and has a
+connection of its own.
 """

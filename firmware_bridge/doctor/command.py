@@ -20,8 +20,8 @@ from pydicom.uid import generate_uid
 from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.transport_security import TlsSettings
-from firmware_bridge.doctor.door_examination import DoorExamination
 from firmware_bridge.doctor.flag_listener import FlagListener, NoBrokerError
+from firmware_bridge.doctor.port_examination import PortExamination
 from firmware_bridge.sender.mpps_scu import MppsScu
 from firmware_bridge.sender.storage_scu import (
     Outcome,
@@ -73,12 +73,12 @@ def verdicts(arguments: Namespace) -> Iterator[CheckResult]:
         yield from faulty_settings(error)
         return
     yield CheckResult(name="settings", grade=Grade.GOOD, found=str(settings.file))
-    doors = [p.settings for p in settings.intakes if isinstance(p.settings, DicomIntakeSettings)]
-    if not doors:
+    intakes = [p.settings for p in settings.intakes if isinstance(p.settings, DicomIntakeSettings)]
+    if not intakes:
         yield CheckResult(name="dicom", grade=Grade.BAD, found="no [intake.dicom] in the settings")
-    for door in doors:
+    for intake in intakes:
         try:
-            examination = Examination.of(arguments, settings, door)
+            examination = Examination.of(arguments, settings, intake)
         except (OSError, ValueError) as fault:
             yield CheckResult(name="tls", grade=Grade.BAD, found=str(fault))
             continue
@@ -96,25 +96,27 @@ class Examination:
     timeout_s: float
 
     @classmethod
-    def of(cls, arguments: Namespace, settings: Settings, door: DicomIntakeSettings) -> Examination:
+    def of(
+        cls, arguments: Namespace, settings: Settings, intake: DicomIntakeSettings
+    ) -> Examination:
         """What a listener's settings ask of a caller. Raises OSError, ValueError (TLS)."""
-        host = "127.0.0.1" if door.host in ANY_ADDRESS else door.host
+        host = "127.0.0.1" if intake.host in ANY_ADDRESS else intake.host
         calling = arguments.calling
-        if door.calling_ae_titles and calling not in door.calling_ae_titles:
-            calling = door.calling_ae_titles[0]
-        title = next(iter(door.called_ae_titles), door.ae_title)
+        if intake.calling_ae_titles and calling not in intake.calling_ae_titles:
+            calling = intake.calling_ae_titles[0]
+        title = next(iter(intake.called_ae_titles), intake.ae_title)
         return cls(
             settings=settings,
-            destination=Destination(ae_title=title, host=host, port=door.port),
+            destination=Destination(ae_title=title, host=host, port=intake.port),
             calling=calling,
-            tls=_client_context(arguments, door),
+            tls=_client_context(arguments, intake),
             timeout_s=arguments.timeout_s,
         )
 
     def verdicts(self) -> Iterator[CheckResult]:
         """From the wire to the flag."""
-        door = DoorExamination(destination=self.destination, calling=self.calling, tls=self.tls)
-        for verdict in door.verdicts():
+        intake = PortExamination(destination=self.destination, calling=self.calling, tls=self.tls)
+        for verdict in intake.verdicts():
             yield verdict
             if verdict.grade is Grade.BAD:
                 return
@@ -225,17 +227,17 @@ class Examination:
         )
 
 
-def _client_context(arguments: Namespace, door: DicomIntakeSettings) -> ssl.SSLContext | None:
+def _client_context(arguments: Namespace, intake: DicomIntakeSettings) -> ssl.SSLContext | None:
     """The certificate given, else the unit's own; on this machine the name is not compared."""
-    if door.tls is None:
+    if intake.tls is None:
         return None
     tls = TlsSettings(
-        certificate_file=Path(arguments.certificate or door.tls.certificate_file),
-        key_file=Path(arguments.key or door.tls.key_file),
-        ca_file=Path(arguments.ca or door.tls.ca_file),
+        certificate_file=Path(arguments.certificate or intake.tls.certificate_file),
+        key_file=Path(arguments.key or intake.tls.key_file),
+        ca_file=Path(arguments.ca or intake.tls.ca_file),
     )
     context = tls.client_context()
-    if door.host in (*ANY_ADDRESS, "127.0.0.1", "::1"):
+    if intake.host in (*ANY_ADDRESS, "127.0.0.1", "::1"):
         context.check_hostname = False
     return context
 

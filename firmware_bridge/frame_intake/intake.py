@@ -1,6 +1,6 @@
 """Images that come in as frames: the Unix socket between the unit's firmware and us.
 
-Contract 3. The firmware passes pixels as a sealed memfd; `accepted` leaves only after the DICOM
+The firmware passes pixels as a sealed memfd; `accepted` leaves only after the DICOM
 object around them is durable and in the ledger.
 """
 
@@ -121,7 +121,7 @@ class FrameIntake:
             try:
                 raw, _ = listener.accept()
             except OSError as error:
-                # Out of descriptors, say: that passes, and must not end the door.
+                # Out of descriptors, say: that passes, and must not end the intake.
                 if not self._stop.wait(ACCEPT_PAUSE_S):
                     LOGGER.warning("no connection can be taken: %s", error.strerror)
                 continue
@@ -225,7 +225,7 @@ class FrameIntake:
         try:
             self._require_ports().events.report(EventKind.FRAME_REFUSED, detail, source=FRAMES)
         except LedgerError as error:
-            # A full disk, say; the peer still hears its reason, and the door stays open.
+            # A full disk, say; the peer still hears its reason, and the socket stays open.
             LOGGER.error("%s", error)  # noqa: TRY400 - no defect of ours
 
     def _require_ports(self) -> IntakePorts:

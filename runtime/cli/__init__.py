@@ -1,4 +1,4 @@
 """The `mammoedge` command and those of its subcommands that need no other folder.
 
-Nothing imports it but the demo and the doctor, which write a unit's settings with it.
+May know every room of a unit. Imported by the demo, the doctor and the benches alone.
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import MammoedgeError
-from runtime.mqtt_contract.commands import ASYNCAPI
+from runtime.mqtt_contract.declaration import ASYNCAPI
 from runtime.site_trust.arguments import add_site_arguments
 from runtime.user_input.command import Command, print_fault
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from runtime.web.pages import Pages
 
 HISTORY: TypeAdapter[list[PastExam]] = TypeAdapter(list[PastExam])
-STORY: TypeAdapter[ExamTimeline] = TypeAdapter(ExamTimeline)
+TIMELINE: TypeAdapter[ExamTimeline] = TypeAdapter(ExamTimeline)
 SIGN_IN_LIMIT_BYTES = 4096
 LARGEST = 2**53
 """Beyond it JavaScript has no whole numbers, and soon SQLite none either."""
@@ -161,7 +161,7 @@ class ConsoleApp:
         if timeline is None:
             return PlainTextResponse("not found", 404)
         return Response(
-            STORY.dump_json(timeline, indent=2),
+            TIMELINE.dump_json(timeline, indent=2),
             media_type="application/json",
             headers={
                 "content-disposition": f'attachment; filename="exam-{timeline.key[:12]}.json"'

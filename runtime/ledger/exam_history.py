@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS exam_notes (
     study_uid TEXT NOT NULL, at_ms INTEGER NOT NULL, note TEXT NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS exam_notes_by_study ON exam_notes (study_uid);
 """
-CHRONICLE_TABLES = ("exam_identities", "exam_revisions", "exam_attention", "exam_notes")
+EXAM_HISTORY_TABLES = ("exam_identities", "exam_revisions", "exam_attention", "exam_notes")
 
 
 class Note(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.exam_rules.state_machine import Phase
-from runtime.ledger.exam_history import CHRONICLE_TABLES, ExamHistory
+from runtime.ledger.exam_history import EXAM_HISTORY_TABLES, ExamHistory
 from runtime.ledger.exam_index import ExamIndex
 from runtime.ledger.exam_table import ExamRows
 from runtime.ledger.job_table import DescriptorRows, JobRows
@@ -39,7 +39,7 @@ FORGET_EXAMS = (
     *(
         f"DELETE FROM {table} WHERE study_uid IN"  # noqa: S608 - our own tables' names
         " (SELECT study_uid FROM exams WHERE phase = ? AND last_activity_ms < ?)"
-        for table in (*CHRONICLE_TABLES, *ARRIVAL_TABLES)
+        for table in (*EXAM_HISTORY_TABLES, *ARRIVAL_TABLES)
     ),
     "DELETE FROM exams WHERE phase = ? AND last_activity_ms < ?",
 )

@@ -1,4 +1,4 @@
 """From results to messages: pseudonyms, topics and payloads for the outbox.
 
-Pure; time is handed in.
+Time is handed in; reads and writes one file, the site key.
 """

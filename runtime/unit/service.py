@@ -23,13 +23,13 @@ from runtime.mqtt.tls import ends_soon
 from runtime.system.process_memory import MEGABYTE
 from runtime.unit.composition import Callbacks, build_unit
 from runtime.unit.housekeeping import keep_house
+from runtime.unit.idle_detector import IdleDetector
 from runtime.unit.malloc_tuning import (
     give_back_free_memory,
     keep_few_arenas,
     keep_large_blocks_apart,
     keep_what_stays,
 )
-from runtime.unit.rest_watch import RestWatch
 from runtime.unit.settings import Settings, load_settings
 from runtime.unit.status_facts import degraded_reasons, free_mb, health_facts, status_facts
 from runtime.worker.supervisor import WORKER_COMMAND
@@ -70,7 +70,7 @@ class Service:
         self._disk_low = False
         self._broker_away_since_ms: int | None = None
         self._clock = UnitClock()
-        self._rest = RestWatch(self._started_at)
+        self._rest = IdleDetector(self._started_at)
         self._closing = ExitStack()
         self._listening: list[Intake] = []
         self._parts = build_unit(

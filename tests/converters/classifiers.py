@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from converters.importing.imported_model import ImportedModel
-from converters.packaging.assembly import Order, package
+from converters.packaging.assembly import PackageRequest, package
 from converters.packaging.golden_sources import phantom_cases
 from tests.support.packages import COLUMNS, ROWS, calibration_tensors, openvino_runner, recipe_of
 
@@ -165,7 +165,7 @@ def classifier_package(
         port = recipe.outputs[0].model_copy(update={"activation": "softmax", "index": 1})
         recipe = recipe.model_copy(update={"outputs": (port,)})
     graph = graph or classifier(head)
-    order = Order(
+    order = PackageRequest(
         model=ImportedModel(
             graph=graph,
             run_source=openvino_runner(graph),

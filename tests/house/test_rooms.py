@@ -34,7 +34,7 @@ SMALL = {
     "runtime/timing/backoff.py": "one rule of timing, used by rooms that share nothing else",
     "runtime/timing/token_bucket.py": "one rule of timing, used by rooms that share nothing else",
     "runtime/unit/housekeeping.py": "what age removes",
-    "runtime/unit/rest_watch.py": "when a unit rests; what it gives back then is malloc_tuning's",
+    "runtime/unit/idle_detector.py": "when a unit is idle; malloc_tuning acts on it",
     "runtime/web/languages.py": "which languages both pages speak",
     "firmware_bridge/dicom_network/association_end.py": "the end of every association of ours",
     "firmware_bridge/dicom_network/association_limits.py": "the limits of every peer",

@@ -106,18 +106,18 @@ class LiveFeed:
     def __init__(
         self,
         source: MessageSource,
-        picture: SiteState,
+        site_state: SiteState,
         *,
         clock_ms: Callable[[], int],
         recorder: Recorder | None = None,
-        desk: ReplayPolicy | None = None,
+        replay_policy: ReplayPolicy | None = None,
     ) -> None:
         self.source = source
-        self.picture = picture
+        self.site_state = site_state
         self.clock_ms = clock_ms
         self.lock = threading.Lock()
         self._recorder = recorder
-        self._desk = desk
+        self._replay_policy = replay_policy
         self._looked_ms = 0
 
     @property
@@ -137,11 +137,11 @@ class LiveFeed:
         if isinstance(heard, LinkChange):
             self._record(heard)
             with self.lock:
-                changes = self.picture.link_changed(heard)
+                changes = self.site_state.link_changed(heard)
         elif heard is not None:
             self._record(heard.arrival)
             with self.lock:
-                changes = self.picture.hear(heard.arrival)
+                changes = self.site_state.hear(heard.arrival)
             self.source.acknowledge(heard)
         self._ask()
         return changes
@@ -152,9 +152,9 @@ class LiveFeed:
 
     def _ask(self) -> None:
         now_ms = self.clock_ms()
-        if self._desk is None or 0 <= now_ms - self._looked_ms < LOOK_MS:
+        if self._replay_policy is None or 0 <= now_ms - self._looked_ms < LOOK_MS:
             return
         self._looked_ms = now_ms
-        for ask in self._desk.due(self.picture, now_ms):
+        for ask in self._replay_policy.due(self.site_state, now_ms):
             if self.source.ask_replay(ask.unit, ask.from_seq):
-                self._desk.asked(ask, self.picture.units[ask.unit].generation, now_ms)
+                self._replay_policy.asked(ask, self.site_state.units[ask.unit].generation, now_ms)

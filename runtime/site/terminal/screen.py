@@ -109,9 +109,9 @@ class SiteScreen(App[int]):  # type: ignore[misc]
         """Begins to hear."""
         self.query_one("#units", DataTable).add_columns(*COLUMNS)
         self.query_one("#units").focus()
-        self.set_interval(REFRESH_S, self.refresh_picture)
+        self.set_interval(REFRESH_S, self.refresh_view)
         self._hearing.start()
-        self.refresh_picture()
+        self.refresh_view()
 
     def on_unmount(self) -> None:
         """Ends the hearing thread."""
@@ -120,7 +120,7 @@ class SiteScreen(App[int]):  # type: ignore[misc]
         if self._hearing.is_alive():
             self._hearing.join(10)
 
-    def refresh_picture(self) -> None:
+    def refresh_view(self) -> None:
         """Shows the state of this moment; nothing once the screen closes.
 
         Textual takes the widgets away before it stops the timers of the application.
@@ -129,7 +129,7 @@ class SiteScreen(App[int]):  # type: ignore[misc]
             return
         listening = self._listening
         with listening.lock:
-            lines = unit_lines(listening.picture, listening.clock_ms())
+            lines = unit_lines(listening.site_state, listening.clock_ms())
             link, away = self._link_line()
         bar = self.query_one("#link", Static)
         bar.update(link)
@@ -138,19 +138,19 @@ class SiteScreen(App[int]):  # type: ignore[misc]
         self._show_story()
 
     def _link_line(self) -> tuple[str, bool]:
-        picture = self._listening.picture
-        link, foreign = picture.link, sum(picture.foreign.values())
+        site_state = self._listening.site_state
+        link, foreign = site_state.link, sum(site_state.foreign.values())
         view = f"shown: {VIEWS[self._view][0]}{', paused' if self._paused else ''}"
         tail = f"  foreign: {foreign}  {view}  {self._note}".rstrip()
         if self._hearing.ident and not self._hearing.is_alive() and not self._listening.finished:
-            return f"{picture.site}  NO LONGER LISTENING{tail}", True
+            return f"{site_state.site}  NO LONGER LISTENING{tail}", True
         if link is None:
-            return f"{picture.site}  connecting ...{tail}", True
+            return f"{site_state.site}  connecting ...{tail}", True
         since = utc_text(link.at_ms)[:19].replace("T", " ")
         if link.up:
-            return f"{picture.site}  connected since {since} UTC{tail}", False
+            return f"{site_state.site}  connected since {since} UTC{tail}", False
         reason = printable(link.reason, 60)
-        return f"{picture.site}  NOT CONNECTED since {since} UTC: {reason}{tail}", True
+        return f"{site_state.site}  NOT CONNECTED since {since} UTC: {reason}{tail}", True
 
     def _show_units(self, lines: tuple[UnitRow, ...]) -> None:
         table = self.query_one("#units", DataTable)
@@ -201,18 +201,18 @@ class SiteScreen(App[int]):  # type: ignore[misc]
     def action_view(self) -> None:
         """What the story shows from now on."""
         self._view = (self._view + 1) % len(VIEWS)
-        self.refresh_picture()
+        self.refresh_view()
 
     def action_pause(self) -> None:
         """Holds the story; what happens meanwhile is shown afterwards."""
         self._paused = not self._paused
-        self.refresh_picture()
+        self.refresh_view()
 
     def action_replay(self) -> None:
         """Asks the chosen unit for its lowest missing number."""
         name = self._chosen()
         with self._listening.lock:
-            unit = self._listening.picture.units.get(name or "")
+            unit = self._listening.site_state.units.get(name or "")
             gaps = unit.book.gaps() if unit else ()
         if name is None or not gaps:
             self._say("nothing is missing")
@@ -232,7 +232,7 @@ class SiteScreen(App[int]):  # type: ignore[misc]
 
     def _say(self, note: str) -> None:
         self._note = printable(note, 60)
-        self.refresh_picture()
+        self.refresh_view()
 
     def _chosen(self) -> str | None:
         row = self.query_one("#units", DataTable).cursor_row

@@ -64,10 +64,10 @@ def listening(arguments: Namespace, *, speed: float = 0.0) -> Iterator[LiveFeed]
         with _recorder(arguments, site) as recorder:
             yield LiveFeed(
                 subscriber,
-                _picture(arguments, site),
+                _site_state(arguments, site),
                 clock_ms=clock_ms,
                 recorder=recorder,
-                desk=ReplayPolicy() if arguments.follow_gaps else None,
+                replay_policy=ReplayPolicy() if arguments.follow_gaps else None,
             )
     finally:
         subscriber.close(forget=arguments.session is None)
@@ -93,11 +93,11 @@ def _recorded(arguments: Namespace, speed: float) -> Iterator[LiveFeed]:
         raise UsageError("--follow-gaps needs a broker: nobody answers in a recording")
     site = arguments.site or recorded_site(arguments.replay)
     source = RecordingSource(read_recording(arguments.replay), speed=speed)
-    picture = _picture(arguments, _checked_site(site))
-    yield LiveFeed(source, picture, clock_ms=source.clock_ms)
+    site_state = _site_state(arguments, _checked_site(site))
+    yield LiveFeed(source, site_state, clock_ms=source.clock_ms)
 
 
-def _picture(arguments: Namespace, site: str) -> SiteState:
+def _site_state(arguments: Namespace, site: str) -> SiteState:
     rows = arguments.keep
     return SiteState(site, limits=MemoryLimits(rows=rows, digests=max(rows, 5000)))
 

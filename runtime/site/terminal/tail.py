@@ -103,7 +103,7 @@ def follow(
                     return EXIT_DONE
             if ending.condition is not None and ending.condition.met_by(change):
                 return EXIT_DONE
-        reached = reached or opened.picture.connected or opened.finished
+        reached = reached or opened.site_state.connected or opened.finished
         if opened.finished or (deadline_s is not None and time.monotonic() >= deadline_s):
             if not ending.waits:
                 return EXIT_DONE

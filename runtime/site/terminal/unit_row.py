@@ -32,9 +32,9 @@ class UnitRow:
     grave: bool
 
 
-def unit_lines(picture: SiteState, now_ms: int) -> tuple[UnitRow, ...]:
+def unit_lines(site_state: SiteState, now_ms: int) -> tuple[UnitRow, ...]:
     """All units; those with trouble first, then by name."""
-    lines = [unit_line(unit, now_ms) for unit in picture]
+    lines = [unit_line(unit, now_ms) for unit in site_state]
     return tuple(sorted(lines, key=lambda line: (not line.grave, line.unit)))
 
 

@@ -69,10 +69,10 @@ def _stream(opened: LiveFeed, arguments: Namespace) -> int:
     with StopSignals() as stopped:
         reached = _hear(opened, _writer(arguments), seconds, stopped)
     if arguments.json:
-        picture = site_state_json(opened.picture, rows=arguments.rows)
-        print(json.dumps({"picture": picture}), flush=True)
+        site_state = site_state_json(opened.site_state, rows=arguments.rows)
+        print(json.dumps({"picture": site_state}), flush=True)
     if not reached:
-        reason = opened.picture.link.reason if opened.picture.link else "no answer"
+        reason = opened.site_state.link.reason if opened.site_state.link else "no answer"
         print(f"mammoedge: the broker was never reached: {reason}", file=sys.stderr)
         return EXIT_NOT_REACHED
     return EXIT_DONE
@@ -105,18 +105,18 @@ def _hear(
             break
         for change in opened.turn(TURN_S):
             write(change)
-        reached = reached or opened.picture.connected
+        reached = reached or opened.site_state.connected
     return reached or opened.finished
 
 
-def site_state_json(picture: SiteState, *, rows: bool) -> dict[str, object]:
+def site_state_json(site_state: SiteState, *, rows: bool) -> dict[str, object]:
     """The whole state for machines; with `rows`, each unit's kept rows as its outbox has them."""
-    said = picture.as_json()
+    said = site_state.as_json()
     if rows:
         for unit in said["units"]:
             unit["rows"] = [
                 {"seq": row.seq, "kind": row.kind, "topic": row.topic,
                  "payload": json.loads(row.payload)}
-                for row in picture.units[unit["unit"]].rows()
+                for row in site_state.units[unit["unit"]].rows()
             ]  # fmt: skip
     return said

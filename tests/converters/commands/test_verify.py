@@ -97,7 +97,7 @@ def test_the_source_score_is_onnx_runtimes_own(
     from converters.importing.source_reading import onnx_runner
     from converters.labelled.labels import Labels
     from converters.labelled.reading_options import EvaluationOptions
-    from converters.labelled.scoring_units import subjects_of
+    from converters.labelled.scored_subjects import subjects_of
 
     manifest = load_package(package, allow_unsigned=True).manifest
     options = EvaluationOptions()

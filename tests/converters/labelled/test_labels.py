@@ -10,7 +10,7 @@ import pytest
 from converters.errors import BenchFaultError
 from converters.evaluation.inference_on_labelled import key_of_notes
 from converters.labelled.labels import Labels
-from converters.labelled.scoring_unit import ScoringUnit, SlottedImage
+from converters.labelled.scored_subject import ScoredSubject, SlottedImage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +78,7 @@ def test_what_is_said_of_an_image_is_part_of_what_its_answer_is_known_by(images:
         path.write_text(f"file,label,bits_stored,note\n{row}\n")
         (image,) = Labels.from_csv(images, path)
         slotted = SlottedImage(slot="any", image=image)
-        return key_of_notes(ScoringUnit(images=(slotted,), wanted=("any",)))
+        return key_of_notes(ScoredSubject(images=(slotted,), wanted=("any",)))
 
     assert known_as("a.png,malignant,12,x") == known_as("a.png,malignant,12,y")
     assert known_as("a.png,malignant,12,x") != known_as("a.png,malignant,16,x")

@@ -11,7 +11,7 @@ from converters.evaluation.inference_on_labelled import LabelledInference
 from converters.labelled.labels import LabelledImage
 from converters.labelled.lesions import Lesion, peak_place
 from converters.labelled.reading_options import EvaluationOptions
-from converters.labelled.scoring_unit import ScoringUnit, SlottedImage
+from converters.labelled.scored_subject import ScoredSubject, SlottedImage
 from models.manifest import CropStep, OrientStep, Recipe, ResizeStep, WindowStep
 from models.package import load_package
 from runtime.dicom.stored_image import open_image
@@ -91,7 +91,7 @@ def test_a_known_place_does_not_change_the_score(tmp_path: Path) -> None:
             path=path, positive=True, subgroups=(), laterality="", view="",
             pixel_spacing_mm=0.2, lesions=lesions,
         )  # fmt: skip
-        subject = ScoringUnit(images=(SlottedImage(slot="any", image=image),), wanted=("any",))
+        subject = ScoredSubject(images=(SlottedImage(slot="any", image=image),), wanted=("any",))
         labelled_inference = LabelledInference(
             package.manifest, {"package": engine}, EvaluationOptions(), locates=locates
         )

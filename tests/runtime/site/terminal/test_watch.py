@@ -103,10 +103,10 @@ async def until(app, pilot, condition, what) -> None:
 
     async def live() -> None:
         await pilot.pause(0.05)
-        app.refresh_picture()
+        app.refresh_view()
 
     await pilot.pause()
-    app.refresh_picture()
+    app.refresh_view()
     await wait_until_async(condition, what, step=live)
     await pilot.pause()
 
@@ -187,7 +187,7 @@ def test_a_refresh_that_comes_while_the_screen_closes_shows_nothing():
                 "the others are gone",
                 step=lambda: asyncio.sleep(0),
             )
-            self.app.refresh_picture()
+            self.app.refresh_view()
             refreshed.append(True)
 
     async def play(app, pilot, source) -> None:
@@ -200,17 +200,17 @@ def test_a_refresh_that_comes_while_the_screen_closes_shows_nothing():
 
 def test_trouble_stands_first_and_says_what_it_is():
     """Offline, missing numbers, foreign messages, a wrong clock, silence."""
-    picture = SiteState(said.SITE)
+    site_state = SiteState(said.SITE)
     for each in troubled_site():
-        picture.link_changed(each) if isinstance(each, LinkChange) else picture.hear(each)
+        site_state.link_changed(each) if isinstance(each, LinkChange) else site_state.hear(each)
     well = said.message_factory(unit="a-well-unit", boot="c")
-    picture.hear(said.status(0, by=well))
-    soon = {line.unit: line.cells[-1] for line in unit_lines(picture, said.AT_MS + 5000)}
+    site_state.hear(said.status(0, by=well))
+    soon = {line.unit: line.cells[-1] for line in unit_lines(site_state, said.AT_MS + 5000)}
     assert list(soon) == ["mammo-1", "mammo-2", "a-well-unit"]
     assert soon["mammo-1"] == "foreign messages"
     assert soon["mammo-2"] == "offline, numbers missing"
     assert soon["a-well-unit"] == ""
-    later = {line.unit: line.cells for line in unit_lines(picture, said.AT_MS + 600_000)}
+    later = {line.unit: line.cells for line in unit_lines(site_state, said.AT_MS + 600_000)}
     assert later["a-well-unit"][-1] == "silent"
     assert later["a-well-unit"][COLUMNS.index("heard")] == "10 min"
 
@@ -257,15 +257,15 @@ def test_json_ends_with_the_picture(tmp_path, capsys):
     assert main(["watch", "--replay", str(path), "--json", "--rows"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines[0]["change"] == "connected"
-    picture = lines[-1]["picture"]
-    assert picture["foreign"] == {"not_json": 1}
-    first, second = picture["units"]
+    site_state = lines[-1]["picture"]
+    assert site_state["foreign"] == {"not_json": 1}
+    first, second = site_state["units"]
     assert [row["seq"] for row in first["rows"]] == [1, 2, 3]
     assert second["seq"]["gaps"] == [[2, 3]]
     assert (second["state"], second["seq"]["behind"]) == ("offline", 5)
     assert main(["watch", "--replay", str(path), "--json", "--rows", "--keep", "1"]) == 0
-    picture = json.loads(capsys.readouterr().out.splitlines()[-1])["picture"]
-    assert [[row["seq"] for row in unit["rows"]] for unit in picture["units"]] == [[3], [4]]
+    site_state = json.loads(capsys.readouterr().out.splitlines()[-1])["picture"]
+    assert [[row["seq"] for row in unit["rows"]] for unit in site_state["units"]] == [[3], [4]]
 
 
 def test_without_a_terminal_it_says_so_and_prints_lines(tmp_path, capsys):
@@ -288,10 +288,10 @@ def test_a_snapshot_of_a_live_site_equals_the_ledger(mosquitto, unit, capsys):
     publisher.say(20)
     publisher.say_exam()
     assert main([*options, "--seconds", "2", "--follow-gaps"]) == 0
-    picture = json.loads(capsys.readouterr().out.splitlines()[-1])["picture"]
+    site_state = json.loads(capsys.readouterr().out.splitlines()[-1])["picture"]
     rows = [
         (row["seq"], row["kind"], row["topic"], row["payload"])
-        for row in picture["units"][0]["rows"]
+        for row in site_state["units"][0]["rows"]
     ]
     assert rows == [
         (seq, kind, topic, json.loads(payload))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from converters.errors import BenchFaultError
 from converters.labelled.image_reading import PICTURE_SUFFIXES
-from converters.labelled.scoring_unit import ScoringUnit, SlottedImage
+from converters.labelled.scored_subject import ScoredSubject, SlottedImage
 from models.manifest import Scope
 from runtime.dicom.stored_image import open_image
 from runtime.image.header import HeaderRefusedError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from models.manifest import InputPort, Manifest
 
 
-def subjects_of(manifest: Manifest, labels: Labels, options: EvaluationOptions) -> ScoringUnits:
+def subjects_of(manifest: Manifest, labels: Labels, options: EvaluationOptions) -> ScoredSubjects:
     """The subjects that `labels` hold for a package.
 
     Raises:
@@ -31,10 +31,10 @@ def subjects_of(manifest: Manifest, labels: Labels, options: EvaluationOptions) 
         raise BenchFaultError(
             [f"--regions: {manifest.label} judges a whole {manifest.scope}, not pieces of views"]
         )
-    return ScoringUnits(manifest.scope, manifest.inputs, labels)
+    return ScoredSubjects(manifest.scope, manifest.inputs, labels)
 
 
-class ScoringUnits:
+class ScoredSubjects:
     """Iterates over subjects; where views are gathered, in a temporary database, not in memory."""
 
     def __init__(self, scope: Scope, inputs: Sequence[InputPort], labels: Labels) -> None:
@@ -50,16 +50,16 @@ class ScoringUnits:
             return len(self._labels)
         return int(self._rows.execute("SELECT count(DISTINCT subject) FROM views").fetchone()[0])
 
-    def __iter__(self) -> Iterator[ScoringUnit]:
+    def __iter__(self) -> Iterator[ScoredSubject]:
         if self._rows is None:
             for image in self._labels:
                 single = SlottedImage(slot="any", image=image)
-                yield ScoringUnit(images=(single,), wanted=self._wanted)
+                yield ScoredSubject(images=(single,), wanted=self._wanted)
             return
         query = "SELECT subject, slot, image FROM views ORDER BY subject, acquired, image"
         for _, rows in groupby(self._rows.execute(query), key=lambda row: row[0]):
             images = [SlottedImage(slot=slot, image=self._labels.image(n)) for _, slot, n in rows]
-            yield ScoringUnit(images=tuple(images), wanted=self._wanted)
+            yield ScoredSubject(images=tuple(images), wanted=self._wanted)
 
     def _gathered(self, labels: Iterable[LabelledImage]) -> sqlite3.Connection:
         rows = sqlite3.connect("")

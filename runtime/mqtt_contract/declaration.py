@@ -30,5 +30,5 @@ ASYNCAPI = Command(
     name="asyncapi",
     help="print the MQTT contract as AsyncAPI 3",
     add_arguments=_arguments,
-    run="runtime.mqtt_contract.command:asyncapi_command",
+    run="runtime.mqtt_contract.asyncapi_command:asyncapi_command",
 )

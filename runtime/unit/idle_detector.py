@@ -10,7 +10,7 @@ REST_S = 30.0
 """Views of one exam follow each other faster than that."""
 
 
-class RestWatch:
+class IdleDetector:
     """Asked at each turn of the service's loop.
 
     Args:

@@ -13,7 +13,7 @@ import pytest
 from converters.importing.imported_model import ImportedModel
 from converters.labelled.labels import Labels
 from converters.labelled.reading_options import EvaluationOptions
-from converters.labelled.scoring_units import subjects_of
+from converters.labelled.scored_subjects import subjects_of
 from converters.packaging.phantom import Phantom
 from converters.quantization.accuracy_aware import labelled_tensors
 from converters.quantization.calibration import read_calibration

@@ -31,7 +31,7 @@ CONNECT_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class DoorExamination:
+class PortExamination:
     """Of one listener, as one caller."""
 
     destination: Destination

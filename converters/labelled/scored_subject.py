@@ -32,7 +32,7 @@ class SlottedImage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoringUnit:
+class ScoredSubject:
     """Images that are judged together."""
 
     images: tuple[SlottedImage, ...]
