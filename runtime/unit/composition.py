@@ -207,18 +207,8 @@ def build_unit(
         events=events,
         shown=kept_identity(settings),
     )
-    feed = ModalityFeed(
-        ledger=ledger,
-        message_factory=message_factory,
-        status_provider=callbacks.status,
-        clock_ms=clock.now_ms,
-    )
-    acknowledgements = Acknowledgements(
-        ledger=ledger,
-        message_factory=message_factory,
-        overdue_after_ms=int(settings.console.unacknowledged_after_s * 1000),
-        clock_ms=clock.now_ms,
-    )
+    feed = _feed(ledger, message_factory, callbacks, clock)
+    acknowledgements = _acknowledgements(settings, ledger, message_factory, clock)
     return UnitComponents(
         ledger=ledger,
         exam_service=exams.exam_service,
@@ -226,15 +216,7 @@ def build_unit(
         spooler=spooler,
         events=events,
         ports=IntakePorts(objects=spooler, notices=exams.notices, feed=feed, events=events),
-        publisher=Publisher(
-            ledger=ledger,
-            message_factory=message_factory,
-            settings=settings.broker,
-            clock_ms=clock.now_ms,
-            randomness=random.Random(),  # noqa: S311 - spreads reconnects, guards nothing
-            status_provider=callbacks.status,
-            health_provider=callbacks.health,
-        ),
+        publisher=_publisher(settings, ledger, message_factory, callbacks, clock),
         intakes=tuple(plan.intake_type(plan.settings) for plan in settings.intakes),
         package=package,
         model=model,
@@ -297,6 +279,46 @@ def _spool_limits(settings: Settings) -> SpoolLimits:
         reserve_bytes=settings.storage.reserve_mb * MEGABYTE,
         max_waiting_images=settings.storage.max_waiting_images,
         max_object_bytes=settings.storage.max_object_mb * MEGABYTE,
+    )
+
+
+def _feed(
+    ledger: Ledger, message_factory: MessageFactory, callbacks: Callbacks, clock: UnitClock
+) -> ModalityFeed:
+    return ModalityFeed(
+        ledger=ledger,
+        message_factory=message_factory,
+        status_provider=callbacks.status,
+        clock_ms=clock.now_ms,
+    )
+
+
+def _acknowledgements(
+    settings: Settings, ledger: Ledger, message_factory: MessageFactory, clock: UnitClock
+) -> Acknowledgements:
+    return Acknowledgements(
+        ledger=ledger,
+        message_factory=message_factory,
+        overdue_after_ms=int(settings.console.unacknowledged_after_s * 1000),
+        clock_ms=clock.now_ms,
+    )
+
+
+def _publisher(
+    settings: Settings,
+    ledger: Ledger,
+    message_factory: MessageFactory,
+    callbacks: Callbacks,
+    clock: UnitClock,
+) -> Publisher:
+    return Publisher(
+        ledger=ledger,
+        message_factory=message_factory,
+        settings=settings.broker,
+        clock_ms=clock.now_ms,
+        randomness=random.Random(),  # noqa: S311 - spreads reconnects, guards nothing
+        status_provider=callbacks.status,
+        health_provider=callbacks.health,
     )
 
 
