@@ -73,7 +73,7 @@ def import_ms(module: str) -> str:
 
     def run(code: str) -> float:
         began = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True)
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
         return (time.perf_counter() - began) * 1000
 
     return f"{median(run(f'import {module}') - run('pass') for _ in range(5)):6.0f} ms to import"

@@ -14,12 +14,11 @@ from runtime.exam_rules.state_machine import ExamRules
 from runtime.exams.acknowledgement import Acknowledgements
 from runtime.exams.clock_jump import ClockJump
 from runtime.exams.event_reporter import EventReporter
-from runtime.exams.exam_revision import ExamRevisions
+from runtime.exams.exam_parts import exam_parts
 from runtime.exams.exam_service import ExamService
 from runtime.exams.intake_ports import IntakePorts
 from runtime.exams.modality_feed import ModalityFeed
-from runtime.exams.modality_notices import ModalityNotices
-from runtime.exams.registration import ActivePackage, ImageRegistration
+from runtime.exams.registration import ActivePackage
 from runtime.exams.spooler import Spooler, SpoolLimits
 from runtime.ledger.ledger import Ledger
 from runtime.mqtt.publisher import Publisher
@@ -104,54 +103,6 @@ def worker_start(settings: Settings, package: Package, model: ModelRef) -> Start
         allow_unsigned=settings.model.allow_unsigned,
         trusted_keys=settings.model.trusted_keys,
         previews=settings.console.enabled and settings.console.previews,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExamParts:
-    """The parts that make and change exams, on one ledger."""
-
-    registration: ImageRegistration
-    notices: ModalityNotices
-    exam_service: ExamService
-
-
-def exam_parts(
-    *,
-    ledger: Ledger,
-    message_factory: MessageFactory,
-    rules: ExamRules,
-    active: ActivePackage,
-    clock_ms: Callable[[], int],
-) -> ExamParts:
-    """Ties them together: all three stand on the exam's revisions, none on its caller."""
-    revisions = ExamRevisions(message_factory=message_factory, rules=rules, model=active.model)
-    registration = ImageRegistration(
-        ledger=ledger,
-        message_factory=message_factory,
-        rules=rules,
-        active=active,
-        revisions=revisions,
-        clock_ms=clock_ms,
-    )
-    return ExamParts(
-        registration=registration,
-        notices=ModalityNotices(
-            ledger=ledger,
-            message_factory=message_factory,
-            expected_views=rules.expected_views,
-            revisions=revisions,
-            clock_ms=clock_ms,
-        ),
-        exam_service=ExamService(
-            ledger=ledger,
-            message_factory=message_factory,
-            rules=rules,
-            model=active.model,
-            registration=registration,
-            revisions=revisions,
-            clock_ms=clock_ms,
-        ),
     )
 
 

@@ -15,12 +15,12 @@ from runtime.console.system_status import BrokerLink, system_status_of
 from runtime.dicom.patient_identity import PatientIdentity
 from runtime.exam_rules.state_machine import ExamRules
 from runtime.exams.acknowledgement import Acknowledgements
+from runtime.exams.exam_parts import exam_parts
 from runtime.exams.registration import ActivePackage, SpooledObject
 from runtime.image.outcome import ImageOutcome, JobOutcome
 from runtime.ledger.ledger import Ledger
 from runtime.messages.payloads import ModelPart, StatusFacts
 from runtime.publishing.message_factory import MessageFactory
-from runtime.unit.composition import exam_parts
 from tests.support.builders import MODEL, header, manifest, result
 
 ALL = ("RCC", "LCC", "RMLO", "LMLO")

@@ -12,13 +12,13 @@ from runtime.dicom.patient_identity import PatientIdentity
 from runtime.drift.settings import DriftSettings
 from runtime.exam_rules.exam_flag import Completion
 from runtime.exam_rules.state_machine import ExamRules
+from runtime.exams.exam_parts import exam_parts
 from runtime.exams.intake_ports import Receipt
 from runtime.exams.registration import ActivePackage, SpooledObject
 from runtime.image.outcome import Flag, ImageOutcome, JobOutcome
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import Ledger
 from runtime.publishing.message_factory import IdentityPolicy, MessageFactory
-from runtime.unit.composition import exam_parts
 from tests.support.builders import MODEL, header, manifest, result, unassessed
 
 DAY_MS = 86_400_000

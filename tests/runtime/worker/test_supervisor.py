@@ -9,13 +9,13 @@ import time
 import pytest
 
 from runtime.exam_rules.state_machine import ExamRules
+from runtime.exams.exam_parts import exam_parts
 from runtime.exams.registration import ActivePackage, SpooledObject
 from runtime.image.outcome import NotAssessed, ViewResult
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import Ledger
 from runtime.messages.payloads import EventKind
 from runtime.publishing.message_factory import MessageFactory
-from runtime.unit.composition import exam_parts
 from runtime.worker.protocol import Start
 from runtime.worker.supervisor import Supervisor, WorkerLimits
 from tests.support.builders import MODEL, header, manifest
