@@ -15,7 +15,7 @@ import numpy as np
 from converters.errors import BenchFaultError
 from converters.importing.imported_model import ImportedModel
 from converters.importing.recipe import PackageRecipe
-from converters.packaging.assembly import Order, package
+from converters.packaging.assembly import PackageRequest, package
 from converters.packaging.golden_sources import phantom_cases
 from models.manifest import InputPort
 
@@ -56,7 +56,7 @@ def build_package(
     )
     graph = graph_of(scope, score, evidence=evidence)
     golden = phantom_cases(recipe)
-    order = Order(
+    order = PackageRequest(
         model=ImportedModel(
             graph=graph,
             run_source=openvino_runner(graph),
