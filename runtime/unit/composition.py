@@ -26,6 +26,7 @@ from runtime.publishing.message_factory import IdentityPolicy, MessageFactory
 from runtime.publishing.site_key import read_site_key
 from runtime.sparkplug.edge_node import EdgeNode
 from runtime.sparkplug.node import NodeTopics
+from runtime.system.folder_lock import sole_user
 from runtime.system.process_memory import MEGABYTE
 from runtime.unit.active_model import model_ref, open_package
 from runtime.user_input.settings_section import SettingsError
@@ -127,10 +128,12 @@ def build_unit(
 
     Raises:
         SettingsError, PackageRefusedError, SiteKeyError, LedgerError: one cannot be made.
+        FolderInUseError: another service works in the folder of the storage.
     """
     package = open_package(settings)
     model = _model(settings, package)
     settings.storage.folder.mkdir(parents=True, exist_ok=True)
+    closing.enter_context(sole_user(settings.storage.folder))
     ledger = closing.enter_context(Ledger(settings.storage.folder / "ledger.db"))
     message_factory = _message_factory(settings, ledger, boot_id)
     exams = exam_parts(
