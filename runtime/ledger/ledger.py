@@ -111,6 +111,8 @@ class Ledger:
             connection = sqlite3.connect(self._path, isolation_level=None)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            # What retention removes is gone from the file as well, whatever SQLite was built with.
+            connection.execute("PRAGMA secure_delete = ON")
             # One process only: a second service on the same ledger is refused, not interleaved.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("BEGIN EXCLUSIVE")

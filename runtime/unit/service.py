@@ -21,6 +21,7 @@ from runtime.ledger.transaction import LedgerTransaction
 from runtime.messages.payloads import EventKind, HealthFacts, StatusFacts
 from runtime.mqtt.tls import ends_soon
 from runtime.system.process_memory import MEGABYTE
+from runtime.system.process_secrecy import leave_nothing_readable
 from runtime.unit.composition import Callbacks, build_unit
 from runtime.unit.housekeeping import keep_house
 from runtime.unit.idle_detector import IdleDetector
@@ -262,7 +263,7 @@ def run_command(arguments: Namespace) -> int:
     configure_logging(arguments.log_level)
     keep_few_arenas()
     keep_large_blocks_apart()
-    os.umask(0o027)
+    leave_nothing_readable()
     service = Service(load_settings(arguments.config, intake_types()))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: service.stop())

@@ -30,6 +30,7 @@ SMALL = {
     "runtime/site/subscriber/arrival.py": "what everyone below the subscriber knows of it",
     "runtime/sparkplug/settings.py": "a section of unit.toml",
     "runtime/system/process_memory.py": "one thing of the operating system",
+    "runtime/system/process_secrecy.py": "one thing of the operating system",
     "runtime/system/secret_file.py": "one thing of the operating system",
     "runtime/timing/backoff.py": "one rule of timing, used by rooms that share nothing else",
     "runtime/timing/token_bucket.py": "one rule of timing, used by rooms that share nothing else",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import time
 from functools import partial
@@ -14,6 +13,7 @@ from runtime.site.control_charts.expected_rates import PackagesError
 from runtime.site.service.check import check
 from runtime.site.service.composition import SiteService, clock_ms
 from runtime.site.store.store import StoreError
+from runtime.system.process_secrecy import leave_nothing_readable
 from runtime.user_input.settings_section import SettingsError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def site_command(arguments: Namespace) -> int:
     logging.basicConfig(
         level=arguments.log_level, format="%(asctime)sZ %(levelname)s %(name)s: %(message)s"
     )
-    os.umask(0o027)
+    leave_nothing_readable()
     try:
         service = SiteService(settings, attendants=partial(_page, settings, arguments.config))
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -120,3 +120,12 @@ def test_a_ledger_that_was_lost_begins_another_life(tmp_path):
     with Ledger(tmp_path / "ledger.db") as ledger:
         assert first != ledger.ledger_id
         assert len(ledger.ledger_id) == 16
+
+
+def test_what_is_removed_is_gone_from_the_file(tmp_path):
+    """SQLite may be built without it: the ledger asks for it in its own words."""
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        asked = ledger.transact(
+            lambda tx: tx._connection.execute("PRAGMA secure_delete").fetchone()[0]
+        )
+    assert asked == 1
