@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from runtime.image.outcome import Flag
 from runtime.image.reasons import Reason
-from runtime.messages.payloads import ExamMessage, ViewMessage
+from runtime.messages.payloads import ExamMessage, OtherCode, ViewMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,9 +49,14 @@ REASON_WORDS: dict[Reason, str] = {
 }
 
 
-def in_words(reasons: Iterable[Reason]) -> str:
+def in_words(reasons: Iterable[Reason | OtherCode]) -> str:
     """Reasons for people, each once."""
-    words = dict.fromkeys(REASON_WORDS.get(reason, reason.value) for reason in reasons)
+    words = dict.fromkeys(
+        f"other ({reason})"
+        if isinstance(reason, OtherCode)
+        else REASON_WORDS.get(reason, reason.value)
+        for reason in reasons
+    )
     return ", ".join(words)
 
 

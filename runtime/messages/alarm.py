@@ -16,6 +16,7 @@ from runtime.messages.payloads import (
     UtcTime,
 )
 from runtime.messages.topics import SiteName, UnitName
+from runtime.messages.vocabulary import Open
 
 
 class AlarmState(StrEnum):
@@ -41,8 +42,8 @@ class AlarmMessage(Part):
     boot_id: ShortText = Field(description="changes with each start of the site's service")
     at: UtcTime
     alarm: Code = Field(description="which alarm", examples=["unit_silent"])
-    state: AlarmState
-    severity: Severity
+    state: Open[AlarmState]
+    severity: Open[Severity]
     since: UtcTime = Field(description="when what it is about began")
     saw: str = Field(
         max_length=512,

@@ -10,6 +10,7 @@ from pydantic import Field
 from models.descriptor_reference import MOST_BINS, Descriptor
 from runtime.image.reasons import Reason
 from runtime.messages.envelope import ModelPart, NumberedMessage, Part, Score
+from runtime.messages.vocabulary import Open, open_keys
 
 
 class BaselineSource(StrEnum):
@@ -40,7 +41,7 @@ class DescriptorPart(Part):
 class DescriptorDriftPart(Part):
     """What the day's images looked like: tells a changed scanner from a changed population."""
 
-    baseline: BaselineSource
+    baseline: Open[BaselineSource]
     baseline_images: int = Field(ge=0)
     baseline_needed: int = Field(
         ge=0, description="until the unit has that many of its own, `by_name` is empty"
@@ -49,7 +50,7 @@ class DescriptorDriftPart(Part):
         default=None, description="the day that the unit's settings begin the baseline with"
     )
     images: int = Field(ge=0, description="of the day, in which a breast was found")
-    by_name: dict[Descriptor, DescriptorPart]
+    by_name: dict[Open[Descriptor], DescriptorPart] = Field(json_schema_extra=open_keys(Descriptor))
 
 
 class DriftMessage(NumberedMessage):
@@ -66,7 +67,9 @@ class DriftMessage(NumberedMessage):
     )
     psi: float | None = Field(description="population stability index; null: too few images")
     priority_rate: Score | None = Field(description="of exams")
-    not_assessed_rate: dict[Reason, Score] = Field(description="of images, by reason")
+    not_assessed_rate: dict[Open[Reason], Score] = Field(
+        description="of images, by reason", json_schema_extra=open_keys(Reason)
+    )
     descriptors: DescriptorDriftPart | None = Field(
         default=None, description="absent where the unit described no image"
     )

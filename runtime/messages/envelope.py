@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.errors import InternalError
 from runtime.messages.topics import SiteName, UnitName
+from runtime.messages.vocabulary import CODE_PATTERN
 
 PAYLOAD_LIMIT_BYTES = 16 * 1024
 CONTENT_TYPE = "application/json"
@@ -17,7 +18,7 @@ Key = Annotated[
     str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0f3c9d7a5b21e8864c0d9f1e2a3b4c5d"])
 ]
 Score = Annotated[float, Field(ge=0.0, le=1.0, description="suspicion, 0-1", examples=[0.734])]
-Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", examples=["disk_low"])]
+Code = Annotated[str, Field(pattern=CODE_PATTERN, examples=["disk_low"])]
 ShortText = Annotated[str, Field(max_length=128)]
 ViewSlug = Annotated[
     str,

@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from runtime.messages.envelope import Key, NumberedMessage, ShortText
+from runtime.messages.vocabulary import Open
 
 
 class EventKind(StrEnum):
-    """What can happen; the list is closed."""
+    """What can happen; later versions may know more."""
 
     EXPOSURE = "exposure"
     REPEAT = "repeat"
@@ -42,7 +43,7 @@ class EventMessage(NumberedMessage):
     """Something that happened at the unit."""
 
     schema_id: Literal["mammoedge.event/1"] = Field(default="mammoedge.event/1", alias="schema")
-    event: EventKind
+    event: Open[EventKind]
     detail: str = Field(default="", max_length=512, description="for people; never an identity")
     exam_key: Key | None = None
     image_key: Key | None = None

@@ -22,6 +22,7 @@ from runtime.messages.envelope import (
     UtcTime,
     ViewSlug,
 )
+from runtime.messages.vocabulary import Open
 
 
 class OutcomeWord(StrEnum):
@@ -38,9 +39,9 @@ class ViewEntry(Part):
 
     image_key: Key
     view: ViewSlug
-    role: Role
-    outcome: OutcomeWord
-    reasons: tuple[Reason, ...] = Field(default=(), max_length=32)
+    role: Open[Role]
+    outcome: Open[OutcomeWord]
+    reasons: tuple[Open[Reason], ...] = Field(default=(), max_length=32)
     score: Score | None = None
     flag: Flag | None = None
     superseded_by: Key | None = Field(default=None, description="image_key of the retake")
@@ -56,10 +57,10 @@ class ExamMessage(JudgedBy, NumberedMessage):
     exam_key: Key
     revision: int = Field(ge=1)
     final: bool = Field(description="true: no further revision is expected")
-    completed_by: Completion | None
+    completed_by: Open[Completion] | None
     flag: Flag
     score: Score | None
-    reasons: tuple[Reason, ...] = Field(max_length=64)
+    reasons: tuple[Open[Reason], ...] = Field(max_length=64)
     missing_views: tuple[ViewSlug, ...] = Field(max_length=16)
     views: tuple[ViewEntry, ...] = Field(description="expected views first")
     views_omitted: int = Field(
@@ -91,13 +92,13 @@ class ViewMessage(JudgedBy, NumberedMessage):
     image_key: Key
     view: ViewSlug
     laterality: Literal["R", "L"] | None
-    role: Role
+    role: Open[Role]
     acquired_at: LocalTime | None
     received_at: UtcTime
     superseded_by: Key | None = Field(default=None, description="image_key of the retake")
-    outcome: Literal[OutcomeWord.JUDGED, OutcomeWord.NOT_ASSESSED]
-    reasons: tuple[Reason, ...] = Field(max_length=32)
-    remarks: tuple[Remark, ...] = Field(default=(), max_length=32)
+    outcome: Open[Literal[OutcomeWord.JUDGED, OutcomeWord.NOT_ASSESSED]]
+    reasons: tuple[Open[Reason], ...] = Field(max_length=32)
+    remarks: tuple[Open[Remark], ...] = Field(default=(), max_length=32)
     score: Score | None
     flag: Flag
     stage_ms: dict[ShortText, Milliseconds] = Field(

@@ -55,6 +55,7 @@ from runtime.messages.status_and_health import (
     StatusMessage,
     UnitState,
 )
+from runtime.messages.vocabulary import OtherCode
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -83,6 +84,7 @@ __all__ = [
     "ModelPart",
     "NumberedMessage",
     "OperatingPointPart",
+    "OtherCode",
     "OutboxFacts",
     "OutcomeWord",
     "Part",

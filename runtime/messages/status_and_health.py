@@ -15,6 +15,7 @@ from runtime.messages.envelope import (
     ShortText,
     StandingMessage,
 )
+from runtime.messages.vocabulary import Open
 
 
 class UnitState(StrEnum):
@@ -44,7 +45,7 @@ class StatusMessage(StatusFacts, StandingMessage):
 
     omitted_when_none: ClassVar[frozenset[str]] = frozenset({"ledger_id"})
     schema_id: Literal["mammoedge.status/1"] = Field(default="mammoedge.status/1", alias="schema")
-    state: UnitState
+    state: Open[UnitState]
     ledger_id: ShortText | None = Field(
         default=None,
         description="one ledger's life; `seq` counts within it, and another one begins again at 1",

@@ -14,8 +14,9 @@ from runtime.mqtt_contract.examples import as_said
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-CONTRACT_VERSION = "1.0"
-"""Raise the second figure for what an old subscriber may pass over, the first for anything else."""
+CONTRACT_VERSION = "1.1"
+"""Raise the second figure for what an old subscriber may pass over, also a new code of an open
+vocabulary; the first for anything else."""
 
 BINDING_VERSION = "0.2.0"
 SCHEMAS = "#/components/schemas/"
@@ -25,6 +26,13 @@ What a mammography unit says to its site, and the site to it. MQTT 5; payloads a
 most {PAYLOAD_LIMIT_BYTES} bytes.
 
 - A subscriber passes over fields that it does not know: a later minor version may add some.
+- Vocabularies are open: where a schema says "another code", a later minor version may say codes
+  that are not listed (reasons, remarks, events, states, roles, outcomes, `completed_by`, severity,
+  names of descriptors). A subscriber takes the message, keeps the code as it is, and shows it as
+  "other (CODE)". `flag` has three values and no other; it is never to be dropped for a code beside
+  it that is not known.
+- Order of upgrades: subscribers first, then units. Version 1.0 listed its codes as closed: who
+  checks strictly against 1.0 refuses messages of a unit of 1.1 or later that say a new code.
 - `seq` numbers a unit's `exam`, `view`, `event` and `drift` messages without gap, in the order of
   commit. QoS 1 may deliver twice: `(unit, seq)` says so. Who sees a gap asks for `command/replay`.
 - `status` and `health` carry `last_seq`, the last number given: so a lost tail is known as well.
@@ -179,7 +187,27 @@ def _schemas() -> dict[str, Any]:
             del schema["additionalProperties"]
     for payload in payloads:
         _relax(schemas[payload.__name__], payload)
+    _name_lists(schemas, schemas)
     return dict(sorted(schemas.items()))
+
+
+def _name_lists(value: Any, schemas: dict[str, Any]) -> None:
+    """Keys of maps refer to the list of codes, where there is one of that name already."""
+    if isinstance(value, list):
+        for inner in value:
+            _name_lists(inner, schemas)
+    if not isinstance(value, dict):
+        return
+    for key, inner in value.items():
+        _name_lists(inner, schemas)
+        if key == "propertyNames" and "anyOf" in inner:
+            value[key] = {"anyOf": [_named(one, schemas) for one in inner["anyOf"]]}
+
+
+def _named(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    lists = {tuple(one["enum"]): name for name, one in schemas.items() if "enum" in one}
+    name = lists.get(tuple(schema.get("enum", ())))
+    return schema if name is None else {"$ref": SCHEMAS + name}
 
 
 def _relax(schema: dict[str, Any], payload: type[BaseModel]) -> None:

@@ -4,12 +4,20 @@ The rules: what a unit says may only become narrower (every new message is one t
 allowed), but for fields that are added, which subscribers pass over. What a unit listens to may
 only become wider. A topic, its direction, QoS and retained flag stay. Whatever the rules cannot
 judge counts as breaking.
+
+A vocabulary is a list of codes. In an open one, which a subscriber takes with codes that it does
+not know, a new code is harmless. Opening one is harmless by the contract's order of upgrades
+alone, subscribers first, and the difference says so: whoever checks against the older document
+refuses what it does not list. The flag is no vocabulary and is never opened.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
+
+from runtime.messages.vocabulary import CODE_PATTERN
 
 Schema = dict[str, Any]
 
@@ -26,6 +34,10 @@ JUDGED = frozenset(
     {"type", "enum", "const", "anyOf", "oneOf", "properties", "required", "items", "pattern",
      "additionalProperties", "propertyNames", "$ref", *BOUNDS}
 )  # fmt: skip
+
+NEVER_OPEN = frozenset({"flag", "schema"})
+"""Fields that a subscriber acts on: it must know every value."""
+OPENED = "vocabulary opened: subscribers that refuse unknown codes are upgraded before units"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +148,7 @@ def _payloads(
         else:
             inclusion = _Inclusion(wide=old[0], narrow=new[0], removal_breaks=True)
             faults = inclusion.faults(before, after, name)
-        differences += [Difference(where=w, what=what, breaking=True) for w, what in faults]
+        differences += faults
         if not faults and _bare(old[0], before) != _bare(new[0], after):
             differences.append(
                 Difference(where=name, what="changed, within what is allowed", breaking=False)
@@ -171,9 +183,6 @@ def _bare(document: Schema, value: Any, *, named: bool = False) -> Any:
     return value
 
 
-Fault = tuple[str, str]
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Inclusion:
     """Whether all that one schema allows is allowed by another; documents resolve references."""
@@ -182,27 +191,36 @@ class _Inclusion:
     narrow: Schema
     removal_breaks: bool = False
 
-    def faults(self, wide: Schema, narrow: Schema, where: str) -> list[Fault]:
-        """(where, what) of everything that `narrow` allows and `wide` does not."""
+    def faults(self, wide: Schema, narrow: Schema, where: str) -> list[Difference]:
+        """All that `narrow` allows and `wide` does not; and what open vocabularies gained."""
         wide, narrow = _resolved(self.wide, wide), _resolved(self.narrow, narrow)
         if _bare(self.wide, wide) == _bare(self.narrow, narrow):
             return []
-        wides, narrows = _variants(wide), _variants(narrow)
+        wides, narrows = self._alternatives(wide, narrow)
+        opened, wides, narrows = _vocabulary(wides, narrows, where)
         if len(wides) == len(narrows) == 1:
-            return self._single(wide, narrow, where)
-        return [
+            return opened + self._single(wides[0], narrows[0], where)
+        return opened + [
             fault
             for variant in narrows
             for fault in self._best(wides, variant, where)
         ]  # fmt: skip
 
-    def _best(self, wides: list[Schema], narrow: Schema, where: str) -> list[Fault]:
-        """The faults against the alternative that fits best; none if one fits."""
-        return min((self.faults(wide, narrow, where) for wide in wides), key=len)
+    def _alternatives(self, wide: Schema, narrow: Schema) -> tuple[list[Schema], list[Schema]]:
+        """The alternatives of both, with their references resolved."""
+        return (
+            [_resolved(self.wide, variant) for variant in _variants(wide)],
+            [_resolved(self.narrow, variant) for variant in _variants(narrow)],
+        )
 
-    def _single(self, wide: Schema, narrow: Schema, where: str) -> list[Fault]:
+    def _best(self, wides: list[Schema], narrow: Schema, where: str) -> list[Difference]:
+        """The faults against the alternative that fits best; none if one fits."""
+        found = (self.faults(wide, narrow, where) for wide in wides)
+        return min(found, key=lambda faults: sum(each.breaking for each in faults))
+
+    def _single(self, wide: Schema, narrow: Schema, where: str) -> list[Difference]:
         faults = [
-            (where, f"{key} changed: no rule judges it")
+            _fault(where, f"{key} changed: no rule judges it")
             for key in sorted((set(wide) | set(narrow)) - JUDGED - ANNOTATIONS)
             if wide.get(key) != narrow.get(key)
         ]
@@ -216,46 +234,48 @@ class _Inclusion:
         return faults
 
     @staticmethod
-    def _values(wide: Schema, narrow: Schema, where: str) -> list[Fault]:
+    def _values(wide: Schema, narrow: Schema, where: str) -> list[Difference]:
         faults = []
         allowed, said = wide.get("type"), narrow.get("type")
         if allowed is not None and said != allowed and (said, allowed) != ("integer", "number"):
-            faults.append((where, f"type {said} is not {allowed}"))
+            faults.append(_fault(where, f"type {said} is not {allowed}"))
         words, said_words = _words(wide), _words(narrow)
         if words is not None:
             if said_words is None:
-                faults.append((where, "any value where a list of values was"))
+                faults.append(_fault(where, "any value where a list of values was"))
             else:
                 new = sorted(str(word) for word in said_words if word not in words)
                 if new:
-                    faults.append((where, f"values that were not there: {', '.join(new)}"))
+                    faults.append(_fault(where, f"values that were not there: {', '.join(new)}"))
         return faults
 
     @staticmethod
-    def _bounds(wide: Schema, narrow: Schema, where: str) -> list[Fault]:
+    def _bounds(wide: Schema, narrow: Schema, where: str) -> list[Difference]:
         faults = []
-        if "pattern" in wide and wide["pattern"] != narrow.get("pattern") and not _words(narrow):
-            faults.append((where, "pattern changed"))
+        pattern, words = wide.get("pattern"), _words(narrow)
+        listed = words is not None and all(re.search(pattern or "", str(each)) for each in words)
+        if pattern is not None and pattern != narrow.get("pattern") and not listed:
+            faults.append(_fault(where, "pattern changed"))
         for key, larger_allows in BOUNDS.items():
             limit = wide.get(key)
             if limit is None or _words(narrow) is not None:
                 continue
             own = narrow.get(key)
             if own is None or (own > limit if larger_allows else own < limit):
-                faults.append((where, f"{key} {limit} no longer holds"))
+                faults.append(_fault(where, f"{key} {limit} no longer holds"))
         return faults
 
-    def _fields(self, wide: Schema, narrow: Schema, where: str) -> list[Fault]:
+    def _fields(self, wide: Schema, narrow: Schema, where: str) -> list[Difference]:
         fields, said = wide.get("properties", {}), narrow.get("properties", {})
-        faults: list[Fault] = []
+        faults: list[Difference] = []
         for name in wide.get("required", ()):
             if name not in narrow.get("required", ()):
                 gone = name not in said
                 what = "field removed or renamed" if gone else "field is no longer always there"
-                faults.append((f"{where}/{name}", what))
+                faults.append(_fault(f"{where}/{name}", what))
         if self.removal_breaks:
             faults += [
-                (f"{where}/{name}", "field removed or renamed")
+                _fault(f"{where}/{name}", "field removed or renamed")
                 for name in fields
                 if name not in said and name not in wide.get("required", ())
             ]
@@ -264,20 +284,52 @@ class _Inclusion:
             if name in fields:
                 faults += self.faults(fields[name], inner, f"{where}/{name}")
             elif others is False:
-                faults.append((f"{where}/{name}", "field is refused"))
+                faults.append(_fault(f"{where}/{name}", "field is refused"))
         return faults + self._other_fields(others, narrow, where)
 
-    def _other_fields(self, others: Any, narrow: Schema, where: str) -> list[Fault]:
+    def _other_fields(self, others: Any, narrow: Schema, where: str) -> list[Difference]:
         if narrow.get("type") != "object":
             return []
         said = narrow.get("additionalProperties", True)
         if isinstance(others, dict):
             if isinstance(said, dict):
                 return self.faults(others, said, f"{where}/*")
-            return [] if said is False else [(f"{where}/*", "any value where a type was")]
+            return [] if said is False else [_fault(f"{where}/*", "any value where a type was")]
         if others is False and said is not False:
-            return [(where, "other fields are refused")]
+            return [_fault(where, "other fields are refused")]
         return []
+
+
+def _fault(where: str, what: str) -> Difference:
+    return Difference(where=where, what=what, breaking=True)
+
+
+def _vocabulary(
+    wides: list[Schema], narrows: list[Schema], where: str
+) -> tuple[list[Difference], list[Schema], list[Schema]]:
+    """What an open vocabulary gained; and the alternatives that are still to be judged."""
+    old = [schema for schema in wides if _is_vocabulary(schema)]
+    new = [schema for schema in narrows if _is_vocabulary(schema)]
+    listed = [schema["enum"] for schema in old if "enum" in schema]
+    is_open = any("enum" not in schema for schema in new)
+    if not listed or not is_open or where.rpartition("/")[2] in NEVER_OPEN:
+        return [], wides, narrows
+    said = []
+    if all("enum" in schema for schema in old):
+        said.append(Difference(where=where, what=OPENED, breaking=False))
+    known = {code for codes in listed for code in codes}
+    codes = sorted({code for schema in new for code in schema.get("enum", ())} - known)
+    if codes:
+        said.append(Difference(where=where, what=f"new codes: {', '.join(codes)}", breaking=False))
+    return said, wides, [schema for schema in narrows if schema not in new]
+
+
+def _is_vocabulary(schema: Schema) -> bool:
+    """A list of codes, or any code."""
+    codes = schema.get("enum")
+    if codes is None:
+        return schema.get("type") == "string" and schema.get("pattern") == CODE_PATTERN
+    return all(isinstance(code, str) and re.fullmatch(CODE_PATTERN, code) for code in codes)
 
 
 def _variants(schema: Schema) -> list[Schema]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from runtime.messages.vocabulary import CODE_PATTERN
+
 ROOT = "mammoedge/v1/SITE/UNIT"
 
 
@@ -80,11 +82,21 @@ def _kind(schema: dict[str, Any]) -> str:
         name = _name(schema["$ref"])
         return f"[{name}](#{name.lower()})"
     if "anyOf" in schema:
+        if _is_open(schema):
+            known = [inner for inner in schema["anyOf"] if inner.get("pattern") != CODE_PATTERN]
+            null = [inner for inner in known if inner.get("type") == "null"]
+            listed = [_kind(inner) for inner in known if inner not in null]
+            return " or ".join([*listed, "another code", *map(_kind, null)])
         return " or ".join(_kind(inner) for inner in schema["anyOf"])
     values = [schema["const"]] if "const" in schema else schema.get("enum")
     if values is not None:
         return " or ".join(f"`{value}`" for value in values)
     return _plain_kind(schema)
+
+
+def _is_open(schema: dict[str, Any]) -> bool:
+    """A vocabulary that may grow; a plain code (`Code`) has no alternatives."""
+    return any(inner.get("pattern") == CODE_PATTERN for inner in schema.get("anyOf", ()))
 
 
 def _plain_kind(schema: dict[str, Any]) -> str:
@@ -93,7 +105,9 @@ def _plain_kind(schema: dict[str, Any]) -> str:
         return f"list of {_kind(schema.get('items', {}))}{_limits(schema)}"
     if kind == "object":
         values = schema.get("additionalProperties")
-        return f"map to {_kind(values)}{_limits(schema)}" if isinstance(values, dict) else kind
+        keys = schema.get("propertyNames", {})
+        by = f" by {_kind(keys)}" if _is_open(keys) else ""
+        return f"map to {_kind(values)}{by}{_limits(schema)}" if isinstance(values, dict) else kind
     return kind + _limits(schema)
 
 

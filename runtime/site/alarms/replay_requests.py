@@ -72,7 +72,7 @@ def replays_due(
         if asked >= rules.requests:
             _give_up(connection, row, now_ms)
             continue
-        if row["state"] not in (UnitState.ONLINE, UnitState.DEGRADED):
+        if row["state"] in (None, UnitState.OFFLINE):
             continue
         connection.execute(
             update(STREAMS)

@@ -159,7 +159,8 @@ def drift_verdict(message: DriftMessage, baseline: tuple[int, ...] | None) -> Dr
 
 
 def _suspect(indexes: Sequence[Index], *, described: bool) -> Suspect | None:
-    passed = {index.name for index in indexes if index.passed}
+    # A descriptor of a later version is told, and says nothing of who changed.
+    passed = {index.name for index in indexes if index.passed} & {SCORE, *Descriptor}
     if passed & OF_THE_SCANNER:
         return Suspect.SCANNER
     if passed - {SCORE}:

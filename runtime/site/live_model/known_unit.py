@@ -12,6 +12,7 @@ from runtime.messages.payloads import (
     ExamMessage,
     HealthMessage,
     NumberedMessage,
+    OtherCode,
     StatusMessage,
     UnitState,
     ViewMessage,
@@ -63,7 +64,7 @@ class KnownUnit:
     # --- what is known ------------------------------------------------------------------------
 
     @property
-    def state(self) -> UnitState | None:
+    def state(self) -> UnitState | OtherCode | None:
         """As the unit, or its will, last said; None if it said nothing."""
         return self.status.state if self.status else None
 

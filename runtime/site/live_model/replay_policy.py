@@ -91,7 +91,7 @@ class ReplayPolicy:
             return None
         pause_ms = self._pause_ms * 2 ** max(0, case.attempts - 1) if case.attempts else 0
         waited = now_ms - case.since_ms >= patience_ms and now_ms - case.asked_ms >= pause_ms
-        answers = unit.state in (UnitState.ONLINE, UnitState.DEGRADED)
+        answers = unit.state not in (None, UnitState.OFFLINE)
         if case.attempts >= self._attempts or not waited or not answers:
             return None
         return ReplayRequest(unit=name, from_seq=from_seq, up_to=up_to)

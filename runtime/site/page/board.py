@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from runtime.messages.payloads import OtherCode
 from runtime.site.queries.drift_indexes import drift_indexes
 from runtime.site.queries.fleet_summary import FlagCounts, Standing
 from runtime.site.report.alarm_words import Fact, facts_of
@@ -97,7 +98,7 @@ class UnitTile:
     site: str
     unit: str
     level: Level
-    standing: Standing
+    standing: Standing | OtherCode
     reasons: tuple[str, ...]
     state_since_ms: int | None
     last_heard_ms: int
@@ -226,7 +227,9 @@ def _level(unit: UnitSummary, troubles: tuple[UnitTrouble, ...]) -> Level:
     if unit.standing is Standing.SILENT or severe or UnitTrouble.TWIN in troubles:
         return Level.CRITICAL
     urgent = [one for one in troubles if one not in KNOWN]
-    if unit.standing is Standing.DEGRADED or urgent or unit.alarms:
+    # A state of a later version: nothing says that it is well.
+    doubtful = unit.standing is Standing.DEGRADED or isinstance(unit.standing, OtherCode)
+    if doubtful or urgent or unit.alarms:
         return Level.WARNING
     return Level.AWAY if unit.standing is Standing.OFFLINE else Level.WELL
 

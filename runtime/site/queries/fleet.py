@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from runtime.messages.payloads import HealthMessage, StatusMessage, UnitState
+from runtime.messages.payloads import HealthMessage, OtherCode, StatusMessage, UnitState
 from runtime.site.control_charts.chart_state import Measure
 from runtime.site.queries.fleet_facts import FleetFacts
 from runtime.site.queries.fleet_summary import (
@@ -111,12 +111,13 @@ class Fleet:
             charts=facts.charts_of(unit_id),
         )
 
-    def _standing(self, row: RowMapping, now_ms: int) -> Standing:
+    def _standing(self, row: RowMapping, now_ms: int) -> Standing | OtherCode:
         if row["state"] == UnitState.OFFLINE:
             return Standing.OFFLINE
         if now_ms - row["last_heard_ms"] > self._silent_after_ms or row["state"] is None:
             return Standing.SILENT
-        return Standing(row["state"])
+        state = row["state"]
+        return Standing(state) if state in set(Standing) else OtherCode(state)
 
 
 def _foreign(connection: Connection) -> tuple[ForeignSummary, ...]:

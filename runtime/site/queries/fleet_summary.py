@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from runtime.messages.payloads import OtherCode
     from runtime.site.control_charts.chart_state import ChartState
 
 
@@ -134,7 +135,8 @@ class UnitSummary:
     site: str
     unit: str
     unit_id: int
-    standing: Standing
+    standing: Standing | OtherCode
+    """An `OtherCode`: a state that a unit of a later version said."""
     reasons: tuple[str, ...]
     state_since_ms: int | None
     last_heard_ms: int

@@ -12,9 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from models.descriptor_reference import Descriptor
 from runtime.site.alarms.alarm_rules import AlarmKind
-from runtime.site.control_charts.drift_verdict import SCORE
 from runtime.site.report.wording import PLACE
 from runtime.web.markup import Markup, el
 
@@ -34,7 +32,6 @@ SUBJECT_FAMILIES: Mapping[str, str] = MappingProxyType(
     }
 )
 """Where a subject is a code that has words; that of others is a name."""
-INDEXES = (SCORE, *(name.value for name in Descriptor))
 
 
 class FactKind(StrEnum):
@@ -66,8 +63,7 @@ def facts_of(kind: str, subject: str, data: Mapping[str, str | float | int | boo
         if isinstance(value, str):
             facts.append(_word(name, "foreign" if name == "why" else "", value))
         elif kind == AlarmKind.DRIFT:
-            if name in INDEXES:
-                facts.append(_index(name, float(value)))
+            facts.append(_index(name, float(value)))
         else:
             written = FactKind.SHARE if name in SHARES else FactKind.FIGURE
             facts.append(Fact(place=name, kind=written, value=float(value)))
@@ -86,11 +82,11 @@ def _index(name: str, psi: float) -> Fact:
 
 def saw_of(alarm: AlarmEntry, w: Wording) -> Markup | str:
     """What an alarm saw, in the language; in English where its sentence cannot be filled."""
-    sentence = w.named("alarm", alarm.kind, ".saw")
+    sentence = w.words("alarm", alarm.kind, ".saw")
     filled: dict[str, list[str]] = {}
     for fact in facts_of(alarm.kind, alarm.subject, alarm.data):
         filled.setdefault(fact.place, []).append(_written(fact, w))
-    if sentence == alarm.kind or not set(PLACE.findall(sentence)) <= set(filled):
+    if sentence is None or not set(PLACE.findall(sentence)) <= set(filled):
         return el("span", alarm.saw, lang="en") if alarm.saw else ""
     return PLACE.sub(lambda place: ", ".join(filled[place[1]]), sentence)
 
@@ -100,5 +96,5 @@ def _written(fact: Fact, w: Wording) -> str:
         return w.percent(fact.value)
     if fact.kind is FactKind.FIGURE:
         return w.number(fact.value, 0 if fact.value.is_integer() else 1)
-    words = w.named(fact.family, fact.code)
+    words = w.named(fact.family, fact.code) if fact.family else fact.code
     return words if fact.kind is FactKind.WORD else f"{words} {w.number(fact.value, 2)}"

@@ -99,14 +99,15 @@ class UnitSection:
 
     def _drift_chart(self) -> Chart:
         indexes = {drift.day: drift_indexes(drift) for drift in self._history.drifts}
-        names = [SCORE, *(name.value for name in Descriptor)]
+        known = [SCORE, *(name.value for name in Descriptor)]
+        others = sorted({name for day in indexes.values() for name in day} - {*known})
         lines = (
             DailySeries(
-                label=self._w.t(f"descriptor.{name}"),
-                css=f"psi-{name.split('_')[0]}",
+                label=self._w.named("descriptor", name),
+                css=f"psi-{name.split('_')[0] if name in known else 'other'}",
                 values=tuple(indexes.get(day, {}).get(name) for day in self._days),
             )
-            for name in names
+            for name in (*known, *others)
         )
         return Chart(
             key=f"{self._key}-drift",
@@ -279,7 +280,7 @@ def alarm_table(w: Wording, alarms: Iterable[AlarmEntry], *, with_unit: bool = F
                     ". ",
                     saw_of(alarm, w),
                     " ",
-                    w.named("alarm", alarm.kind, ".do"),
+                    w.words("alarm", alarm.kind, ".do") or el("span", alarm.advice, lang="en"),
                 )
             ),
         )

@@ -33,8 +33,13 @@ class Wording:
         return PLACE.sub(lambda place: str(values[place[1]]), self._texts[key])
 
     def named(self, family: str, code: str, part: str = "") -> str:
-        """The words for a code that a unit sent, or the code itself: units may be newer than we."""
-        return self._texts.get(f"{family}.{code}{part}", code)
+        """The words for a code that a unit sent, or "other (CODE)": units may be newer than we."""
+        words = self.words(family, code, part)
+        return self.t("code.other", code=code) if words is None else words
+
+    def words(self, family: str, code: str, part: str = "") -> str | None:
+        """The words for a code; None where there are none."""
+        return self._texts.get(f"{family}.{code}{part}")
 
     def number(self, value: float | None, digits: int = 0) -> str:
         """A figure; a dash for none."""

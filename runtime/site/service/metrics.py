@@ -119,11 +119,12 @@ def _unit(page: Exposition, unit: UnitSummary) -> None:
 
 def _standing(page: Exposition, unit: UnitSummary, who: dict[str, str]) -> None:
     gauge = page.sample
-    for standing in Standing:
+    # A state of a later version is one more series, while it lasts.
+    for standing in dict.fromkeys((*Standing, unit.standing)):
         gauge(
             "unit_standing",
             "How the unit stands: 1 for one of these",
-            unit.standing is standing,
+            unit.standing == standing,
             **who,
             standing=standing.value,
         )

@@ -13,13 +13,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from sqlalchemy import create_engine, event, insert, select
+from sqlalchemy import String, create_engine, event, insert, inspect, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from models.errors import ResourceError
-from runtime.site.store.tables import METADATA, NOTES, SCHEMA_VERSION
+from runtime.site.store.tables import CODE_LENGTH, METADATA, NOTES, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,6 +142,8 @@ class Store:
                     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({CREATION_LOCK})")
                 METADATA.create_all(connection)
                 self._check_version(connection)
+                if not self._is_sqlite:
+                    _widen_codes(connection)
             if self._file is not None:
                 found = self._file.stat()
                 self._inode = (found.st_dev, found.st_ino)
@@ -237,6 +239,26 @@ class Store:
                 StoreFault.REFUSED,
                 f"its tables have version {found}, this software writes {SCHEMA_VERSION}",
             )
+
+
+def _widen_codes(connection: Connection) -> None:
+    """PostgreSQL tables of before 1.1 of the contract had columns for the codes of then only.
+
+    A longer `varchar` needs no new table (PostgreSQL 9.2, release notes); SQLite knows no length.
+    """
+    for table in METADATA.sorted_tables:
+        wide = {
+            column.name
+            for column in table.columns
+            if isinstance(column.type, String) and column.type.length == CODE_LENGTH
+        }
+        for found in inspect(connection).get_columns(table.name):
+            length = getattr(found["type"], "length", None)
+            if found["name"] in wide and length is not None and length < CODE_LENGTH:
+                connection.exec_driver_sql(
+                    f'ALTER TABLE {table.name} ALTER COLUMN "{found["name"]}"'
+                    f" TYPE VARCHAR({CODE_LENGTH})"
+                )
 
 
 def _touch(file: Path) -> None:

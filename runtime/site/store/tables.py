@@ -22,6 +22,8 @@ from sqlalchemy import (
 )
 
 SCHEMA_VERSION = 1
+CODE_LENGTH = 64
+"""Characters of the longest code on the wire (`runtime.messages.vocabulary`)."""
 
 METADATA = MetaData()
 # SQLite numbers rows by itself only for a primary key that is called INTEGER.
@@ -53,7 +55,7 @@ UNITS = Table(
     Column("unit", String(64), nullable=False),
     Column("first_heard_ms", BigInteger, nullable=False),
     Column("last_heard_ms", BigInteger, nullable=False),
-    Column("state", String(16)),
+    Column("state", String(CODE_LENGTH)),
     Column("state_since_ms", BigInteger),
     Column("boot_id", String(128)),
     # The newest payloads as they were said.
@@ -127,7 +129,7 @@ EXAMS = Table(
     Column("seq", BigInteger, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("final", Boolean, nullable=False),
-    Column("completed_by", String(32)),
+    Column("completed_by", String(CODE_LENGTH)),
     Column("flag", String(16), nullable=False),
     Column("score", Float),
     Column("reasons", Text, nullable=False),
@@ -165,8 +167,8 @@ IMAGES = Table(
     Column("ledger", Integer, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("view", String(16), nullable=False),
-    Column("role", String(16), nullable=False),
-    Column("outcome", String(16), nullable=False),
+    Column("role", String(CODE_LENGTH), nullable=False),
+    Column("outcome", String(CODE_LENGTH), nullable=False),
     Column("reasons", Text, nullable=False),
     Column("score", Float),
     Column("model", String(128)),
@@ -184,7 +186,7 @@ EVENTS = Table(
     _unit_column(),
     Column("ledger", Integer, primary_key=True, autoincrement=False),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("event", String(64), nullable=False),
+    Column("event", String(CODE_LENGTH), nullable=False),
     Column("detail", Text, nullable=False),
     Column("exam_key", String(32)),
     Column("image_key", String(32)),
@@ -213,7 +215,7 @@ STATES = Table(
     METADATA,
     Column("state_no", _ROW_ID, primary_key=True, autoincrement=True),
     _unit_column(primary_key=False),
-    Column("state", String(16), nullable=False),
+    Column("state", String(CODE_LENGTH), nullable=False),
     Column("reasons", Text, nullable=False),
     Column("happened_ms", BigInteger, nullable=False, index=True),
     Index("states_of_unit", "unit_id", "happened_ms"),
@@ -239,7 +241,7 @@ REASONS = Table(
     _unit_column(),
     Column("day_ms", BigInteger, primary_key=True, autoincrement=False),
     # "" counts all images; the others those that were not assessed for that reason.
-    Column("reason", String(64), primary_key=True),
+    Column("reason", String(CODE_LENGTH), primary_key=True),
     Column("images", Integer, nullable=False),
     Index("reasons_by_time", "day_ms"),
 )

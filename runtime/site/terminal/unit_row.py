@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.image.outcome import Flag
-from runtime.messages.payloads import UnitState
+from runtime.messages.payloads import OtherCode, UnitState
 from runtime.site.terminal.lines import printable
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def _troubles(unit: KnownUnit, now_ms: int) -> list[str]:
     found = [
         ("offline", unit.state is UnitState.OFFLINE),
         ("silent", silent and unit.state is not UnitState.OFFLINE),
+        ("state not known here", isinstance(unit.state, OtherCode)),
         *((reason, True) for reason in (unit.status.reasons if unit.status else ())),
         ("numbers missing", bool(unit.book.missing)),
         ("two units of this name", bool(counts["two_units"])),

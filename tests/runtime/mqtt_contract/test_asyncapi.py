@@ -146,8 +146,9 @@ def test_the_page_in_the_docs_is_of_this_code(capsys):
             assert json.dumps(as_said(example), ensure_ascii=False, indent=1) in printed
 
 
-def test_the_released_document_of_this_version_is_there():
-    """A version that is raised gets its file in docs/wire/."""
-    file = ROOT / "docs" / "wire" / f"{CONTRACT_VERSION}.json"
-    assert file.exists(), AGAIN.format(f"--json > docs/wire/{CONTRACT_VERSION}.json")
-    assert json.loads(file.read_text())["info"]["version"] == CONTRACT_VERSION
+def test_released_documents_are_named_for_their_version_and_none_is_newer():
+    """docs/wire/ gets a version's file when it is released; until then codes may be added."""
+    for file in (ROOT / "docs" / "wire").glob("*.json"):
+        assert json.loads(file.read_text())["info"]["version"] == file.stem
+        figures = [tuple(map(int, text.split("."))) for text in (file.stem, CONTRACT_VERSION)]
+        assert figures[0] <= figures[1]

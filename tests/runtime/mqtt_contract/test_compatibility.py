@@ -8,6 +8,7 @@ import json
 import pytest
 
 from runtime.cli.main import main
+from runtime.messages.vocabulary import CODE_PATTERN
 from runtime.mqtt_contract.asyncapi import asyncapi_document
 from runtime.mqtt_contract.compatibility import compare
 from tests.conftest import ROOT
@@ -53,6 +54,11 @@ def field(document, name, key) -> dict:
     return schema(document, name)["properties"][key]
 
 
+def opened(document, name, key) -> dict:
+    """A field's schema that takes other codes as well."""
+    return {"anyOf": [field(document, name, key), {"type": "string", "pattern": CODE_PATTERN}]}
+
+
 BREAKING = {
     "field removed": lambda d: without(d, "ExamMessage", "revision"),
     "field renamed": lambda d: rename(d, "ViewMessage", "image_key", "image"),
@@ -64,7 +70,16 @@ BREAKING = {
         final={"anyOf": [{"type": "boolean"}, {"type": "null"}]}
     ),
     "new flag": lambda d: schema(d, "Flag")["enum"].append("maybe"),
-    "new event": lambda d: schema(d, "EventKind")["enum"].append("party"),
+    "flag opened": lambda d: schema(d, "ExamMessage")["properties"].update(
+        flag=opened(d, "ExamMessage", "flag")
+    ),
+    "new code of another form": lambda d: schema(d, "EventKind")["enum"].append("a party"),
+    "any text for a code": lambda d: field(d, "EventMessage", "event").update(
+        anyOf=[{"type": "string"}]
+    ),
+    "new letter of a closed list": lambda d: field(d, "ViewMessage", "laterality").update(
+        anyOf=[{"enum": ["R", "L", "B"], "type": "string"}, {"type": "null"}]
+    ),
     "text may be longer": lambda d: field(d, "EventMessage", "detail").update(maxLength=600),
     "text has no limit": lambda d: field(d, "EventMessage", "detail").pop("maxLength"),
     "number may be lower": lambda d: field(d, "ExamMessage", "revision").update(minimum=0),
@@ -102,6 +117,9 @@ def field_added(document, name, key) -> None:
 
 
 HARMLESS = {
+    "new event": lambda d: schema(d, "EventKind")["enum"].append("party"),
+    "new reason": lambda d: schema(d, "Reason")["enum"].append("display_implausible"),
+    "new descriptor": lambda d: schema(d, "Descriptor")["enum"].append("sharpness"),
     "new field": lambda d: field_added(d, "ExamMessage", "waited_ms"),
     "new field that is always there": lambda d: (
         field_added(d, "ViewEntry", "waited_ms"),
@@ -157,6 +175,24 @@ def test_what_a_subscriber_passes_over_needs_a_new_second_figure(harm):
     assert verdict.breaking == ()
     assert "raise the version" in verdict.fault
     assert not compare(RELEASED, changed(harm, "1.1")).fault
+
+
+def test_a_vocabulary_that_is_opened_says_who_is_upgraded_first():
+    """1.0 listed its codes as closed: opening them is a minor version, and subscribers go first."""
+    release = ROOT / "docs" / "wire" / "1.0.json"
+    verdict = compare(json.loads(release.read_text()), DOCUMENT)
+    assert (verdict.breaking, verdict.fault) == ((), "")
+    said = {each.where: each.what for each in verdict.differences}
+    assert {"exam/reasons/items", "exam/completed_by", "event/event", "status/state",
+            "view/remarks/items", "drift/not_assessed_rate/propertyNames"} <= set(said)  # fmt: skip
+    assert "subscribers that refuse unknown codes are upgraded before units" in said["event/event"]
+
+
+def test_new_codes_are_named():
+    """What a subscriber will hear for the first time stands in the verdict."""
+    document = changed(lambda d: schema(d, "Reason")["enum"].append("display_implausible"), "1.1")
+    said = {each.where: each.what for each in compare(RELEASED, document).differences}
+    assert said["exam/reasons/items"] == "new codes: display_implausible"
 
 
 def test_words_for_people_are_no_difference():

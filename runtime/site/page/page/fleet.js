@@ -12,8 +12,8 @@ const share = new Intl.NumberFormat(locale, { style: "percent", maximumFractionD
 
 let board = null;
 
-// A code that a unit sent has words, or stands for itself: units may be newer than this page.
-const named = (family, code, part = "") => text[`${family}.${code}${part}`] ?? code;
+// A code that a unit sent has words, or is "other (CODE)": units may be newer than this page.
+const named = (family, code, part = "") => text[`${family}.${code}${part}`] ?? t("code.other", { code });
 const keyOf = (unit) => `${unit.site}/${unit.unit}`;
 
 function svg(name, attributes = {}, ...children) {
@@ -165,7 +165,7 @@ function sawPart(alarm) {
 function factWords(fact) {
   if (fact.kind === "share") return share.format(fact.value);
   if (fact.kind === "figure") return number.format(fact.value);
-  const words = named(fact.family, fact.code);
+  const words = fact.family ? named(fact.family, fact.code) : fact.code;
   return fact.kind === "index" ? `${words} ${twoDigits.format(fact.value)}` : words;
 }
 

@@ -8,7 +8,12 @@ import pytest
 
 from models.descriptor_reference import Descriptor
 from runtime.drift.score_drift import population_stability_index
-from runtime.messages.payloads import BaselineSource, DescriptorDriftPart, DescriptorPart
+from runtime.messages.payloads import (
+    BaselineSource,
+    DescriptorDriftPart,
+    DescriptorPart,
+    OtherCode,
+)
 from runtime.site.control_charts.drift_verdict import (
     Suspect,
     drift_verdict,
@@ -19,6 +24,16 @@ from tests.support.site_units import SaidUnit
 
 SAME = (40, 80, 40)
 OTHER = (5, 30, 125)
+
+
+def test_a_descriptor_of_a_later_version_is_told_and_accuses_nobody():
+    """Its index stands among the others; scanner, patients and model are not judged by it."""
+    later = said(CALM, BRIGHTNESS=SAME)
+    by_name = later.descriptors.by_name | {OtherCode("sharpness"): part(OTHER)}
+    changed = later.descriptors.model_copy(update={"by_name": by_name})
+    verdict = drift_verdict(later.model_copy(update={"descriptors": changed}), None)
+    assert [index.name for index in verdict.passed] == ["sharpness"]
+    assert verdict.suspect is None
 
 
 def part(counts) -> DescriptorPart:

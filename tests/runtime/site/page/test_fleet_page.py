@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from runtime.messages.payloads import OtherCode
 from runtime.web.languages import LANGUAGES
 from tests.conftest import module_or_skip
 from tests.support.browser import violations
@@ -62,6 +65,17 @@ def test_what_needs_a_look_comes_first_and_says_why(bench, page):
     bench.ahead_ms += 2 * SILENT_AFTER_S * 1000  # nothing more is heard of any of them
     bench.listen()
     says(tile(page, "a-well"), EN["why.silent"])
+
+
+def test_a_state_of_a_later_version_is_shown_and_to_be_looked_at(bench, page):
+    """Its code and its reason's, as "other (CODE)"; never taken for well, or for silent."""
+    bench.born("mammo-1", reasons=("paddle_loose",))
+    born = bench.unit("mammo-1").status(at_ms=bench.clock_ms(), reasons=("paddle_loose",))
+    later = born.message.model_copy(update={"state": OtherCode("maintenance")})
+    bench.hear(replace(born, message=later))
+    page.goto(bench.url)
+    says(page.locator("#trouble .state"), "other (maintenance)")
+    says(page.locator("#trouble .why"), "other (paddle_loose)")
 
 
 def test_one_click_leads_to_a_units_charts_and_story(bench, page):

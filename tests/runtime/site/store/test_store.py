@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ pytest.importorskip("sqlalchemy", reason="extra [site] is not installed")
 
 from sqlalchemy import func, select, text
 
+from runtime.messages.payloads import OtherCode
 from runtime.site.ingest.batch_writer import enter
 from runtime.site.queries.fleet import Fleet
 from runtime.site.store.store import Store, StoreError, StoreFault, database_url
@@ -168,6 +170,20 @@ def test_a_server_that_goes_and_comes_back(postgres):
         postgres.start()
         say(store, SaidUnit("mammo-2").event())
         assert numbers_in(store) == 2
+
+
+def test_codes_of_a_later_version_fit_into_tables_of_before(postgres):
+    """A `varchar` of the lists of then is widened once; 64 characters are stored."""
+    with Store(postgres.empty_database()) as store:
+        with store.writing() as connection:
+            for table in ("units", "states"):
+                connection.execute(text(f"ALTER TABLE {table} ALTER COLUMN state TYPE VARCHAR(8)"))
+        with Store(store.url) as again:
+            code = OtherCode("m" * 64)
+            born = SaidUnit().status()
+            say(again, replace(born, message=born.message.model_copy(update={"state": code})))
+            (unit,) = Fleet(again).summary(NOON_MS).units
+            assert unit.standing == code
 
 
 def test_a_row_that_somebody_holds_is_waited_for_not_for_ever(postgres):

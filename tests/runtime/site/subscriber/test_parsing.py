@@ -130,7 +130,7 @@ def test_what_is_no_message_says_why(payload, why):
         ({"seq": 2**63}, "wrong_schema", "seq"),
         ({"seq": True}, "wrong_schema", "seq"),
         ({"at": "2026-99-99T00:00:00.000Z"}, "wrong_schema", "at"),
-        ({"event": "party"}, "wrong_schema", "event"),
+        ({"event": "a party"}, "wrong_schema", "event"),
         ({"data": {"a": {"b": 1}}}, "wrong_schema", "data"),
         ({"detail": "x" * 513}, "wrong_schema", "detail"),
     ],
