@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.breast_gate.breast import Breast, look_for_breast
-from runtime.image.header import View
+from runtime.image.header import Laterality, View
 from runtime.image.reasons import Reason, Remark
 from runtime.image.view_codes import IMPLANT_DISPLACED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from models.manifest import Accepts, Recipe
     from runtime.image.header import ImageHeader
     from runtime.pixels.mammogram import Mammogram
@@ -25,7 +27,7 @@ class Suitability:
     breast: Breast | None = None
     """Where it is, once the pixels were looked at."""
     detail: str = ""
-    """What was seen where no breast is: a few words for people, no identity."""
+    """What was seen or read that is the reason: a few words for people, no identity."""
 
     @property
     def suitable(self) -> bool:
@@ -56,6 +58,7 @@ def assess_header(
         (Reason.IMPLANT, header.implant or header.implant_displaced),
         (Reason.PARTIAL_VIEW, header.partial_view is True),
         (Reason.LATERALITY_MISSING, header.laterality is None),
+        (Reason.LATERALITY_CONTRADICTS, header.sides_contradict and not header.tomosynthesis),
         (Reason.MANUFACTURER_NOT_ACCEPTED, _manufacturer_is_refused(header, accepts)),
         (
             Reason.TOO_SMALL,
@@ -71,6 +74,7 @@ def assess_header(
     return Suitability(
         reasons=tuple(reason for reason, holds in checks if holds),
         remarks=tuple(remark for remark, holds in remarks if holds),
+        detail="; ".join(_details(header)),
     )
 
 
@@ -87,12 +91,25 @@ def assess_pixels(mammogram: Mammogram, accepts: Accepts) -> Suitability:
         return Suitability(
             reasons=(Reason.NO_BREAST,), remarks=mammogram.remarks, detail=found.seen
         )
-    contradicts = _laterality_contradicts(mammogram.header, breast)
+    against = _against_its_side(mammogram.header, breast)
     return Suitability(
-        reasons=(Reason.LATERALITY_CONTRADICTS,) if contradicts else (),
+        reasons=(Reason.LATERALITY_CONTRADICTS,) if against else (),
         remarks=mammogram.remarks,
         breast=breast,
+        detail=against,
     )
+
+
+def _details(header: ImageHeader) -> Iterator[str]:
+    """Who said what, where that is the reason: attributes and coded terms, no free text."""
+    if header.views_contradict:
+        yield _said(header.view_witnesses)
+    if header.sides_contradict:
+        yield _said(header.side_witnesses)
+
+
+def _said(witnesses: tuple[tuple[str, Laterality | View], ...]) -> str:
+    return ", ".join(f"{who} says {what}" for who, what in witnesses)
 
 
 def _intent_is_refused(header: ImageHeader, accepts: Accepts) -> bool:
@@ -135,14 +152,20 @@ def _spacing_is_refused(header: ImageHeader, accepts: Accepts) -> bool:
     )
 
 
-def _laterality_contradicts(header: ImageHeader, breast: Breast) -> bool:
-    """Is the chest wall certainly at the other side than laterality and orientation say?
+def _against_its_side(header: ImageHeader, breast: Breast) -> str:
+    """What says that the chest wall must be at the other side than it certainly is, or "".
 
-    Only when all of it is certain: the breast in the image; a known side; Patient Orientation; and
-    the two agree on the standard hanging (PS3.3 C.8.11.7.1.4: a right breast has its chest wall at
-    the right). A film without orientation may have been scanned from its back.
+    Patient Orientation says where it must be; where it is absent, an image for presentation hangs
+    as it should (PS3.3 C.8.11.7.1.4: a right breast has its chest wall at the right). A film
+    without orientation may have been scanned from its back.
     """
     if not breast.chest_wall_is_certain or header.laterality is None or header.view is View.OTHER:
-        return False
-    standard = "right" if header.laterality == "R" else "left"
-    return header.chest_wall_side == standard and breast.chest_wall != standard
+        return ""
+    wall = header.chest_wall_side
+    if not wall and header.hanging_assumed:
+        wall = "right" if header.laterality is Laterality.RIGHT else "left"
+    if wall not in ("left", "right") or breast.chest_wall == wall:
+        return ""
+    who = "PatientOrientation" if header.chest_wall_side else header.laterality_source
+    found = f"chest wall at the {breast.chest_wall} of the pixels, by {who} at the {wall}"
+    return "; ".join(filter(None, (_said(header.side_witnesses), found)))

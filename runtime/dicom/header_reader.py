@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING
 from pydicom.datadict import tag_for_keyword
 
 from runtime.dicom.attributes import integer, items, numbers, text, texts
+from runtime.dicom.code_value import CODE_KEYWORDS, code_value
+from runtime.dicom.functional_groups import GROUPS
 from runtime.dicom.part10_reader import opened, read_dicom_file
+from runtime.dicom.patient_orientation import chest_wall_side, directions
 from runtime.dicom.pixel_spacing import pixel_spacing
+from runtime.dicom.side_witnesses import side_of
+from runtime.dicom.view_witnesses import view_of
 from runtime.image.header import (
     FOR_PRESENTATION_CLASS,
     FOR_PROCESSING_CLASS,
@@ -22,7 +27,7 @@ from runtime.image.header import (
     View,
 )
 from runtime.image.reasons import Reason
-from runtime.image.view_codes import IMPLANT_DISPLACED, VIEW_NAMES, VIEW_WORDS, snomed_ct
+from runtime.image.view_codes import IMPLANT_DISPLACED, UNREADABLE_MODIFIER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +47,7 @@ HEADER_KEYWORDS = (
     "PresentationIntentType",
     "ViewCodeSequence",
     "ViewModifierCodeSequence",
-    "CodeValue",
+    *CODE_KEYWORDS,
     "CodingSchemeDesignator",
     "ViewPosition",
     "ImageLaterality",
@@ -69,7 +74,8 @@ HEADER_KEYWORDS = (
     "AcquisitionDateTime",
     "ContentDate",
     "ContentTime",
-    "SharedFunctionalGroupsSequence",
+    *GROUPS,
+    "PatientOrientationInFrameSequence",
     "FrameAnatomySequence",
     "FrameLaterality",
     "PixelMeasuresSequence",
@@ -95,16 +101,6 @@ LOSSY_SYNTAXES = frozenset(
 # PS3.5 9.1: digits and dots, at most 64. Components with a leading zero are against the rule and
 # seen in real files; they are harmless.
 UID = re.compile(r"[0-9]+(\.[0-9]+)+")
-DESCRIPTIONS = (
-    "SeriesDescription",
-    "ProtocolName",
-    "PerformedProcedureStepDescription",
-    "AcquisitionDeviceProcessingDescription",
-)
-# A view that stands for itself ("R CC", "LMLO", "MLO-L"), not as a part of a longer word.
-VIEW_TOKEN = re.compile(
-    r"(?<![A-Z0-9])(?:([RL])[ _-]?)?(MLO|XCCL|CC|ML|LM)(?:[ _-]?([RL]))?(?![A-Z0-9])"
-)
 
 
 def wanted_tags(keywords: tuple[str, ...]) -> frozenset[int]:
@@ -137,9 +133,10 @@ def header_from(ds: Dataset, *, transfer_syntax_uid: str = "") -> ImageHeader:
         HeaderRefusedError: SOP class, SOP instance or study UID is missing or no UID.
     """
     sop_class = _uid(ds, "SOPClassUID")
-    view, view_source, modifiers = _view(ds)
-    laterality, laterality_source = _laterality(ds)
-    film = _is_film(ds, sop_class, view=view, laterality=laterality)
+    modifiers = _modifiers(ds)
+    view = view_of(ds)
+    side = side_of(ds, view)
+    film = _is_film(ds, sop_class, view=view.view, laterality=side.side)
     intent, intent_source = _intent(ds, sop_class, film=film)
     spacing, spacing_source = pixel_spacing(ds, film=film)
     frames = max(1, integer(ds, "NumberOfFrames", 1))
@@ -152,10 +149,10 @@ def header_from(ds: Dataset, *, transfer_syntax_uid: str = "") -> ImageHeader:
         study_instance_uid=_uid(ds, "StudyInstanceUID"),
         transfer_syntax_uid=syntax,
         modality=text(ds, "Modality"),
-        laterality=laterality,
-        laterality_source=laterality_source,
-        view=view,
-        view_source=view_source,
+        laterality=side.side,
+        laterality_source=side.source,
+        view=view.view,
+        view_source=view.source,
         modifiers=modifiers,
         intent=intent,
         intent_source=intent_source,
@@ -179,7 +176,12 @@ def header_from(ds: Dataset, *, transfer_syntax_uid: str = "") -> ImageHeader:
             (x for x in numbers(ds, "EstimatedRadiographicMagnificationFactor") if 0 < x < 10), 1.0
         ),
         stereo="STEREO" in texts(ds, "ImageType")[2:],
-        chest_wall_side=_chest_wall_side(texts(ds, "PatientOrientation")),
+        chest_wall_side=chest_wall_side(ds),
+        hanging_assumed=not film
+        and intent is PresentationIntent.FOR_PRESENTATION
+        and not directions(ds),
+        side_witnesses=side.witnesses,
+        view_witnesses=view.witnesses,
     )
 
 
@@ -192,77 +194,17 @@ def _uid(ds: Dataset, keyword: str) -> str:
     return value
 
 
-def _view(ds: Dataset) -> tuple[View | None, str, tuple[str, ...]]:
-    """View, where it was found, and the modifiers as SNOMED CT codes."""
-    modifiers: tuple[str, ...] = ()
-    view: View | None = None
-    source = ""
-    for item in items(ds, "ViewCodeSequence"):
-        modifiers += tuple(
-            snomed_ct(text(modifier, "CodeValue"))
-            for modifier in items(item, "ViewModifierCodeSequence")
-            if text(modifier, "CodeValue")
-        )
-        value = snomed_ct(text(item, "CodeValue"))
-        if view is None and value in VIEW_NAMES:
-            view, source = View(VIEW_NAMES[value]), "ViewCodeSequence"
-    if view is None:
-        view, source = _view_of_words(ds)
-    if view is None and items(ds, "ViewCodeSequence"):
-        view, source = View.OTHER, "ViewCodeSequence"
-    return view, source, modifiers
+def _modifiers(ds: Dataset) -> tuple[str, ...]:
+    """The view modifiers as SNOMED CT codes, of the view's items and beside them.
 
-
-def _view_of_words(ds: Dataset) -> tuple[View | None, str]:
-    position = text(ds, "ViewPosition").upper()
-    if position:
-        return View(VIEW_WORDS.get(position, "OTHER")), "ViewPosition"
-    # Film scans of CBIS-DDSM have the view here, where two directions belong (PS3.3 C.7.6.1.1.1).
-    orientation = text(ds, "PatientOrientation").upper()
-    if orientation in VIEW_WORDS:
-        return View(VIEW_WORDS[orientation]), "PatientOrientation"
-    for keyword in DESCRIPTIONS:
-        found = {match.group(2) for match in VIEW_TOKEN.finditer(text(ds, keyword).upper())}
-        if len(found) == 1:
-            return View(found.pop()), keyword
-    return None, ""
-
-
-def _laterality(ds: Dataset) -> tuple[Laterality | None, str]:
-    for keyword in ("ImageLaterality", "Laterality"):
-        word = text(ds, keyword).upper()
-        if word in ("R", "L"):
-            return Laterality(word), keyword
-    for group in items(ds, "SharedFunctionalGroupsSequence"):
-        for anatomy in items(group, "FrameAnatomySequence"):
-            word = text(anatomy, "FrameLaterality").upper()
-            if word in ("R", "L"):
-                return Laterality(word), "FrameLaterality"
-    for keyword in DESCRIPTIONS:
-        sides = {
-            side
-            for match in VIEW_TOKEN.finditer(text(ds, keyword).upper())
-            for side in (match.group(1), match.group(3))
-            if side
-        }
-        if len(sides) == 1:
-            return Laterality(sides.pop()), keyword
-    return None, ""
-
-
-def _chest_wall_side(directions: tuple[str, ...]) -> str:
-    """Where the chest wall must be, by Patient Orientation (PS3.3 C.7.6.1.1.1).
-
-    The first value is the direction in which rows run (to the right), the second that in which
-    columns run (downwards); A is away from the chest wall, P towards it.
+    One that has no code that can be read is `UNREADABLE_MODIFIER`: whatever it is, nobody may
+    take the view for a standard one.
     """
-    if len(directions) != 2:
-        return ""
-    along_rows, along_columns = (direction[:1].upper() for direction in directions)
-    sides = {"P": ("right", "bottom"), "A": ("left", "top")}
-    if along_rows in sides:
-        return sides[along_rows][0]
-    return sides[along_columns][1] if along_columns in sides else ""
+    return tuple(
+        code_value(modifier) or UNREADABLE_MODIFIER
+        for place in (*items(ds, "ViewCodeSequence"), ds)
+        for modifier in items(place, "ViewModifierCodeSequence")
+    )
 
 
 def _is_film(

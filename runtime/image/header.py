@@ -118,6 +118,22 @@ class ImageHeader:
     chest_wall_side: str = ""
     """Image border (`left`, `right`, `top`, `bottom`) at which Patient Orientation has the chest
     wall, or ""."""
+    hanging_assumed: bool = False
+    """An image for presentation that has no Patient Orientation hangs as it should."""
+    side_witnesses: tuple[tuple[str, Laterality], ...] = ()
+    """All that names a side, and which."""
+    view_witnesses: tuple[tuple[str, View], ...] = ()
+    """View Code and View Position, and which view they name."""
+
+    @property
+    def sides_contradict(self) -> bool:
+        """Not all that names a side names the same."""
+        return len({side for _, side in self.side_witnesses}) > 1
+
+    @property
+    def views_contradict(self) -> bool:
+        """Code and word name two views."""
+        return len({view for _, view in self.view_witnesses}) > 1
 
     @property
     def magnified(self) -> bool:
