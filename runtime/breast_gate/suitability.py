@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from runtime.breast_gate.breast import Breast, look_for_breast
 from runtime.image.header import Laterality, View
+from runtime.image.image_kind import ImageKind
 from runtime.image.reasons import Reason, Remark
 from runtime.image.view_codes import IMPLANT_DISPLACED
 
@@ -50,6 +51,7 @@ def assess_header(
     checks = (
         (Reason.QUALITY_CONTROL, header.quality_control),
         (Reason.TOMOSYNTHESIS_VOLUME, header.tomosynthesis),
+        *_kind_checks(header, accepts),
         (Reason.FOR_PROCESSING, _intent_is_refused(header, accepts)),
         (Reason.FILM_NOT_ACCEPTED, header.film and not accepts.film),
         (Reason.VIEW_UNKNOWN, header.view is None),
@@ -100,8 +102,22 @@ def assess_pixels(mammogram: Mammogram, accepts: Accepts) -> Suitability:
     )
 
 
+def _kind_checks(header: ImageHeader, accepts: Accepts) -> tuple[tuple[Reason, bool], ...]:
+    """A volume or a quality-control object has a reason that says it all."""
+    if header.tomosynthesis or header.quality_control:
+        return ()
+    kind = header.kind
+    return (
+        (Reason.UNSUPPORTED_IMAGE_TYPE, kind is ImageKind.OTHER),
+        (Reason.SYNTHETIC_2D, kind is ImageKind.SYNTHETIC_2D and not accepts.synthetic_2d),
+        (Reason.SCREEN_CAPTURE, kind is ImageKind.CAPTURE),
+    )
+
+
 def _details(header: ImageHeader) -> Iterator[str]:
     """Who said what, where that is the reason: attributes and coded terms, no free text."""
+    if header.kind_detail:
+        yield header.kind_detail
     if header.views_contradict:
         yield _said(header.view_witnesses)
     if header.sides_contradict:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from pydicom.datadict import tag_for_keyword
 
-from runtime.dicom.attributes import integer, items, numbers, text, texts
+from runtime.dicom.attributes import integer, items, numbers, text
 from runtime.dicom.code_value import CODE_KEYWORDS, code_value
 from runtime.dicom.functional_groups import GROUPS
+from runtime.dicom.image_kind import KIND_KEYWORDS, KindFound, image_kind
 from runtime.dicom.part10_reader import opened, read_dicom_file
 from runtime.dicom.patient_orientation import chest_wall_side, directions
 from runtime.dicom.pixel_spacing import pixel_spacing
+from runtime.dicom.secondary_capture import CAPTURE_KEYWORDS, against_film, may_be_film
 from runtime.dicom.side_witnesses import side_of
 from runtime.dicom.view_witnesses import view_of
 from runtime.image.header import (
@@ -22,10 +24,9 @@ from runtime.image.header import (
     TOMOSYNTHESIS_CLASS,
     HeaderRefusedError,
     ImageHeader,
-    Laterality,
     PresentationIntent,
-    View,
 )
+from runtime.image.image_kind import ImageKind
 from runtime.image.reasons import Reason
 from runtime.image.view_codes import IMPLANT_DISPLACED, UNREADABLE_MODIFIER
 
@@ -34,14 +35,15 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
-    from runtime.dicom.part10_reader import ReadingLimits
+from runtime.dicom.part10_reader import ReadingLimits
 
 HEADER_KEYWORDS = (
     "SOPClassUID",
     "SOPInstanceUID",
     "StudyInstanceUID",
     "Modality",
-    "ImageType",
+    *KIND_KEYWORDS,
+    *CAPTURE_KEYWORDS,
     "Manufacturer",
     "BodyPartExamined",
     "PresentationIntentType",
@@ -81,16 +83,6 @@ HEADER_KEYWORDS = (
     "PixelMeasuresSequence",
 )
 
-# Secondary Capture: single frame, grayscale byte, grayscale word.
-SECONDARY_CAPTURE_CLASSES = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.7",
-        "1.2.840.10008.5.1.4.1.1.7.2",
-        "1.2.840.10008.5.1.4.1.1.7.3",
-    }
-)
-# What digitised mammograms say they are; RG is what NEMA's own film samples have.
-FILM_MODALITIES = frozenset({"RG", "CR", "OT", "DX", ""})
 LOSSY_SYNTAXES = frozenset(
     {
         "1.2.840.10008.1.2.4.50",
@@ -136,7 +128,9 @@ def header_from(ds: Dataset, *, transfer_syntax_uid: str = "") -> ImageHeader:
     modifiers = _modifiers(ds)
     view = view_of(ds)
     side = side_of(ds, view)
-    film = _is_film(ds, sop_class, view=view.view, laterality=side.side)
+    film = may_be_film(ds, sop_class, view=view.view, laterality=side.side)
+    asked = film or sop_class in MAMMOGRAPHY_CLASSES
+    kind = _kind(ds, secondary_capture=film) if asked else KindFound()
     intent, intent_source = _intent(ds, sop_class, film=film)
     spacing, spacing_source = pixel_spacing(ds, film=film)
     frames = max(1, integer(ds, "NumberOfFrames", 1))
@@ -159,8 +153,7 @@ def header_from(ds: Dataset, *, transfer_syntax_uid: str = "") -> ImageHeader:
         implant=text(ds, "BreastImplantPresent").upper() == "YES",
         implant_displaced=IMPLANT_DISPLACED in modifiers,
         partial_view={"YES": True, "NO": False}.get(text(ds, "PartialView").upper()),
-        tomosynthesis=sop_class == TOMOSYNTHESIS_CLASS
-        or (frames > 1 and sop_class in MAMMOGRAPHY_CLASSES),
+        tomosynthesis=_is_volume(sop_class, frames, kind.kind),
         # BOTH: a phantom beside the breast (PS3.3 C.8.11.7); no exposure of a screening exam.
         quality_control=text(ds, "QualityControlImage").upper() in ("YES", "BOTH"),
         film=film,
@@ -175,7 +168,9 @@ def header_from(ds: Dataset, *, transfer_syntax_uid: str = "") -> ImageHeader:
         magnification=next(
             (x for x in numbers(ds, "EstimatedRadiographicMagnificationFactor") if 0 < x < 10), 1.0
         ),
-        stereo="STEREO" in texts(ds, "ImageType")[2:],
+        stereo=kind.kind is ImageKind.BIOPSY,
+        kind=kind.kind,
+        kind_detail=kind.detail,
         chest_wall_side=chest_wall_side(ds),
         hanging_assumed=not film
         and intent is PresentationIntent.FOR_PRESENTATION
@@ -207,18 +202,17 @@ def _modifiers(ds: Dataset) -> tuple[str, ...]:
     )
 
 
-def _is_film(
-    ds: Dataset, sop_class: str, *, view: View | None, laterality: Laterality | None
-) -> bool:
-    if sop_class not in SECONDARY_CAPTURE_CLASSES:
-        return False
-    modality = text(ds, "Modality").upper()
-    return modality == "MG" or (
-        modality in FILM_MODALITIES
-        and text(ds, "BodyPartExamined").upper() == "BREAST"
-        and view not in (None, View.OTHER)
-        and laterality is not None
-    )
+def _kind(ds: Dataset, *, secondary_capture: bool) -> KindFound:
+    found = image_kind(ds)
+    against = against_film(ds) if secondary_capture and found.kind is ImageKind.STANDARD else ""
+    return KindFound(kind=ImageKind.CAPTURE, detail=against) if against else found
+
+
+def _is_volume(sop_class: str, frames: int, kind: ImageKind) -> bool:
+    """A synthetic view may come as the one frame of a tomosynthesis object."""
+    if frames > 1:
+        return sop_class in MAMMOGRAPHY_CLASSES
+    return sop_class == TOMOSYNTHESIS_CLASS and kind is not ImageKind.SYNTHETIC_2D
 
 
 def _intent(ds: Dataset, sop_class: str, *, film: bool) -> tuple[PresentationIntent | None, str]:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from models.errors import PeerError
+from runtime.image.image_kind import ImageKind
 from runtime.image.view_codes import HARMLESS_MODIFIERS
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class ImageHeader:
     tomosynthesis: bool
     quality_control: bool
     film: bool
-    """A digitised film: Secondary Capture of a mammogram."""
+    """Secondary Capture of a mammogram: a digitised film, unless `kind` says otherwise."""
     manufacturer: str
     rows: int
     columns: int
@@ -114,7 +115,7 @@ class ImageHeader:
     magnification: float = 1.0
     """Estimated Radiographic Magnification Factor; a contact view has 1.0 to about 1.1."""
     stereo: bool = False
-    """A stereotactic localisation exposure (Image Type value 3 STEREO): part of a breast."""
+    """An exposure of a biopsy (Image Type STEREO and others): part of a breast."""
     chest_wall_side: str = ""
     """Image border (`left`, `right`, `top`, `bottom`) at which Patient Orientation has the chest
     wall, or ""."""
@@ -124,6 +125,10 @@ class ImageHeader:
     """All that names a side, and which."""
     view_witnesses: tuple[tuple[str, View], ...] = ()
     """View Code and View Position, and which view they name."""
+
+    kind: ImageKind = ImageKind.STANDARD
+    kind_detail: str = ""
+    """What told the kind: attributes and coded terms, no free text."""
 
     @property
     def sides_contradict(self) -> bool:
