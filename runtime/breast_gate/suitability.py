@@ -9,7 +9,7 @@ from runtime.breast_gate.breast import Breast, look_for_breast
 from runtime.image.header import Laterality, View
 from runtime.image.image_kind import ImageKind
 from runtime.image.reasons import Reason, Remark
-from runtime.image.view_codes import IMPLANT_DISPLACED
+from runtime.image.view_codes import IMPLANT_DISPLACED, UNREADABLE_MODIFIER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,6 +118,12 @@ def _details(header: ImageHeader) -> Iterator[str]:
     """Who said what, where that is the reason: attributes and coded terms, no free text."""
     if header.kind_detail:
         yield header.kind_detail
+    if header.intent_contradicts:
+        yield "SOPClassUID and PresentationIntentType contradict each other"
+    if header.larger_than_any_detector:
+        yield "by its pixel spacing the picture is larger than any detector"
+    if UNREADABLE_MODIFIER in header.modifiers:
+        yield "a view modifier has no code that can be read"
     if header.views_contradict:
         yield _said(header.view_witnesses)
     if header.sides_contradict:
@@ -129,8 +135,13 @@ def _said(witnesses: tuple[tuple[str, Laterality | View], ...]) -> str:
 
 
 def _intent_is_refused(header: ImageHeader, accepts: Accepts) -> bool:
-    """An unknown intent is only found in tomosynthesis volumes, which are refused as such."""
-    return header.intent is not None and header.intent not in accepts.presentation_intents
+    """An unknown intent is only found in tomosynthesis volumes, which are refused as such.
+
+    Where storage class and intent contradict each other, nobody knows what the pixels are.
+    """
+    return header.intent_contradicts or (
+        header.intent is not None and header.intent not in accepts.presentation_intents
+    )
 
 
 def _modifier_is_refused(header: ImageHeader) -> bool:
@@ -163,8 +174,9 @@ def _spacing_is_missed(header: ImageHeader, recipe: Recipe | None) -> bool:
 
 def _spacing_is_refused(header: ImageHeader, accepts: Accepts) -> bool:
     low, high = accepts.pixel_spacing_mm
-    return header.pixel_spacing_mm is not None and not all(
-        low <= spacing <= high for spacing in header.pixel_spacing_mm
+    return header.larger_than_any_detector or (
+        header.pixel_spacing_mm is not None
+        and not all(low <= spacing <= high for spacing in header.pixel_spacing_mm)
     )
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pydicom.datadict import tag_for_keyword
 
-from runtime.dicom.attributes import integer, items, numbers, text
-from runtime.dicom.code_value import CODE_KEYWORDS, code_value
+from runtime.dicom.attributes import integer, items, text
+from runtime.dicom.code_value import CODE_KEYWORDS
 from runtime.dicom.functional_groups import GROUPS
 from runtime.dicom.image_kind import KIND_KEYWORDS, KindFound, image_kind
 from runtime.dicom.part10_reader import opened, read_dicom_file
@@ -16,6 +16,12 @@ from runtime.dicom.patient_orientation import chest_wall_side, directions
 from runtime.dicom.pixel_spacing import pixel_spacing
 from runtime.dicom.secondary_capture import CAPTURE_KEYWORDS, against_film, may_be_film
 from runtime.dicom.side_witnesses import side_of
+from runtime.dicom.view_modifiers import (
+    MODIFIER_KEYWORDS,
+    magnification,
+    modifiers_of,
+    partial_view,
+)
 from runtime.dicom.view_witnesses import view_of
 from runtime.image.header import (
     FOR_PRESENTATION_CLASS,
@@ -28,7 +34,7 @@ from runtime.image.header import (
 )
 from runtime.image.image_kind import ImageKind
 from runtime.image.reasons import Reason
-from runtime.image.view_codes import IMPLANT_DISPLACED, UNREADABLE_MODIFIER
+from runtime.image.view_codes import IMPLANT_DISPLACED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +54,7 @@ HEADER_KEYWORDS = (
     "BodyPartExamined",
     "PresentationIntentType",
     "ViewCodeSequence",
-    "ViewModifierCodeSequence",
+    *MODIFIER_KEYWORDS,
     *CODE_KEYWORDS,
     "CodingSchemeDesignator",
     "ViewPosition",
@@ -70,7 +76,6 @@ HEADER_KEYWORDS = (
     "ImagerPixelSpacing",
     "NominalScannedPixelSpacing",
     "PixelSpacingCalibrationType",
-    "EstimatedRadiographicMagnificationFactor",
     "AcquisitionDate",
     "AcquisitionTime",
     "AcquisitionDateTime",
@@ -83,6 +88,13 @@ HEADER_KEYWORDS = (
     "PixelMeasuresSequence",
 )
 
+INTENTS = frozenset(PresentationIntent)
+INTENT_OF_CLASS = {
+    FOR_PRESENTATION_CLASS: PresentationIntent.FOR_PRESENTATION,
+    FOR_PROCESSING_CLASS: PresentationIntent.FOR_PROCESSING,
+    "1.2.840.10008.5.1.4.1.1.13.1.4": PresentationIntent.FOR_PRESENTATION,
+    "1.2.840.10008.5.1.4.1.1.13.1.5": PresentationIntent.FOR_PROCESSING,
+}
 LOSSY_SYNTAXES = frozenset(
     {
         "1.2.840.10008.1.2.4.50",
@@ -125,7 +137,7 @@ def header_from(ds: Dataset, *, transfer_syntax_uid: str = "") -> ImageHeader:
         HeaderRefusedError: SOP class, SOP instance or study UID is missing or no UID.
     """
     sop_class = _uid(ds, "SOPClassUID")
-    modifiers = _modifiers(ds)
+    modifiers = modifiers_of(ds)
     view = view_of(ds)
     side = side_of(ds, view)
     film = may_be_film(ds, sop_class, view=view.view, laterality=side.side)
@@ -152,7 +164,7 @@ def header_from(ds: Dataset, *, transfer_syntax_uid: str = "") -> ImageHeader:
         intent_source=intent_source,
         implant=text(ds, "BreastImplantPresent").upper() == "YES",
         implant_displaced=IMPLANT_DISPLACED in modifiers,
-        partial_view={"YES": True, "NO": False}.get(text(ds, "PartialView").upper()),
+        partial_view=partial_view(ds),
         tomosynthesis=_is_volume(sop_class, frames, kind.kind),
         # BOTH: a phantom beside the breast (PS3.3 C.8.11.7); no exposure of a screening exam.
         quality_control=text(ds, "QualityControlImage").upper() in ("YES", "BOTH"),
@@ -165,16 +177,15 @@ def header_from(ds: Dataset, *, transfer_syntax_uid: str = "") -> ImageHeader:
         pixel_spacing_source=spacing_source,
         acquired_at=_acquired_at(ds),
         lossy=text(ds, "LossyImageCompression") == "01" or syntax in LOSSY_SYNTAXES,
-        magnification=next(
-            (x for x in numbers(ds, "EstimatedRadiographicMagnificationFactor") if 0 < x < 10), 1.0
-        ),
-        stereo=kind.kind is ImageKind.BIOPSY,
+        magnification=magnification(ds),
+        stereo=kind.kind is ImageKind.BIOPSY or bool(items(ds, "BiopsyTargetSequence")),
         kind=kind.kind,
         kind_detail=kind.detail,
         chest_wall_side=chest_wall_side(ds),
         hanging_assumed=not film
         and intent is PresentationIntent.FOR_PRESENTATION
         and not directions(ds),
+        intent_contradicts=_intent_contradicts(ds, sop_class),
         side_witnesses=side.witnesses,
         view_witnesses=view.witnesses,
     )
@@ -187,19 +198,6 @@ def _uid(ds: Dataset, keyword: str) -> str:
     if len(value) > 64 or not UID.fullmatch(value):
         raise HeaderRefusedError(Reason.UNREADABLE, f"{keyword} is no UID")
     return value
-
-
-def _modifiers(ds: Dataset) -> tuple[str, ...]:
-    """The view modifiers as SNOMED CT codes, of the view's items and beside them.
-
-    One that has no code that can be read is `UNREADABLE_MODIFIER`: whatever it is, nobody may
-    take the view for a standard one.
-    """
-    return tuple(
-        code_value(modifier) or UNREADABLE_MODIFIER
-        for place in (*items(ds, "ViewCodeSequence"), ds)
-        for modifier in items(place, "ViewModifierCodeSequence")
-    )
 
 
 def _kind(ds: Dataset, *, secondary_capture: bool) -> KindFound:
@@ -217,13 +215,17 @@ def _is_volume(sop_class: str, frames: int, kind: ImageKind) -> bool:
 
 def _intent(ds: Dataset, sop_class: str, *, film: bool) -> tuple[PresentationIntent | None, str]:
     word = text(ds, "PresentationIntentType").upper()
-    if word in (PresentationIntent.FOR_PRESENTATION, PresentationIntent.FOR_PROCESSING):
+    if word in INTENTS:
         return PresentationIntent(word), "PresentationIntentType"
-    if sop_class == FOR_PRESENTATION_CLASS:
-        return PresentationIntent.FOR_PRESENTATION, "SOPClassUID"
-    if sop_class == FOR_PROCESSING_CLASS:
-        return PresentationIntent.FOR_PROCESSING, "SOPClassUID"
+    if sop_class in INTENT_OF_CLASS:
+        return INTENT_OF_CLASS[sop_class], "SOPClassUID"
     return (PresentationIntent.FOR_PRESENTATION, "film") if film else (None, "")
+
+
+def _intent_contradicts(ds: Dataset, sop_class: str) -> bool:
+    """PS3.3 A.26: the storage class and Presentation Intent Type say the same."""
+    word = text(ds, "PresentationIntentType").upper()
+    return word in INTENTS and INTENT_OF_CLASS.get(sop_class, word) != word
 
 
 def _acquired_at(ds: Dataset) -> str:

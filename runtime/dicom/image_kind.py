@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 KIND_KEYWORDS = (
     "ImageType",
     "BurnedInAnnotation",
+    "DetectorType",
     "VolumetricProperties",
     "VolumeBasedCalculationTechnique",
     "SourceImageSequence",
@@ -98,7 +99,9 @@ class KindFound:
 
 def image_kind(ds: Dataset) -> KindFound:
     """The kind of an image by Image Type; by a second witness where that says nothing."""
-    if text(ds, "BurnedInAnnotation").upper() == "YES":
+    # A film digitised into a mammography object has its lead markers; a detector's image has none.
+    of_film = text(ds, "DetectorType").upper() == "FILM"
+    if text(ds, "BurnedInAnnotation").upper() == "YES" and not of_film:
         return KindFound(kind=ImageKind.CAPTURE, detail="Burned In Annotation says YES")
     found = [*_of_image_type(ds)]
     # Synthetic images name the volume as well: TOMOSYNTHESIS\GENERATED_2D.

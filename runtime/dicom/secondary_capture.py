@@ -88,6 +88,8 @@ def _against_film(ds: Dataset) -> Iterator[str]:
     conversion = text(ds, "ConversionType").upper()
     if conversion not in ("", DIGITISED_FILM, WORKSTATION):
         yield "Conversion Type is not that of a film"
+    if text(ds, "BurnedInAnnotation").upper() == "YES":
+        yield "Burned In Annotation says YES"
     yield from (f"a Secondary Capture with {word}" for word in OF_A_DETECTOR if texts(ds, word))
     if integer(ds, "NumberOfFrames", 1) > 1:
         yield "a Secondary Capture of several frames"

@@ -58,6 +58,7 @@ UNREADABLE_MODIFIER = "unreadable"
 IMPLANT_DISPLACED = "399209000"
 SPOT_COMPRESSION = "399055006"
 MAGNIFICATION = "399163009"
+SPECIMEN = "127457009"
 
 # The others of CID 4015 show another part of the breast or another projection of it: cleavage
 # 399161006, axillary tail 399011000, rolled 399197002/399226006/414493004/415670009, tangential

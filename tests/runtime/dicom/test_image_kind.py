@@ -117,6 +117,7 @@ SECOND_WITNESSES = (
     ({"SeriesDescription": "Screen Capture"}, "free text", CAPTURE),
     ({"BurnedInAnnotation": "YES"}, "PS3.3 C.7.6.1", CAPTURE),
     ({"BurnedInAnnotation": "NO"}, "PS3.3 C.7.6.1", None),
+    ({"BurnedInAnnotation": "YES", "DetectorType": "FILM"}, "lead markers of a film", None),
     ({"ConversionType": "WSD"}, "GE samples", None),
 )
 
