@@ -52,5 +52,6 @@ class Remark(StrEnum):
     WINDOW_ABSURD = "window_absurd"
     LOSSY_COMPRESSION = "lossy_compression"
     INTENT_ASSUMED = "intent_assumed"
+    PADDING_IGNORED = "padding_ignored"
     LATERALITY_FROM_CONTENT = "laterality_from_content"
     PARTIAL_VIEW_UNKNOWN = "partial_view_unknown"
