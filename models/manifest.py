@@ -160,6 +160,9 @@ class Accepts(Frozen):
         default="any", description="as the header names them; any: all"
     )
     film: bool = Field(default=True, description="scanned film as well")
+    synthetic_2d: bool = Field(
+        default=False, description="views computed from tomosynthesis (C-View, S-View) as well"
+    )
     minimum_rows: int = Field(default=256, ge=1, description="smaller images are not assessed")
     minimum_columns: int = Field(default=256, ge=1, description="smaller images are not assessed")
     pixel_spacing_mm: tuple[float, float] = Field(

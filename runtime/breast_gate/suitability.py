@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.breast_gate.breast import Breast, look_for_breast
-from runtime.image.header import View
+from runtime.image.header import Laterality, View
+from runtime.image.image_kind import ImageKind
 from runtime.image.reasons import Reason, Remark
-from runtime.image.view_codes import IMPLANT_DISPLACED
+from runtime.image.view_codes import IMPLANT_DISPLACED, UNREADABLE_MODIFIER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from models.manifest import Accepts, Recipe
     from runtime.image.header import ImageHeader
     from runtime.pixels.mammogram import Mammogram
@@ -25,7 +28,7 @@ class Suitability:
     breast: Breast | None = None
     """Where it is, once the pixels were looked at."""
     detail: str = ""
-    """What was seen where no breast is: a few words for people, no identity."""
+    """What was seen or read that is the reason: a few words for people, no identity."""
 
     @property
     def suitable(self) -> bool:
@@ -48,6 +51,7 @@ def assess_header(
     checks = (
         (Reason.QUALITY_CONTROL, header.quality_control),
         (Reason.TOMOSYNTHESIS_VOLUME, header.tomosynthesis),
+        *_kind_checks(header, accepts),
         (Reason.FOR_PROCESSING, _intent_is_refused(header, accepts)),
         (Reason.FILM_NOT_ACCEPTED, header.film and not accepts.film),
         (Reason.VIEW_UNKNOWN, header.view is None),
@@ -56,6 +60,7 @@ def assess_header(
         (Reason.IMPLANT, header.implant or header.implant_displaced),
         (Reason.PARTIAL_VIEW, header.partial_view is True),
         (Reason.LATERALITY_MISSING, header.laterality is None),
+        (Reason.LATERALITY_CONTRADICTS, header.sides_contradict and not header.tomosynthesis),
         (Reason.MANUFACTURER_NOT_ACCEPTED, _manufacturer_is_refused(header, accepts)),
         (
             Reason.TOO_SMALL,
@@ -71,6 +76,7 @@ def assess_header(
     return Suitability(
         reasons=tuple(reason for reason, holds in checks if holds),
         remarks=tuple(remark for remark, holds in remarks if holds),
+        detail="; ".join(_details(header)),
     )
 
 
@@ -87,17 +93,55 @@ def assess_pixels(mammogram: Mammogram, accepts: Accepts) -> Suitability:
         return Suitability(
             reasons=(Reason.NO_BREAST,), remarks=mammogram.remarks, detail=found.seen
         )
-    contradicts = _laterality_contradicts(mammogram.header, breast)
+    against = _against_its_side(mammogram.header, breast)
     return Suitability(
-        reasons=(Reason.LATERALITY_CONTRADICTS,) if contradicts else (),
+        reasons=(Reason.LATERALITY_CONTRADICTS,) if against else (),
         remarks=mammogram.remarks,
         breast=breast,
+        detail=against,
     )
 
 
+def _kind_checks(header: ImageHeader, accepts: Accepts) -> tuple[tuple[Reason, bool], ...]:
+    """A volume or a quality-control object has a reason that says it all."""
+    if header.tomosynthesis or header.quality_control:
+        return ()
+    kind = header.kind
+    return (
+        (Reason.UNSUPPORTED_IMAGE_TYPE, kind is ImageKind.OTHER),
+        (Reason.SYNTHETIC_2D, kind is ImageKind.SYNTHETIC_2D and not accepts.synthetic_2d),
+        (Reason.SCREEN_CAPTURE, kind is ImageKind.CAPTURE),
+    )
+
+
+def _details(header: ImageHeader) -> Iterator[str]:
+    """Who said what, where that is the reason: attributes and coded terms, no free text."""
+    if header.kind_detail:
+        yield header.kind_detail
+    if header.intent_contradicts:
+        yield "SOPClassUID and PresentationIntentType contradict each other"
+    if header.larger_than_any_detector:
+        yield "by its pixel spacing the picture is larger than any detector"
+    if UNREADABLE_MODIFIER in header.modifiers:
+        yield "a view modifier has no code that can be read"
+    if header.views_contradict:
+        yield _said(header.view_witnesses)
+    if header.sides_contradict:
+        yield _said(header.side_witnesses)
+
+
+def _said(witnesses: tuple[tuple[str, Laterality | View], ...]) -> str:
+    return ", ".join(f"{who} says {what}" for who, what in witnesses)
+
+
 def _intent_is_refused(header: ImageHeader, accepts: Accepts) -> bool:
-    """An unknown intent is only found in tomosynthesis volumes, which are refused as such."""
-    return header.intent is not None and header.intent not in accepts.presentation_intents
+    """An unknown intent is only found in tomosynthesis volumes, which are refused as such.
+
+    Where storage class and intent contradict each other, nobody knows what the pixels are.
+    """
+    return header.intent_contradicts or (
+        header.intent is not None and header.intent not in accepts.presentation_intents
+    )
 
 
 def _modifier_is_refused(header: ImageHeader) -> bool:
@@ -130,19 +174,26 @@ def _spacing_is_missed(header: ImageHeader, recipe: Recipe | None) -> bool:
 
 def _spacing_is_refused(header: ImageHeader, accepts: Accepts) -> bool:
     low, high = accepts.pixel_spacing_mm
-    return header.pixel_spacing_mm is not None and not all(
-        low <= spacing <= high for spacing in header.pixel_spacing_mm
+    return header.larger_than_any_detector or (
+        header.pixel_spacing_mm is not None
+        and not all(low <= spacing <= high for spacing in header.pixel_spacing_mm)
     )
 
 
-def _laterality_contradicts(header: ImageHeader, breast: Breast) -> bool:
-    """Is the chest wall certainly at the other side than laterality and orientation say?
+def _against_its_side(header: ImageHeader, breast: Breast) -> str:
+    """What says that the chest wall must be at the other side than it certainly is, or "".
 
-    Only when all of it is certain: the breast in the image; a known side; Patient Orientation; and
-    the two agree on the standard hanging (PS3.3 C.8.11.7.1.4: a right breast has its chest wall at
-    the right). A film without orientation may have been scanned from its back.
+    Patient Orientation says where it must be; where it is absent, an image for presentation hangs
+    as it should (PS3.3 C.8.11.7.1.4: a right breast has its chest wall at the right). A film
+    without orientation may have been scanned from its back.
     """
     if not breast.chest_wall_is_certain or header.laterality is None or header.view is View.OTHER:
-        return False
-    standard = "right" if header.laterality == "R" else "left"
-    return header.chest_wall_side == standard and breast.chest_wall != standard
+        return ""
+    wall = header.chest_wall_side
+    if not wall and header.hanging_assumed:
+        wall = "right" if header.laterality is Laterality.RIGHT else "left"
+    if wall not in ("left", "right") or breast.chest_wall == wall:
+        return ""
+    who = "PatientOrientation" if header.chest_wall_side else header.laterality_source
+    found = f"chest wall at the {breast.chest_wall} of the pixels, by {who} at the {wall}"
+    return "; ".join(filter(None, (_said(header.side_witnesses), found)))

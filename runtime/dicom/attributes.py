@@ -67,6 +67,24 @@ def integer(ds: Dataset, keyword: str, default: int = 0) -> int:
     return int(value) if math.isfinite(value) and int(value) in INTEGERS else default
 
 
+def pixel_value(ds: Dataset, keyword: str, *, signed: bool) -> int | None:
+    """The value of an attribute that is a stored pixel (VR US or SS); None if it has none.
+
+    Pixel Representation says what its 16 bits are (PS3.5 A.1, PS3.6): implicit VR tells no VR, and
+    writers of explicit VR are about that have US for signed pixels.
+
+    Args:
+        ds: a data set.
+        keyword: PixelPaddingValue, PixelPaddingRangeLimit, SmallestImagePixelValue, …
+        signed: Pixel Representation is 1.
+    """
+    value = next(iter(numbers(ds, keyword)), math.nan)
+    if not (math.isfinite(value) and -(2**15) <= value < 2**16):
+        return None
+    word = int(value) & 0xFFFF
+    return word - 0x10000 if signed and word & 0x8000 else word
+
+
 def binary(ds: Dataset, keyword: str) -> tuple[bytes, bool]:
     """The bytes of an attribute of 16-bit words, and whether they are little endian."""
     value = _value(ds, keyword)

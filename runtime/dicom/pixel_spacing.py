@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from runtime.dicom.attributes import items, numbers, text
+from runtime.dicom.attributes import numbers, text
+from runtime.dicom.functional_groups import macros
+from runtime.dicom.view_modifiers import magnification_by_distance, stated_magnification
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 # No detector and no film scanner of mammography is outside; files that were cut down for tests
 # carry a Pixel Spacing of 53.96 mm.
 BELIEVABLE_MM = (0.005, 1.0)
+# A Pixel Spacing of 1\\1 beside a good Imager Pixel Spacing stands for "not known".
+PLACEHOLDER_MM = 0.5
 BELIEVABLE_MAGNIFICATION = (1.0, 4.0)
 
 
@@ -26,16 +30,23 @@ def pixel_spacing(ds: Dataset, *, film: bool) -> tuple[tuple[float, float] | Non
         return _first(ds, "PixelSpacing", "NominalScannedPixelSpacing", "ImagerPixelSpacing")
     calibrated = _pair(ds, "PixelSpacing")
     imager = _pair(ds, "ImagerPixelSpacing")
+    if imager is not None and calibrated is not None and max(calibrated) >= PLACEHOLDER_MM:
+        calibrated = None
     if calibrated is not None and (
         text(ds, "PixelSpacingCalibrationType") in ("FIDUCIAL", "GEOMETRY")
         or (imager is not None and not _same(calibrated, imager))
     ):
         return calibrated, "PixelSpacing"
     if imager is not None:
-        magnification = next(iter(numbers(ds, "EstimatedRadiographicMagnificationFactor")), 1.0)
-        if 1.0 < magnification <= BELIEVABLE_MAGNIFICATION[1]:
-            at_breast = (imager[0] / magnification, imager[1] / magnification)
-            return at_breast, "ImagerPixelSpacing/EstimatedRadiographicMagnificationFactor"
+        for factor, source in (
+            (stated_magnification(ds), "EstimatedRadiographicMagnificationFactor"),
+            (magnification_by_distance(ds), "DistanceSourceToPatient"),
+        ):
+            if factor is not None and 1.0 < factor <= BELIEVABLE_MAGNIFICATION[1]:
+                at_breast = (imager[0] / factor, imager[1] / factor)
+                return at_breast, f"ImagerPixelSpacing/{source}"
+            if factor is not None:
+                break
         return imager, "ImagerPixelSpacing"
     if calibrated is not None:
         return calibrated, "PixelSpacing"
@@ -43,12 +54,11 @@ def pixel_spacing(ds: Dataset, *, film: bool) -> tuple[tuple[float, float] | Non
 
 
 def _of_functional_groups(ds: Dataset) -> tuple[tuple[float, float] | None, str]:
-    """Pixel Measures Sequence of the shared functional groups (PS3.3 C.7.6.16.2.1)."""
-    for group in items(ds, "SharedFunctionalGroupsSequence"):
-        for measures in items(group, "PixelMeasuresSequence"):
-            pair = _pair(measures, "PixelSpacing")
-            if pair is not None:
-                return pair, "PixelMeasuresSequence"
+    """Pixel Measures Sequence of the functional groups (PS3.3 C.7.6.16.2.1)."""
+    for measures in macros(ds, "PixelMeasuresSequence"):
+        pair = _pair(measures, "PixelSpacing")
+        if pair is not None:
+            return pair, "PixelMeasuresSequence"
     return None, ""
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from runtime.dicom.functional_groups import DISPLAY_MACROS, with_display_of_frame
 from runtime.dicom.header_reader import HEADER_TAGS, header_from, wanted_tags
 from runtime.dicom.part10_reader import DicomFile, ReadingLimits, opened, read_dicom_file
 
@@ -30,6 +31,7 @@ IMAGE_TAGS = HEADER_TAGS | wanted_tags(
         "WindowWidth",
         "VOILUTFunction",
         "VOILUTSequence",
+        *DISPLAY_MACROS,
         "LUTDescriptor",
         "LUTData",
     )
@@ -51,9 +53,11 @@ def open_image(path: Path, limits: ReadingLimits = IMAGE_LIMITS) -> StoredImage:
     """Reads everything of the file at `path` but its pixels.
 
     Raises:
-        HeaderRefusedError: not DICOM, cut off, hostile, or an object without identity.
+        HeaderRefusedError: not DICOM, cut off, hostile, an object without identity, or functional
+            groups that contradict each other.
     """
     with opened(path) as stream:
         file = read_dicom_file(stream, IMAGE_TAGS, limits)
     header = header_from(file.elements, transfer_syntax_uid=file.transfer_syntax_uid)
+    file = replace(file, elements=with_display_of_frame(file.elements))
     return StoredImage(path=path, header=header, file=file)

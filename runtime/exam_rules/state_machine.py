@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, Role
 from runtime.exam_rules.triage_rules import judge_exam
+from runtime.image.image_kind import ImageKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,16 +86,25 @@ class Exam:
         return self.narrowed_views or rules.expected_views
 
 
-def role_of(header: ImageHeader, expected_views: Sequence[str], *, intent_accepted: bool) -> Role:
+def role_of(
+    header: ImageHeader,
+    expected_views: Sequence[str],
+    *,
+    intent_accepted: bool,
+    synthetic_accepted: bool = False,
+) -> Role:
     """Whether an image settles one of the expected views, or is listed beside them.
 
     Spot, magnification and other modified views, stereotactic ones, tomosynthesis volumes,
-    quality-control objects and For Processing twins never do.
+    quality-control objects, captures, unknown image types and For Processing twins never do;
+    synthetic views only for a package that accepts them.
     """
+    kinds = {ImageKind.STANDARD} | ({ImageKind.SYNTHETIC_2D} if synthetic_accepted else set())
     settles = (
         header.view_code in expected_views
         and not header.disqualifying_modifiers
         and not header.stereo
+        and header.kind in kinds
         and not header.magnified
         and not header.tomosynthesis
         and not header.quality_control

@@ -98,6 +98,7 @@ class ImageRegistration:
             header,
             self._rules.expected_views,
             intent_accepted=self._active.accepts_intent(header),
+            synthetic_accepted=self._active.manifest.accepts.synthetic_2d,
         )
 
     def receive(self, spooled: SpooledObject) -> Received:

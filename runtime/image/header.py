@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from models.errors import PeerError
+from runtime.image.image_kind import ImageKind
 from runtime.image.view_codes import HARMLESS_MODIFIERS
 
 if TYPE_CHECKING:
@@ -69,6 +70,9 @@ class PresentationIntent(StrEnum):
 
 # Contact views of a thick breast reach about 1.15; magnification stands give 1.5 to 2.0.
 LARGEST_CONTACT_MAGNIFICATION = 1.3
+# No mammography detector is longer than about 31 cm; film of 24 x 30 cm is scanned with its rim.
+LONGEST_DETECTOR_MM = 310.0
+LONGEST_FILM_MM = 360.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +103,7 @@ class ImageHeader:
     tomosynthesis: bool
     quality_control: bool
     film: bool
-    """A digitised film: Secondary Capture of a mammogram."""
+    """Secondary Capture of a mammogram: a digitised film, unless `kind` says otherwise."""
     manufacturer: str
     rows: int
     columns: int
@@ -112,12 +116,43 @@ class ImageHeader:
     lossy: bool = False
     """Lossy Image Compression "01", or a transfer syntax that is lossy by its nature."""
     magnification: float = 1.0
-    """Estimated Radiographic Magnification Factor; a contact view has 1.0 to about 1.1."""
+    """As stated or by source distances; a contact view has 1.0 to about 1.1."""
     stereo: bool = False
-    """A stereotactic localisation exposure (Image Type value 3 STEREO): part of a breast."""
+    """An exposure of a biopsy (Image Type STEREO and others): part of a breast."""
     chest_wall_side: str = ""
     """Image border (`left`, `right`, `top`, `bottom`) at which Patient Orientation has the chest
     wall, or ""."""
+    hanging_assumed: bool = False
+    """An image for presentation that has no Patient Orientation hangs as it should."""
+    side_witnesses: tuple[tuple[str, Laterality], ...] = ()
+    """All that names a side, and which."""
+    view_witnesses: tuple[tuple[str, View], ...] = ()
+    """View Code and View Position, and which view they name."""
+
+    intent_contradicts: bool = False
+    """Storage class and Presentation Intent Type say two things."""
+    kind: ImageKind = ImageKind.STANDARD
+    kind_detail: str = ""
+    """What told the kind: attributes and coded terms, no free text."""
+
+    @property
+    def sides_contradict(self) -> bool:
+        """Not all that names a side names the same."""
+        return len({side for _, side in self.side_witnesses}) > 1
+
+    @property
+    def views_contradict(self) -> bool:
+        """Code and word name two views."""
+        return len({view for _, view in self.view_witnesses}) > 1
+
+    @property
+    def larger_than_any_detector(self) -> bool:
+        """By its spacing the picture is larger than what could have been exposed."""
+        if self.pixel_spacing_mm is None:
+            return False
+        limit_mm = LONGEST_FILM_MM if self.film else LONGEST_DETECTOR_MM
+        down, across = self.pixel_spacing_mm
+        return max(self.rows * down, self.columns * across) > limit_mm
 
     @property
     def magnified(self) -> bool:

@@ -53,9 +53,12 @@ SNOMED_CT_OF_RT = {
     "R-40AB2": "442580003",
 }
 
+UNREADABLE_MODIFIER = "unreadable"
+"""Stands for a modifier whose code cannot be read."""
 IMPLANT_DISPLACED = "399209000"
 SPOT_COMPRESSION = "399055006"
 MAGNIFICATION = "399163009"
+SPECIMEN = "127457009"
 
 # The others of CID 4015 show another part of the breast or another projection of it: cleavage
 # 399161006, axillary tail 399011000, rolled 399197002/399226006/414493004/415670009, tangential
@@ -67,15 +70,6 @@ HARMLESS_MODIFIERS = frozenset(
         "442580003",  # axillary tissue is shown: likewise
     }
 )
-
-# View Position (0018,5101), PS3.3 C.8.11.7, and the letters of ACR MQCM 1999.
-VIEW_WORDS = {
-    "CC": "CC",
-    "MLO": "MLO",
-    "ML": "ML",
-    "LM": "LM",
-    "XCCL": "XCCL",
-}
 
 
 def snomed_ct(value: str) -> str:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from runtime.dicom.attributes import binary, integer, items, numbers, texts
+from runtime.dicom.attributes import binary, items, numbers, texts
 from runtime.image.reasons import Remark
-from runtime.pixels.pixel_format import PixelFormat, PixelLimits, pixel_format
+from runtime.pixels.padding import without_padding
+from runtime.pixels.pixel_format import PixelLimits, pixel_format
 from runtime.pixels.voi_lut import LookupTable, VoiWindow, WindowFunction
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def mammogram_from(ds: Dataset, pixels: NDArray[np.uint16], header: ImageHeader)
     """
     layout = pixel_format(ds, PixelLimits(pixels=pixels.size))
     slope, intercept = _rescale(ds)
-    pixels, bits_stored = _without_padding(ds, pixels, layout), layout.bits_stored
+    pixels, padding_remarks = without_padding(ds, pixels, layout)
+    bits_stored = layout.bits_stored
     low = -(2 ** (layout.bits_stored - 1)) if layout.signed else 0
     intercept += low * slope
     table = next(iter(_tables(ds, "ModalityLUTSequence", signed=layout.signed)), None)
@@ -83,7 +85,7 @@ def mammogram_from(ds: Dataset, pixels: NDArray[np.uint16], header: ImageHeader)
     top = (2**bits_stored - 1) * slope + intercept
     windows, faults = _windows(ds, *sorted((intercept, top)))
     voi_luts = _tables(ds, "VOILUTSequence", signed=layout.signed and table is None)
-    remarks = faults if not voi_luts else ()
+    remarks = (faults if not voi_luts else ()) + padding_remarks
     if header.lossy:
         remarks += (Remark.LOSSY_COMPRESSION,)
     pixels.flags.writeable = False
@@ -149,32 +151,6 @@ def _table(item: Dataset, *, signed: bool) -> LookupTable | None:
     # Units are about that announce 16 bits and use 12: white is where their table ends.
     used = max(8, int(entries.max()).bit_length())
     return LookupTable(first=first, entries=entries, bits=max(bits, used))
-
-
-def _without_padding(
-    ds: Dataset, pixels: NDArray[np.uint16], layout: PixelFormat
-) -> NDArray[np.uint16]:
-    """Pixel padding (PS3.3 C.7.5.1.1.2) brought to the darkest value of the image.
-
-    It marks what was never exposed and is not to be displayed. Nothing is done, and nothing copied,
-    where the padding is the darkest value that there can be.
-    """
-    if not texts(ds, "PixelPaddingValue") and not numbers(ds, "PixelPaddingValue"):
-        return pixels
-    value = integer(ds, "PixelPaddingValue")
-    limit = integer(ds, "PixelPaddingRangeLimit", value)
-    top = 2**layout.bits_stored - 1
-    shift = 2 ** (layout.bits_stored - 1) if layout.signed else 0
-    low, high = sorted(min(max(x + shift, 0), top) for x in (value, limit))
-    if (high == top) if layout.monochrome1 else (low == 0):
-        return pixels
-    padding = cv2.inRange(pixels, low, high).astype(bool)
-    image = pixels[~padding]
-    if image.size in (0, pixels.size):
-        return pixels
-    cleaned = pixels.copy()
-    cleaned[padding] = image.max() if layout.monochrome1 else image.min()
-    return cleaned
 
 
 def _looked_up(pixels: NDArray[np.uint16], table: NDArray[np.uint16]) -> NDArray[np.uint16]:

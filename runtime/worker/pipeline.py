@@ -173,6 +173,7 @@ class Pipeline:
                     header,
                     suitability.reasons,
                     suitability.remarks,
+                    detail=suitability.detail,
                     artefacts=self._preview_of_refused(image, watch),
                 )
             with watch.stage("decode"):
