@@ -14,7 +14,7 @@ from firmware_bridge.dicom_network.transfer_syntaxes import (
     EXPLICIT_VR_BIG_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
-from runtime.dicom.attributes import text
+from runtime.dicom_header.attributes import text
 
 if TYPE_CHECKING:
     from pathlib import Path

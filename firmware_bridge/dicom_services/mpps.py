@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 
 from firmware_bridge.dicom_network.message_data_set import MOST_REFERENCES, is_uid, read_message
 from models.errors import PeerError
-from runtime.dicom.attributes import items, text
+from runtime.dicom_header.attributes import items, text
 from runtime.exam_rules.procedure_step import StepAnswer, StepBegun, StepEnded, StepState
 from runtime.image.header import FOR_PRESENTATION_CLASS, HeaderRefusedError, Laterality
 from runtime.ledger.ledger import LedgerError

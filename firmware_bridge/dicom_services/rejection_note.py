@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from firmware_bridge.dicom_network.message_data_set import LIMITS, MOST_REFERENCES, is_uid
 from firmware_bridge.dicom_network.transfer_syntaxes import KEY_OBJECT_SELECTION
-from runtime.dicom.attributes import items, text
 from runtime.dicom.header_reader import wanted_tags
 from runtime.dicom.part10_reader import opened, read_dicom_file
+from runtime.dicom_header.attributes import items, text
 from runtime.image.header import HeaderRefusedError
 
 if TYPE_CHECKING:

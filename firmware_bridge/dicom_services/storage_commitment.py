@@ -28,7 +28,7 @@ from firmware_bridge.dicom_network.transfer_syntaxes import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     STORAGE_COMMITMENT,
 )
-from runtime.dicom.attributes import items, text
+from runtime.dicom_header.attributes import items, text
 from runtime.image.header import HeaderRefusedError
 
 if TYPE_CHECKING:

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 
 from pydicom.datadict import tag_for_keyword
 
-from runtime.dicom.attributes import integer, items, text
-from runtime.dicom.code_value import CODE_KEYWORDS
-from runtime.dicom.functional_groups import GROUPS
-from runtime.dicom.image_kind import KIND_KEYWORDS, KindFound, image_kind
 from runtime.dicom.part10_reader import opened, read_dicom_file
-from runtime.dicom.patient_orientation import chest_wall_side, directions
-from runtime.dicom.pixel_spacing import pixel_spacing
-from runtime.dicom.secondary_capture import CAPTURE_KEYWORDS, against_film, may_be_film
-from runtime.dicom.side_witnesses import side_of
-from runtime.dicom.view_modifiers import (
+from runtime.dicom_header.attributes import integer, items, text
+from runtime.dicom_header.code_value import CODE_KEYWORDS
+from runtime.dicom_header.functional_groups import GROUPS
+from runtime.dicom_header.image_kind import KIND_KEYWORDS, KindFound, image_kind
+from runtime.dicom_header.patient_orientation import chest_wall_side, directions
+from runtime.dicom_header.pixel_spacing import pixel_spacing
+from runtime.dicom_header.secondary_capture import CAPTURE_KEYWORDS, against_film, may_be_film
+from runtime.dicom_header.side_witnesses import side_of
+from runtime.dicom_header.view_modifiers import (
     MODIFIER_KEYWORDS,
     magnification,
     modifiers_of,
     partial_view,
 )
-from runtime.dicom.view_witnesses import view_of
+from runtime.dicom_header.view_witnesses import view_of
 from runtime.image.header import (
     FOR_PRESENTATION_CLASS,
     FOR_PROCESSING_CLASS,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from runtime.dicom.functional_groups import DISPLAY_MACROS, with_display_of_frame
 from runtime.dicom.header_reader import HEADER_TAGS, header_from, wanted_tags
 from runtime.dicom.part10_reader import DicomFile, ReadingLimits, opened, read_dicom_file
+from runtime.dicom_header.functional_groups import DISPLAY_MACROS, with_display_of_frame
 
 if TYPE_CHECKING:
     from pathlib import Path

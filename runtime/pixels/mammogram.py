@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from runtime.dicom.attributes import binary, items, numbers, texts
+from runtime.dicom_header.attributes import binary, items, numbers, texts
 from runtime.image.reasons import Remark
 from runtime.pixels.padding import without_padding
 from runtime.pixels.pixel_format import PixelLimits, pixel_format

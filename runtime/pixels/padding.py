@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 
-from runtime.dicom.attributes import pixel_value
+from runtime.dicom_header.attributes import pixel_value
 from runtime.image.reasons import Remark
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.errors import PeerError
-from runtime.dicom.attributes import integer, text
+from runtime.dicom_header.attributes import integer, text
 from runtime.image.reasons import Reason
 
 if TYPE_CHECKING:

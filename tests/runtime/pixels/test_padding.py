@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from runtime.dicom.attributes import pixel_value
 from runtime.dicom.part10_reader import read_dicom_file
 from runtime.dicom.stored_image import IMAGE_TAGS, open_image
+from runtime.dicom_header.attributes import pixel_value
 from runtime.image.reasons import Remark
 from runtime.pixels.decoding import register_decoders
 from runtime.pixels.mammogram import load_mammogram

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.dicom.attributes import text
-from runtime.dicom.functional_groups import macros
-from runtime.dicom.patient_orientation import side_of_letters
-from runtime.dicom.view_witnesses import DESCRIPTIONS, words_at
+from runtime.dicom_header.attributes import text
+from runtime.dicom_header.functional_groups import macros
+from runtime.dicom_header.patient_orientation import side_of_letters
+from runtime.dicom_header.view_witnesses import DESCRIPTIONS, words_at
 from runtime.image.header import Laterality, View
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from runtime.dicom.view_witnesses import ViewFound
+    from runtime.dicom_header.view_witnesses import ViewFound
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.dicom.attributes import texts
-from runtime.dicom.functional_groups import macros
+from runtime.dicom_header.attributes import texts
+from runtime.dicom_header.functional_groups import macros
 from runtime.image.header import Laterality
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.dicom.attributes import items, text
-from runtime.dicom.code_value import code_value
-from runtime.dicom.view_words import ViewWords, words_of_description, words_of_position
+from runtime.dicom_header.attributes import items, text
+from runtime.dicom_header.code_value import code_value
+from runtime.dicom_header.view_words import ViewWords, words_of_description, words_of_position
 from runtime.image.header import View
 from runtime.image.view_codes import VIEW_NAMES
 

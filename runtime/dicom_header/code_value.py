@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from runtime.dicom.attributes import text
+from runtime.dicom_header.attributes import text
 from runtime.image.view_codes import snomed_ct
 
 if TYPE_CHECKING:

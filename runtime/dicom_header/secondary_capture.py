@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from runtime.dicom.attributes import integer, text, texts
+from runtime.dicom_header.attributes import integer, text, texts
 from runtime.image.header import View
 
 if TYPE_CHECKING:

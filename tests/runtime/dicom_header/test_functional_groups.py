@@ -7,8 +7,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from runtime.dicom.functional_groups import GROUPS
 from runtime.dicom.stored_image import open_image
+from runtime.dicom_header.functional_groups import GROUPS
 from runtime.image.header import FOR_PRESENTATION_CLASS, HeaderRefusedError
 from runtime.image.reasons import Reason, Remark
 from runtime.pixels.decoding import register_decoders

@@ -8,7 +8,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
-from runtime.dicom.attributes import integer, items, numbers, texts
+from runtime.dicom_header.attributes import integer, items, numbers, texts
 from runtime.image.header import HeaderRefusedError
 from runtime.image.reasons import Reason
 

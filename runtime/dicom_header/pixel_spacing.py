@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from runtime.dicom.attributes import numbers, text
-from runtime.dicom.functional_groups import macros
-from runtime.dicom.view_modifiers import magnification_by_distance, stated_magnification
+from runtime.dicom_header.attributes import numbers, text
+from runtime.dicom_header.functional_groups import macros
+from runtime.dicom_header.view_modifiers import magnification_by_distance, stated_magnification
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.dicom.attributes import items, text, texts
-from runtime.dicom.functional_groups import macros
+from runtime.dicom_header.attributes import items, text, texts
+from runtime.dicom_header.functional_groups import macros
 from runtime.image.header import TOMOSYNTHESIS_CLASS
 from runtime.image.image_kind import ImageKind
 
