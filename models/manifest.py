@@ -33,6 +33,7 @@ __all__ = [
     "CropStep",
     "EvidencePort",
     "Frozen",
+    "ImageTypeTerm",
     "InputPort",
     "Manifest",
     "Monochrome1Step",
@@ -59,6 +60,7 @@ SCHEMA_VERSION = 1
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+ImageTypeTerm = Annotated[str, Field(pattern=r"^[A-Z0-9_]{1,16}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
@@ -163,6 +165,9 @@ class Accepts(Frozen):
     synthetic_2d: bool = Field(
         default=False, description="views computed from tomosynthesis (C-View, S-View) as well"
     )
+    image_types: tuple[ImageTypeTerm, ...] = Field(
+        default=(), description="terms of Image Type (0008,0008) that the runtime does not know"
+    )
     minimum_rows: int = Field(default=256, ge=1, description="smaller images are not assessed")
     minimum_columns: int = Field(default=256, ge=1, description="smaller images are not assessed")
     pixel_spacing_mm: tuple[float, float] = Field(
@@ -250,6 +255,14 @@ class Manifest(Frozen):
     def label(self) -> str:
         """`NAME-VERSION`, as zips and the unit's store call the package."""
         return f"{self.name}-{self.version}"
+
+    def accepting(self, image_types: tuple[str, ...]) -> Manifest:
+        """The same package, made to judge images with these terms of Image Type as well."""
+        accepts = self.accepts
+        terms = tuple(dict.fromkeys((*accepts.image_types, *image_types)))
+        return self.model_copy(
+            update={"accepts": accepts.model_copy(update={"image_types": terms})}
+        )
 
     def operating_point(self, name: str) -> OperatingPoint:
         """The operating point called `name`; KeyError with the names there are."""

@@ -106,11 +106,12 @@ def _kind_checks(header: ImageHeader, accepts: Accepts) -> tuple[tuple[Reason, b
     """A volume or a quality-control object has a reason that says it all."""
     if header.tomosynthesis or header.quality_control:
         return ()
-    kind = header.kind
+    if header.kind_is_accepted(synthetic_2d=accepts.synthetic_2d, image_types=accepts.image_types):
+        return ()
     return (
-        (Reason.UNSUPPORTED_IMAGE_TYPE, kind is ImageKind.OTHER),
-        (Reason.SYNTHETIC_2D, kind is ImageKind.SYNTHETIC_2D and not accepts.synthetic_2d),
-        (Reason.SCREEN_CAPTURE, kind is ImageKind.CAPTURE),
+        (Reason.UNSUPPORTED_IMAGE_TYPE, header.kind is ImageKind.OTHER),
+        (Reason.SYNTHETIC_2D, header.kind is ImageKind.SYNTHETIC_2D),
+        (Reason.SCREEN_CAPTURE, header.kind is ImageKind.CAPTURE),
     )
 
 

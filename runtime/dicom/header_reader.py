@@ -181,6 +181,7 @@ def header_from(ds: Dataset, *, transfer_syntax_uid: str = "") -> ImageHeader:
         stereo=kind.kind is ImageKind.BIOPSY or bool(items(ds, "BiopsyTargetSequence")),
         kind=kind.kind,
         kind_detail=kind.detail,
+        image_terms=kind.unknown_terms,
         chest_wall_side=chest_wall_side(ds),
         hanging_assumed=not film
         and intent is PresentationIntent.FOR_PRESENTATION
@@ -202,7 +203,8 @@ def _uid(ds: Dataset, keyword: str) -> str:
 
 def _kind(ds: Dataset, *, secondary_capture: bool) -> KindFound:
     found = image_kind(ds)
-    against = against_film(ds) if secondary_capture and found.kind is ImageKind.STANDARD else ""
+    plain = found.kind is ImageKind.STANDARD or found.unknown_terms
+    against = against_film(ds) if secondary_capture and plain else ""
     return KindFound(kind=ImageKind.CAPTURE, detail=against) if against else found
 
 

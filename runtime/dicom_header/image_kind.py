@@ -40,6 +40,10 @@ HARMLESS = {
 }
 SYNTHETIC = {"GENERATED_2D", "TOMO_2D"}
 BIOPSY = re.compile(r"STEREO|PRE_?FIRE|POST_?FIRE|POST_?BIOPSY|POST_?MARKER|SCOUT|BIOPSY|SPECIMEN")
+# Known, and no full-field mammogram: no setting releases them.
+NEVER = re.compile(
+    r"TOMO|VOLUME|PROJECTION|POST_CONTRAST|ADDITION|SUBTRACT|RECOMBINED|HIGH_ENERGY|MAXIMUM|MEAN"
+)
 CAPTURE = re.compile(r"SCREEN|CAPTURE")
 # What may be repeated of a term: a code string (PS3.5 6.2) that holds no number of a patient.
 CODED = re.compile(r"(?!.*[0-9]{5})[A-Z0-9_ ]{1,16}")
@@ -95,6 +99,8 @@ class KindFound:
 
     kind: ImageKind = ImageKind.STANDARD
     detail: str = ""
+    unknown_terms: tuple[str, ...] = ()
+    """Terms of Image Type that nobody knows, where nothing else speaks against the image."""
 
 
 def image_kind(ds: Dataset) -> KindFound:
@@ -103,10 +109,18 @@ def image_kind(ds: Dataset) -> KindFound:
     of_film = text(ds, "DetectorType").upper() == "FILM"
     if text(ds, "BurnedInAnnotation").upper() == "YES" and not of_film:
         return KindFound(kind=ImageKind.CAPTURE, detail="Burned In Annotation says YES")
-    found = [*_of_image_type(ds)]
+    of_type = [*_of_image_type(ds)]
+    found = [told for told in of_type if not told.unknown_terms]
     # Synthetic images name the volume as well: TOMOSYNTHESIS\GENERATED_2D.
     found.sort(key=lambda told: told.kind is not ImageKind.SYNTHETIC_2D)
-    return next(iter(found or _of_others(ds)), KindFound())
+    found = found or [*_of_others(ds)]
+    if found or not of_type:
+        return next(iter(found), KindFound())
+    return KindFound(
+        kind=ImageKind.OTHER,
+        detail="; ".join(told.detail for told in of_type),
+        unknown_terms=tuple(term for told in of_type for term in told.unknown_terms),
+    )
 
 
 def _of_image_type(ds: Dataset) -> Iterator[KindFound]:
@@ -122,8 +136,10 @@ def _of_image_type(ds: Dataset) -> Iterator[KindFound]:
             yield KindFound(kind=ImageKind.BIOPSY, detail=detail)
         elif CAPTURE.match(term):
             yield KindFound(kind=ImageKind.CAPTURE, detail=detail)
-        else:
+        elif NEVER.match(term) or not CODED.fullmatch(term):
             yield KindFound(kind=ImageKind.OTHER, detail=detail)
+        else:
+            yield KindFound(kind=ImageKind.OTHER, detail=detail, unknown_terms=(term,))
 
 
 def _of_others(ds: Dataset) -> Iterator[KindFound]:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, Role
 from runtime.exam_rules.triage_rules import judge_exam
-from runtime.image.image_kind import ImageKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from runtime.image.header import ImageHeader
 
@@ -92,19 +91,19 @@ def role_of(
     *,
     intent_accepted: bool,
     synthetic_accepted: bool = False,
+    image_types: Collection[str] = (),
 ) -> Role:
     """Whether an image settles one of the expected views, or is listed beside them.
 
     Spot, magnification and other modified views, stereotactic ones, tomosynthesis volumes,
     quality-control objects, captures, unknown image types and For Processing twins never do;
-    synthetic views only for a package that accepts them.
+    synthetic views and unknown types only where they are accepted.
     """
-    kinds = {ImageKind.STANDARD} | ({ImageKind.SYNTHETIC_2D} if synthetic_accepted else set())
     settles = (
         header.view_code in expected_views
         and not header.disqualifying_modifiers
         and not header.stereo
-        and header.kind in kinds
+        and header.kind_is_accepted(synthetic_2d=synthetic_accepted, image_types=image_types)
         and not header.magnified
         and not header.tomosynthesis
         and not header.quality_control

@@ -99,6 +99,7 @@ class ImageRegistration:
             self._rules.expected_views,
             intent_accepted=self._active.accepts_intent(header),
             synthetic_accepted=self._active.manifest.accepts.synthetic_2d,
+            image_types=self._active.manifest.accepts.image_types,
         )
 
     def receive(self, spooled: SpooledObject) -> Received:

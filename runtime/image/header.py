@@ -11,6 +11,8 @@ from runtime.image.image_kind import ImageKind
 from runtime.image.view_codes import HARMLESS_MODIFIERS
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from runtime.image.reasons import Reason
 
 # PS3.6: Digital Mammography For Presentation and For Processing, Breast Tomosynthesis, Breast
@@ -134,6 +136,21 @@ class ImageHeader:
     kind: ImageKind = ImageKind.STANDARD
     kind_detail: str = ""
     """What told the kind: attributes and coded terms, no free text."""
+    image_terms: tuple[str, ...] = ()
+    """Terms of Image Type that nobody knows, where nothing else speaks against the image."""
+
+    def kind_is_accepted(self, *, synthetic_2d: bool, image_types: Collection[str]) -> bool:
+        """Whether an image of its kind may be judged.
+
+        Args:
+            synthetic_2d: views computed from tomosynthesis as well.
+            image_types: terms of Image Type that somebody vouches for.
+        """
+        if self.kind is ImageKind.SYNTHETIC_2D:
+            return synthetic_2d
+        if self.kind is ImageKind.OTHER:
+            return bool(self.image_terms) and set(self.image_terms) <= set(image_types)
+        return self.kind is ImageKind.STANDARD
 
     @property
     def sides_contradict(self) -> bool:

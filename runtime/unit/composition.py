@@ -103,6 +103,7 @@ def worker_start(settings: Settings, package: Package, model: ModelRef) -> Start
         evidence_maps=settings.worker.evidence_maps,
         allow_unsigned=settings.model.allow_unsigned,
         trusted_keys=settings.model.trusted_keys,
+        accept_image_types=settings.model.accept_image_types,
         previews=settings.console.enabled and settings.console.previews,
     )
 
@@ -140,7 +141,9 @@ def build_unit(
         ledger=ledger,
         message_factory=message_factory,
         rules=_exam_rules(settings, package),
-        active=ActivePackage(manifest=package.manifest, model=model),
+        active=ActivePackage(
+            manifest=package.manifest.accepting(settings.model.accept_image_types), model=model
+        ),
         clock_ms=clock.now_ms,
     )
     events = EventReporter(ledger=ledger, message_factory=message_factory, clock_ms=clock.now_ms)

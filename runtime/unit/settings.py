@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from models.manifest import ImageTypeTerm
 from runtime.console.settings import ConsoleSettings
 from runtime.drift.settings import DriftSettings
 from runtime.messages.topics import SiteName, UnitName
@@ -98,6 +99,11 @@ class ModelSettings(Section):
     )
     threads: int | None = Field(
         default=None, ge=1, description="of a CPU device; none: OpenVINO's choice"
+    )
+    accept_image_types: tuple[ImageTypeTerm, ...] = Field(
+        default=(),
+        description="terms of Image Type (0008,0008) that this unit's own images carry and that the"
+        " runtime does not know; judged like images without them",
     )
     allow_unsigned: bool = Field(
         default=False, description="take a package without a signature; `status` says so"

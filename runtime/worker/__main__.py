@@ -81,7 +81,7 @@ def open_pipeline(start: Start) -> Pipeline:
         threads=start.threads,
     )
     return Pipeline(
-        manifest=package.manifest,
+        manifest=package.manifest.accepting(start.accept_image_types),
         model=start.model,
         engine=engine,
         max_pixels=int(start.max_megapixels * 1_000_000),

@@ -38,6 +38,7 @@ class Start:
     allow_unsigned: bool
     trusted_keys: tuple[str, ...]
     previews: bool = False
+    accept_image_types: tuple[str, ...] = ()
     say: Literal["start"] = "start"
 
 

@@ -180,6 +180,29 @@ def test_a_package_may_accept_synthetic_views():
         assert found is role
 
 
+@pytest.mark.parametrize(
+    ("image_type", "released"),
+    [
+        (["ORIGINAL", "PRIMARY", "NEW_THING"], True),
+        (["ORIGINAL", "PRIMARY", "OTHER_THING"], False),
+        (["ORIGINAL", "PRIMARY", "NEW_THING", "OTHER_THING"], False),
+        (["DERIVED", "PRIMARY", "NEW_THING", "SUBTRACTION"], False),
+        (["DERIVED", "PRIMARY", "TOMO_PROJ"], False),
+    ],
+)
+def test_a_site_may_vouch_for_a_term_that_nobody_knows(image_type, released):
+    """`accept_image_types`; what is known to be no mammogram is never released."""
+    ds = mammogram_dataset(**SMALL)
+    ds.ImageType = image_type
+    header = header_from(ds)
+    types = ("NEW_THING", "SUBTRACTION", "TOMO_PROJ")
+    assert assess_header(header, Accepts(image_types=types)).suitable is released
+    role = role_of(header, ("LCC",), intent_accepted=True, image_types=types)
+    assert (role is Role.EXPECTED) is released
+    ds.SeriesDescription = "C-View"
+    assert assess_header(header_from(ds), Accepts(image_types=types)).reasons != ()
+
+
 def test_a_synthetic_view_may_be_the_one_frame_of_a_tomosynthesis_object():
     """Hologic; with several frames it is a volume whatever it says."""
     ds = mammogram_dataset(tomosynthesis=True, **SMALL)
