@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Most tests wait for a peer more than they compute: three at once on two cores. One file stays in
 # one process, so that its peers are started once; in our order, which begins long stories early.
 TEST_PROCESSES ?= 3
-SYSTEM_PACKAGES := mosquitto faketime dcmtk dicom3tools gcc libc6-dev chromium fonts-dejavu-core prometheus postgresql
+SYSTEM_PACKAGES := mosquitto faketime dcmtk dicom3tools gcc libc6-dev chromium fonts-dejavu-core prometheus postgresql strace
 
 .PHONY: demo test check docs pictures bench soak clean system-packages
 

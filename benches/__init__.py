@@ -2,3 +2,7 @@
 
 Measures a unit from the outside; nothing of the product imports it.
 """
+
+from runtime.system.library_telemetry import switch_off_telemetry
+
+switch_off_telemetry()

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from runtime.system.library_telemetry import switch_off_telemetry
+
 if TYPE_CHECKING:
     from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
+switch_off_telemetry()  # tests import OpenVINO themselves
 pytest_plugins = ["tests.support.watchdog"]
 
 

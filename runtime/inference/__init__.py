@@ -2,3 +2,7 @@
 
 The only room of the runtime that imports OpenVINO.
 """
+
+from runtime.system.library_telemetry import switch_off_telemetry
+
+switch_off_telemetry()

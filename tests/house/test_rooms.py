@@ -31,6 +31,7 @@ SMALL = {
     "runtime/site/queries/drift_indexes.py": "one question to the store",
     "runtime/site/subscriber/arrival.py": "what everyone below the subscriber knows of it",
     "runtime/sparkplug/settings.py": "a section of unit.toml",
+    "runtime/system/library_telemetry.py": "one thing of libraries, before they are imported",
     "runtime/system/process_memory.py": "one thing of the operating system",
     "runtime/system/process_secrecy.py": "one thing of the operating system",
     "runtime/system/secret_file.py": "one thing of the operating system",
@@ -55,6 +56,12 @@ SMALL = {
     "converters/training/data/split.py": "which patient is in which part: must never change",
     "converters/training/networks/averaging.py": "one rule of learning",
 }
+TELEMETRY_OFF = [
+    "from runtime.system.library_telemetry import switch_off_telemetry",
+    "switch_off_telemetry()",
+]
+SWITCHES = dict.fromkeys(("runtime/inference", "converters", "benches"), TELEMETRY_OFF)
+"""Homes of libraries that report to their makers: nothing of them may be imported before."""
 FRAME_SOCKET = "the frame socket's contract has its own types: it may not move with another's"
 BENCH = "a bench is its own program, and nothing imports it"
 SAME_NAME = {
@@ -122,15 +129,17 @@ def test_a_tiny_module_has_a_reason():
 
 
 def test_every_room_says_what_it_is_for_and_what_it_may_know():
-    """Two sentences at least, and no code."""
+    """Two sentences at least, and no code but the switch that libraries must find before."""
     silent = {}
     for folder in folders():
         path = folder / "__init__.py"
         tree = ast.parse(path.read_text()) if path.exists() else None
         told = (ast.get_docstring(tree) or "") if tree else ""
         sentences = [part for part in told.replace("\n", " ").split(". ") if part.strip(" .")]
-        if tree is None or len(tree.body) > 1 or len(sentences) < 2:
-            silent[str(folder.relative_to(ROOT))] = told
+        name = str(folder.relative_to(ROOT))
+        code = [ast.unparse(node) for node in tree.body[1:]] if tree else []
+        if tree is None or code != SWITCHES.get(name, []) or len(sentences) < 2:
+            silent[name] = told
     assert silent == {}
 
 
