@@ -17,6 +17,8 @@ IMAGE_TAGS = HEADER_TAGS | wanted_tags(
     (
         "SamplesPerPixel",
         "PhotometricInterpretation",
+        "PresentationLUTShape",
+        "PixelIntensityRelationshipSign",
         "BitsAllocated",
         "BitsStored",
         "HighBit",
@@ -32,6 +34,9 @@ IMAGE_TAGS = HEADER_TAGS | wanted_tags(
         "VOILUTSequence",
         "LUTDescriptor",
         "LUTData",
+        "PerFrameFunctionalGroupsSequence",
+        "FrameVOILUTSequence",
+        "PixelValueTransformationSequence",
     )
 )
 # A VOI LUT has at most 65,536 entries of two bytes (PS3.3 C.11.2.1.1).
