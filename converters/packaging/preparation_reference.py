@@ -24,6 +24,7 @@ from models.manifest import (
     WindowStep,
 )
 from runtime.breast_gate.breast import Box, find_breast
+from runtime.pixels.display import display_of
 from runtime.preprocessing.placement import Placement, crop_box, is_to_be_mirrored, place
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ def run_steps(mammogram: Mammogram, recipe: Recipe, steps: tuple[Step, ...]) -> 
         mammogram=mammogram,
         recipe=recipe,
         breast=find_breast(
-            mammogram.pixels, monochrome1=mammogram.monochrome1, bits_stored=mammogram.bits_stored
+            mammogram.pixels,
+            monochrome1=display_of(recipe).falls(mammogram),
+            bits_stored=mammogram.bits_stored,
         ),
         x=mammogram.pixels.astype(np.float64),
         top=2.0**mammogram.bits_stored - 1,
@@ -109,7 +112,8 @@ def _window(state: _State, step: Step) -> None:
     elif step.mode == "voi_lut" and image.windows:
         state.x = _through_window(image, values) * step.to
     elif step.mode == "voi_lut" and step.absent == "stored_range":
-        state.x = state.x / (2.0**image.bits_stored - 1) * step.to
+        share = state.x / (2.0**image.bits_stored - 1)
+        state.x = (share if image.rescale_slope > 0 else 1 - share) * step.to
     else:
         percents = (step.low_percent, step.high_percent) if step.mode == "percentile" else (0, 100)
         low, high = np.percentile(values, percents)

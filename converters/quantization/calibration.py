@@ -185,10 +185,11 @@ def prepared_image(
     found = assess_header(mammogram.header, recipe.accepts, steps)
     reasons = [reason for reason in found.reasons if reason not in UNIMPORTANT]
     if not reasons:
-        found = assess_pixels(mammogram, recipe.accepts)
+        found = assess_pixels(mammogram, recipe.accepts, steps)
         reasons = [reason for reason in found.reasons if reason not in UNIMPORTANT]
     if reasons:
         return reasons[0]
+    mammogram = found.mammogram or mammogram
     return PreparedImage(
         tensor=prepare(mammogram, steps, breast=found.breast).tensor,
         descriptors=None if found.breast is None else describe(mammogram, found.breast),

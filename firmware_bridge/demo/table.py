@@ -35,6 +35,7 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.FILM_NOT_ACCEPTED: "scanned film, which the model does not accept",
     Reason.MANUFACTURER_NOT_ACCEPTED: "a manufacturer that the model was not made for",
     Reason.NO_BREAST: "no breast found",
+    Reason.DISPLAY_IMPLAUSIBLE: "the picture would be inverted, black or white",
     Reason.TOO_SMALL: "image too small",
     Reason.TOO_LARGE: "image too large",
     Reason.SPACING_UNKNOWN: "pixel size unknown",

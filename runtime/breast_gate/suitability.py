@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.breast_gate.breast import Breast, look_for_breast
+from runtime.breast_gate.displayed_breast import settled, shown_raw
 from runtime.image.header import Laterality, View
 from runtime.image.image_kind import ImageKind
 from runtime.image.reasons import Reason, Remark
 from runtime.image.view_codes import IMPLANT_DISPLACED, UNREADABLE_MODIFIER
+from runtime.pixels.display import display_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from models.manifest import Accepts, Recipe
+    from runtime.breast_gate.breast import Sighting
     from runtime.image.header import ImageHeader
+    from runtime.pixels.display import Display
     from runtime.pixels.mammogram import Mammogram
 
 
@@ -27,6 +31,8 @@ class Suitability:
     remarks: tuple[Remark, ...] = ()
     breast: Breast | None = None
     """Where it is, once the pixels were looked at."""
+    mammogram: Mammogram | None = None
+    """With the window or table that shows the breast: what is to be prepared and pictured."""
     detail: str = ""
     """What was seen or read that is the reason: a few words for people, no identity."""
 
@@ -80,26 +86,65 @@ def assess_header(
     )
 
 
-def assess_pixels(mammogram: Mammogram, accepts: Accepts) -> Suitability:
-    """What only the pixels tell: is there a breast, and is it on the side that the header says?"""
+def assess_pixels(
+    mammogram: Mammogram, accepts: Accepts, recipe: Recipe | None = None
+) -> Suitability:
+    """What only the pixels tell.
+
+    Is there a breast; does the displayed picture show it; is it on the side that the header says?
+
+    Args:
+        mammogram: as it was loaded.
+        accepts: what the package was made for.
+        recipe: of the package, whose first steps make the displayed picture; None: as a viewer.
+    """
     rows, columns = mammogram.pixels.shape
     if rows < accepts.minimum_rows or columns < accepts.minimum_columns:
-        return Suitability(reasons=(Reason.TOO_SMALL,), remarks=mammogram.remarks)
-    found = look_for_breast(
-        mammogram.pixels, monochrome1=mammogram.monochrome1, bits_stored=mammogram.bits_stored
-    )
+        return _not_suitable(Reason.TOO_SMALL, mammogram)
+    display = display_of(recipe)
+    found = _look(mammogram, display)
     breast = found.breast
     if breast is None or found.seen:
-        return Suitability(
-            reasons=(Reason.NO_BREAST,), remarks=mammogram.remarks, detail=found.seen
-        )
-    against = _against_its_side(mammogram.header, breast)
+        return _not_suitable(Reason.NO_BREAST, mammogram, found.seen)
+    shown, figures = settled(mammogram, breast, display)
+    if not figures.plausible:
+        return _not_suitable(Reason.DISPLAY_IMPLAUSIBLE, shown, figures.detail)
+    against = _against_its_side(shown.header, breast)
     return Suitability(
         reasons=(Reason.LATERALITY_CONTRADICTS,) if against else (),
-        remarks=mammogram.remarks,
+        remarks=shown.remarks,
         breast=breast,
+        mammogram=shown,
         detail=against,
     )
+
+
+def _not_suitable(reason: Reason, mammogram: Mammogram, detail: str = "") -> Suitability:
+    return Suitability(
+        reasons=(reason,), remarks=mammogram.remarks, detail=detail, mammogram=mammogram
+    )
+
+
+def _look(mammogram: Mammogram, display: Display) -> Sighting:
+    """What lies where a breast would, in the polarity that is displayed, else in the other.
+
+    A breast in the other polarity is a negative, or the header's word for the polarity is not
+    plain: what is displayed of it decides. Detector values that a recipe leaves as they are have
+    the polarity of their Pixel Intensity Relationship Sign (PS3.3 C.8.11.3.1.2), and no other.
+    """
+    raw = shown_raw(mammogram, display)
+    falling = display.falls(mammogram)
+    if raw and mammogram.intensity_sign in (1, -1):
+        falling = mammogram.intensity_sign == 1
+    found = _sighting(mammogram, falling=falling)
+    if raw or (found.breast is not None and not found.seen):
+        return found
+    other = _sighting(mammogram, falling=not falling)
+    return found if other.breast is None or other.seen else other
+
+
+def _sighting(mammogram: Mammogram, *, falling: bool) -> Sighting:
+    return look_for_breast(mammogram.pixels, monochrome1=falling, bits_stored=mammogram.bits_stored)
 
 
 def _kind_checks(header: ImageHeader, accepts: Accepts) -> tuple[tuple[Reason, bool], ...]:

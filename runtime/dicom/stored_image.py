@@ -18,6 +18,8 @@ IMAGE_TAGS = HEADER_TAGS | wanted_tags(
     (
         "SamplesPerPixel",
         "PhotometricInterpretation",
+        "PresentationLUTShape",
+        "PixelIntensityRelationshipSign",
         "BitsAllocated",
         "BitsStored",
         "HighBit",
@@ -34,6 +36,9 @@ IMAGE_TAGS = HEADER_TAGS | wanted_tags(
         *DISPLAY_MACROS,
         "LUTDescriptor",
         "LUTData",
+        "PerFrameFunctionalGroupsSequence",
+        "FrameVOILUTSequence",
+        "PixelValueTransformationSequence",
     )
 )
 # A VOI LUT has at most 65,536 entries of two bytes (PS3.3 C.11.2.1.1).

@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from runtime.dicom_header.attributes import binary, items, numbers, texts
+from runtime.dicom_header.attributes import integer
 from runtime.image.reasons import Remark
+from runtime.pixels.display_facts import (
+    polarity_remarks,
+    rescale,
+    voi,
+    with_all_bits,
+)
+from runtime.pixels.lookup_tables import first_table
 from runtime.pixels.padding import without_padding
 from runtime.pixels.pixel_format import PixelLimits, pixel_format
-from runtime.pixels.voi_lut import LookupTable, VoiWindow, WindowFunction
+from runtime.pixels.voi_lut import LookupTable, VoiWindow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +50,9 @@ class Mammogram:
     windows: tuple[VoiWindow, ...] = ()
     """Those that can be used, the first is the unit's own choice."""
     voi_luts: tuple[LookupTable, ...] = ()
+    """The first of the sequence, where it can be used; it goes before the windows."""
+    intensity_sign: int = 0
+    """Pixel Intensity Relationship Sign: 1, low values are little X-ray intensity; -1; 0 unsaid."""
     remarks: tuple[Remark, ...] = ()
 
     def modality_values(self) -> NDArray[np.float64]:
@@ -51,6 +61,11 @@ class Mammogram:
             np.arange(2**self.bits_stored, dtype=np.float64) * self.rescale_slope
             + self.rescale_intercept
         )
+
+    def modality_range(self) -> tuple[float, float]:
+        """The lowest and the highest modality value that a pixel can have."""
+        ends = (0.0, (2**self.bits_stored - 1) * self.rescale_slope)
+        return min(ends) + self.rescale_intercept, max(ends) + self.rescale_intercept
 
 
 def load_mammogram(image: StoredImage, limits: PixelLimits | None = None) -> Mammogram:
@@ -72,22 +87,30 @@ def mammogram_from(ds: Dataset, pixels: NDArray[np.uint16], header: ImageHeader)
         PixelsRefusedError: the Image Pixel module is not one of a gray image.
     """
     layout = pixel_format(ds, PixelLimits(pixels=pixels.size))
-    slope, intercept = _rescale(ds)
-    pixels, padding_remarks = without_padding(ds, pixels, layout)
+    has_rescale, slope, intercept = rescale(ds)
     bits_stored = layout.bits_stored
-    low = -(2 ** (layout.bits_stored - 1)) if layout.signed else 0
+    low = -(2 ** (bits_stored - 1)) if layout.signed else 0
     intercept += low * slope
-    table = next(iter(_tables(ds, "ModalityLUTSequence", signed=layout.signed)), None)
-    if table is not None:
-        values = np.arange(2**bits_stored, dtype=np.float64) + low
-        pixels, bits_stored = _looked_up(pixels, table.look_up(values)), table.bits
-        slope, intercept = 1.0, 0.0
-    top = (2**bits_stored - 1) * slope + intercept
-    windows, faults = _windows(ds, *sorted((intercept, top)))
-    voi_luts = _tables(ds, "VOILUTSequence", signed=layout.signed and table is None)
-    remarks = (faults if not voi_luts else ()) + padding_remarks
+    _, modality_lut = first_table(ds, "ModalityLUTSequence", signed=layout.signed)
+    if modality_lut is not None:
+        slope, intercept, bits_stored = 1.0, 0.0, with_all_bits(modality_lut).bits
+    ends = sorted((intercept, (2**bits_stored - 1) * slope + intercept))
+    # PS3.3 C.11.2.1.1: signed where the values that enter can be negative; what no rescale has
+    # touched is signed as the pixels are, which is the same question.
+    signed = ends[0] < 0 if has_rescale or modality_lut is not None else layout.signed
+    voi_luts, windows, remarks = voi(ds, ends, signed=signed)
+    remarks += polarity_remarks(ds, layout)
     if header.lossy:
         remarks += (Remark.LOSSY_COMPRESSION,)
+    falling = layout.monochrome1 ^ (slope < 0)
+    if modality_lut is not None:
+        falling ^= modality_lut.falls(low, low + 2**layout.bits_stored - 1)
+    falling ^= any(table.falls(*ends) for table in voi_luts)
+    pixels, padding_remarks = without_padding(ds, pixels, layout, bright_is_low=falling)
+    remarks += padding_remarks
+    if modality_lut is not None:
+        values = np.arange(2**layout.bits_stored, dtype=np.float64) + low
+        pixels = _looked_up(pixels, modality_lut.look_up(values))
     pixels.flags.writeable = False
     return Mammogram(
         header=header,
@@ -99,58 +122,9 @@ def mammogram_from(ds: Dataset, pixels: NDArray[np.uint16], header: ImageHeader)
         rescale_intercept=intercept,
         windows=windows,
         voi_luts=voi_luts,
+        intensity_sign=integer(ds, "PixelIntensityRelationshipSign"),
         remarks=remarks,
     )
-
-
-def _rescale(ds: Dataset) -> tuple[float, float]:
-    """Rescale Slope and Intercept where they are believable, else the identity."""
-    slope = next(iter(numbers(ds, "RescaleSlope")), 1.0)
-    intercept = next(iter(numbers(ds, "RescaleIntercept")), 0.0)
-    if not (np.isfinite(slope) and np.isfinite(intercept)) or not 1e-6 < abs(slope) < 1e6:
-        return 1.0, 0.0
-    return slope, intercept if abs(intercept) < 1e9 else 0.0
-
-
-def _windows(
-    ds: Dataset, low: float, high: float
-) -> tuple[tuple[VoiWindow, ...], tuple[Remark, ...]]:
-    """The usable windows, and a remark if there are none."""
-    words = texts(ds, "VOILUTFunction") or ("LINEAR",)
-    known = words[0].upper() in tuple(WindowFunction)
-    function = WindowFunction(words[0].upper()) if known else WindowFunction.LINEAR
-    centers, widths = texts(ds, "WindowCenter"), texts(ds, "WindowWidth")
-    if not centers or not widths:
-        return (), (Remark.WINDOW_MISSING,)
-    pairs = zip(numbers(ds, "WindowCenter"), numbers(ds, "WindowWidth"), strict=False)
-    windows = (VoiWindow(center=c, width=w, function=function) for c, w in pairs)
-    usable = tuple(window for window in windows if window.fits(low, high))
-    return usable, () if usable else (Remark.WINDOW_ABSURD,)
-
-
-def _tables(ds: Dataset, keyword: str, *, signed: bool) -> tuple[LookupTable, ...]:
-    """The lookup tables of a sequence; those that contradict themselves are left out."""
-    found = (_table(item, signed=signed) for item in items(ds, keyword))
-    return tuple(table for table in found if table is not None)
-
-
-def _table(item: Dataset, *, signed: bool) -> LookupTable | None:
-    descriptor = numbers(item, "LUTDescriptor")
-    if len(descriptor) != 3:
-        return None
-    # PS3.3 C.11.2.1.1: 0 stands for 65,536 entries; the first input is signed as the pixels are.
-    count = int(descriptor[0]) & 0xFFFF or 1 << 16
-    first = int(descriptor[1]) & 0xFFFF
-    first -= 0x10000 if signed and first & 0x8000 else 0
-    bits = int(descriptor[2])
-    data, little = binary(item, "LUTData")
-    entries = np.frombuffer(data, "<u2" if little else ">u2", count=len(data) // 2)
-    if not 8 <= bits <= 16 or entries.size != count:
-        return None
-    entries = entries.astype(np.uint16)
-    # Units are about that announce 16 bits and use 12: white is where their table ends.
-    used = max(8, int(entries.max()).bit_length())
-    return LookupTable(first=first, entries=entries, bits=max(bits, used))
 
 
 def _looked_up(pixels: NDArray[np.uint16], table: NDArray[np.uint16]) -> NDArray[np.uint16]:

@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 
 def without_padding(
-    ds: Dataset, pixels: NDArray[np.uint16], layout: PixelFormat
+    ds: Dataset, pixels: NDArray[np.uint16], layout: PixelFormat, *, bright_is_low: bool
 ) -> tuple[NDArray[np.uint16], tuple[Remark, ...]]:
     """`pixels` with the padding brought to the darkest value of the image, and what to remark.
 
-    Nothing is done, and nothing copied, where the padding is the darkest value that there can be. A
-    value that the stored bits cannot hold marks no pixel: it is ignored, with a remark; an
-    impossible limit leaves the value alone.
+    `bright_is_low`: a low value displays bright. Nothing is done, and nothing copied, where the
+    padding is the darkest value that there can be. A value that the stored bits cannot hold marks
+    no pixel: it is ignored, with a remark; an impossible limit leaves the value alone.
     """
     low, high, remarks = _range(ds, layout)
     top = 2**layout.bits_stored - 1
-    if low is None or high is None or ((high == top) if layout.monochrome1 else (low == 0)):
+    if low is None or high is None or ((high == top) if bright_is_low else (low == 0)):
         return pixels, remarks
     padding = cv2.inRange(pixels, low, high).astype(bool)
     image = pixels[~padding]
     if image.size in (0, pixels.size):
         return pixels, remarks
     cleaned = pixels.copy()
-    cleaned[padding] = image.max() if layout.monochrome1 else image.min()
+    cleaned[padding] = image.max() if bright_is_low else image.min()
     return cleaned, remarks
 
 

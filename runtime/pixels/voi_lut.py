@@ -33,13 +33,16 @@ class VoiWindow:
         """Can a picture whose values may lie in `low`..`high` be seen through this window?
 
         PS3.3 C.11.2.1.2: a width of at least 1 (LINEAR) or above 0. A window that misses all
-        values shows black or white only, one that is sixteen times wider than they are shows gray.
+        values shows black or white only (a SIGMOID never quite), one that is sixteen times wider
+        than they are shows gray. What any other shows of the breast is asked where the breast is
+        known (`runtime.breast_gate.displayed_breast`).
         """
         if not (math.isfinite(self.center) and math.isfinite(self.width)):
             return False
         if self.width < (1 if self.function is WindowFunction.LINEAR else 1e-6):
             return False
         missed = self.center + self.width / 2 <= low or self.center - self.width / 2 >= high
+        missed = missed and self.function is not WindowFunction.SIGMOID
         return not missed and self.width <= 16 * (high - low)
 
     def apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -65,7 +68,17 @@ class LookupTable:
     first: int
     entries: NDArray[np.uint16]
     bits: int
-    """Of an entry: 8 to 16."""
+    """Of an entry, as declared: 8 to 16."""
+
+    @property
+    def used_bits(self) -> int:
+        """What the largest entry needs, at least 8."""
+        return max(8, int(self.entries.max()).bit_length())
+
+    def falls(self, low: float, high: float) -> bool:
+        """Do the outputs of the upper half of `low`..`high` lie below those of the lower half?"""
+        shown = self.look_up(np.linspace(low, high, 64)).astype(np.float64)
+        return bool(shown[32:].mean() < shown[:32].mean())
 
     def look_up(self, values: NDArray[np.float64]) -> NDArray[np.uint16]:
         """The entries for `values`, rounded to the nearest input."""

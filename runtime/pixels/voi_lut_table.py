@@ -40,8 +40,9 @@ def window_table(
         if mammogram.windows:
             return mammogram.windows[0].apply(modality) * step.to
         if step.absent == "stored_range":
-            stored: NDArray[np.float64] = values / (2**mammogram.bits_stored - 1) * step.to
-            return stored
+            stored: NDArray[np.float64] = values / (2**mammogram.bits_stored - 1)
+            # A slope below 0 turns the picture around, with a window or without (PS3.3 C.11.1).
+            return (1 - stored if mammogram.rescale_slope < 0 else stored) * step.to
     if step.mode == "percentile":
         counts = histogram(mammogram.pixels, values.size)
         low = percentile_of(counts, modality, step.low_percent)

@@ -28,6 +28,7 @@ from models.manifest import (
 )
 from runtime.breast_gate.breast import Box, find_breast
 from runtime.image.reasons import Remark
+from runtime.pixels.display import display_of
 from runtime.pixels.voi_lut_table import window_table
 from runtime.preprocessing.local_normalisation import box_side_px, normalise_local
 from runtime.preprocessing.model_input import ModelInput
@@ -158,7 +159,9 @@ class _Work:
         if self.breast is None:
             image = self.mammogram
             self.breast = find_breast(
-                image.pixels, monochrome1=image.monochrome1, bits_stored=image.bits_stored
+                image.pixels,
+                monochrome1=display_of(self.recipe).falls(image),
+                bits_stored=image.bits_stored,
             )
         return self.breast
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.manifest import InputPort, Manifest
+    from models.manifest import InputPort, Manifest, Recipe
     from runtime.breast_gate.breast import Breast
     from runtime.dicom.stored_image import StoredImage
     from runtime.image.descriptors import ImageDescriptors
@@ -131,8 +131,11 @@ class Pipeline:
         watch = Stopwatch()
         with watch.stage("total"):
             paths = {image.image_id: Path(image.path) for image in job.images}
-            assessed = {image_id: self._assess(path, watch) for image_id, path in paths.items()}
             slots = {image.image_id: image.slot for image in job.images}
+            assessed = {
+                image_id: self._assess(path, self._recipe(slots[image_id]), watch)
+                for image_id, path in paths.items()
+            }
             outcomes = self._judge_group(assessed, slots, paths, watch)
         images = tuple(
             _image_outcome(image_id, assessed[image_id], outcome)
@@ -150,7 +153,7 @@ class Pipeline:
         """One image by a package of scope `view`, and ms by stage. Raises EngineFaultError."""
         watch = Stopwatch()
         with watch.stage("total"):
-            assessed = self._assess(path, watch)
+            assessed = self._assess(path, self._recipe("any"), watch)
             outcome: ViewOutcome
             if assessed.mammogram is None:
                 outcome = _why_not(assessed)
@@ -160,7 +163,12 @@ class Pipeline:
 
     # --- stages ----------------------------------------------------------------------------------
 
-    def _assess(self, path: Path, watch: Stopwatch) -> Assessed:
+    def _recipe(self, slot: str) -> Recipe:
+        """Of the slot's input port; the package's own where an image is only to be checked."""
+        port = next((one for view, one in self._ports.items() if view == slot), None)
+        return self._manifest.recipe_for(port) if port else self._manifest.preparation
+
+    def _assess(self, path: Path, recipe: Recipe, watch: Stopwatch) -> Assessed:
         """Header, pixels, and whether the image may be judged at all."""
         header = None
         try:
@@ -179,24 +187,25 @@ class Pipeline:
             with watch.stage("decode"):
                 mammogram = load_mammogram(image, self._limits)
             with watch.stage("suitability"):
-                seen = assess_pixels(mammogram, self._manifest.accepts)
+                seen = assess_pixels(mammogram, self._manifest.accepts, recipe)
         except HeaderRefusedError as error:
             return self._refused(None, (error.reason,), detail=error.detail)
         except PixelsRefusedError as error:
             return self._refused(header, (error.reason,), detail=error.detail)
         except FileNotFoundError:
             return self._refused(None, (Reason.UNREADABLE,), detail="the file is gone")
-        remarks = (*mammogram.remarks, *suitability.remarks, *seen.remarks)
+        shown = seen.mammogram or mammogram
+        remarks = (*shown.remarks, *suitability.remarks, *seen.remarks)
         if seen.reasons or seen.breast is None:
-            pictures = self._preview(path, mammogram)
+            pictures = self._preview(path, shown)
             return self._refused(
                 header, seen.reasons, remarks, detail=seen.detail, artefacts=pictures
             )
         with watch.stage("describe"):
-            descriptors = describe(mammogram, seen.breast)
+            descriptors = describe(shown, seen.breast)
         return Assessed(
             header=header,
-            mammogram=mammogram,
+            mammogram=shown,
             breast=seen.breast,
             descriptors=descriptors,
             remarks=tuple(dict.fromkeys(remarks)),

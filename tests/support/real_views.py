@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.float32]
 
 PICTURE_SETS = ("mini-mias", "cdd-cesm-dm", "cbis-ddsm-mass-views-256")
+MORE_PICTURE_SETS = ("cdd-cesm-dm-extra", "cdd-cesm-dm-malignant-512")
 SAMPLES = (
     "fodicom_GH133_GE_Essential_MLO_R_ForPresentation_JPLL.dcm",
     "nema_wg04_MG1_J2KI.dcm",
@@ -48,7 +49,8 @@ def picture_views(shared: Path, name: str) -> Iterator[RealView]:
         for row in csv.DictReader(opened):
             labels[row["file"]] = labels.get(row["file"], False) or row["label"] == "malignant"
     for file, malignant in sorted(labels.items()):
-        gray = cv2.imread(str(folder / file), cv2.IMREAD_GRAYSCALE)
+        path = folder / file if (folder / file).exists() else folder / "images" / file
+        gray = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         if gray is not None:
             pixels = gray.astype(np.uint16)
             yield RealView(
@@ -139,6 +141,17 @@ HARDER: dict[str, Callable[[Pixels], Pixels]] = {
     "labels and frame": labelled,
     "noisy": noisy,
 }
+
+
+EXTREME: dict[str, Callable[[Pixels], Pixels]] = {
+    "as it is": lambda gray: gray,
+    "very fatty": lambda gray: 0.35 * gray,
+    "very dense": lambda gray: np.where(gray > 0.1, 0.45 + 0.55 * gray, gray),
+    "gamma 0.5": lambda gray: gray**0.5,
+    "gamma 2": lambda gray: gray**2.0,
+    "dark": lambda gray: 0.5 * gray,
+}
+"""Of a drawn breast, whose tissue has a quarter of the gray range."""
 
 
 def stored(gray: Pixels, bits_stored: int = 12) -> NDArray[np.uint16]:

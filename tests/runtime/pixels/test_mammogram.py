@@ -129,6 +129,7 @@ def test_a_voi_lut_that_contradicts_itself_is_left_out(tmp_path):
     found = loaded(ds, tmp_path)
     assert found.voi_luts == ()
     assert found.windows
+    assert found.remarks == (Remark.VOI_LUT_UNUSABLE,)
 
 
 def test_lookup_repeats_its_ends():

@@ -1,0 +1,143 @@
+"""Whether the displayed picture can be one of a breast: what the model sees, not what is stored.
+
+The limits and their margins on real views: `python -m benches.breast_gate --displayed-only`,
+docs/breast-gate.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from runtime.image.header import PresentationIntent
+from runtime.image.reasons import Remark
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from runtime.breast_gate.breast import Breast
+    from runtime.pixels.display import Display
+    from runtime.pixels.mammogram import Mammogram
+
+LEAST_ABOVE_AIR = 0.03
+"""Of the gray range. Real views have 0.098 and more."""
+LEAST_RANGE = 0.08
+"""Of the gray range, between the 1st and the 99th percentile of the tissue. Real views: 0.239."""
+LEAST_RANGE_OF_RAW = 0.01
+"""The same of pixels For Processing that a recipe leaves as the detector gave them."""
+MOST_BLACK_OR_WHITE = 0.5
+"""Share of the tissue. Real views have 0.25 and less."""
+LEVEL = 1 / 255
+"""A gray this near to an end is black or white on an 8-bit display."""
+LEAST_AIR_PX = 16
+SKIN_PX = 7
+NEAR_PX = 15
+FAR_PX = 45
+"""Sides of the squares by which the breast is made smaller and larger, about 1 mm each: its skin
+line is left out, and air is what lies 7 to 22 mm beyond it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisplayedBreast:
+    """Three figures of a breast as it is displayed; gray is 0 (black) to 1 (white)."""
+
+    above_air: float
+    """Median gray of the tissue less that of the air around it; NaN where there is none."""
+    range_share: float
+    """Of the gray range, from the 1st to the 99th percentile of the tissue."""
+    black_or_white: float
+    """Share of the tissue."""
+    raw: bool = False
+    """Detector values, for which only the range counts."""
+
+    @property
+    def plausible(self) -> bool:
+        """Can this be a breast as a reader would see it?"""
+        if self.raw:
+            return self.range_share >= LEAST_RANGE_OF_RAW
+        return (
+            not self.above_air < LEAST_ABOVE_AIR
+            and self.range_share >= LEAST_RANGE
+            and self.black_or_white <= MOST_BLACK_OR_WHITE
+        )
+
+    @property
+    def detail(self) -> str:
+        """The three figures, for people."""
+        return (
+            f"as displayed: breast {self.above_air:+.3f} above air, tissue over "
+            f"{self.range_share:.3f} of the gray range, {self.black_or_white:.3f} of it black or"
+            " white"
+        )
+
+
+def shown_raw(mammogram: Mammogram, display: Display) -> bool:
+    """Is it For Processing, and left by the recipe as dark or bright as the detector gave it?"""
+    return mammogram.header.intent is PresentationIntent.FOR_PROCESSING and not display.inverts
+
+
+def measured(mammogram: Mammogram, breast: Breast, display: Display) -> DisplayedBreast:
+    """The figures of `breast` in what `display` makes of `mammogram`. Takes less than 2 ms."""
+    rows, columns = breast.mask.shape
+    # Nearest, so that a sample is a stored value; about one for each mm.
+    sample = cv2.resize(mammogram.pixels, (columns, rows), interpolation=cv2.INTER_NEAREST)
+    gray = display.grays(mammogram, np.asarray(sample, np.uint16))
+    inner = cv2.erode(breast.mask, _square(SKIN_PX), borderType=cv2.BORDER_REPLICATE) > 0
+    tissue = gray[inner] if inner.any() else gray[breast.mask > 0]
+    # Not the whole air: films have labels and a rim of their own, at times of the other polarity.
+    far = cv2.dilate(breast.mask, _square(FAR_PX)) > 0
+    air = gray[far & (cv2.dilate(breast.mask, _square(NEAR_PX)) == 0)]
+    low, middle, high = np.percentile(tissue, [1, 50, 99])
+    dark = float(np.median(air)) if air.size >= LEAST_AIR_PX else float("nan")
+    ends = (tissue <= LEVEL) | (tissue >= 1 - LEVEL)
+    return DisplayedBreast(
+        above_air=float(middle) - dark,
+        range_share=float(high - low),
+        black_or_white=float(ends.mean()),
+        raw=shown_raw(mammogram, display),
+    )
+
+
+def settled(
+    mammogram: Mammogram, breast: Breast, display: Display
+) -> tuple[Mammogram, DisplayedBreast]:
+    """The mammogram by the display facts that show a breast, and its figures.
+
+    Where its own do not: a VOI LUT with entries of fewer bits than declared by the bits that are
+    used (remark `voi_lut_bits`); without a LUT, the stored range instead of the window (remark
+    `window_absurd`). Where this does not help either, the figures are those of its own.
+    """
+    figures = measured(mammogram, breast, display)
+    if figures.plausible or not display.uses_voi:
+        return mammogram, figures
+    other = _otherwise(mammogram)
+    if other is None:
+        return mammogram, figures
+    others = measured(other, breast, display)
+    return (other, others) if others.plausible else (mammogram, figures)
+
+
+def _otherwise(mammogram: Mammogram) -> Mammogram | None:
+    if mammogram.voi_luts:
+        table = mammogram.voi_luts[0]
+        # PS3.3 C.11.2.1.1: the output is 0 to 2**n - 1. A table that stays below half of it for
+        # its own reasons is legal; units that write the size of an entry use far less.
+        if table.used_bits >= table.bits - 1:
+            return None
+        narrower = replace(table, bits=table.used_bits)
+        return replace(
+            mammogram,
+            voi_luts=(narrower,),
+            remarks=(*mammogram.remarks, Remark.VOI_LUT_BITS),
+        )
+    if not mammogram.windows:
+        return None
+    remarks = (*mammogram.remarks, Remark.WINDOW_ABSURD)
+    return replace(mammogram, windows=(), remarks=remarks)
+
+
+def _square(side_px: int) -> NDArray[np.uint8]:
+    return np.ones((side_px, side_px), np.uint8)
