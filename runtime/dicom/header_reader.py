@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 from pydicom.datadict import tag_for_keyword
 
-from runtime.dicom.attributes import integer, items, text
-from runtime.dicom.code_value import CODE_KEYWORDS
+from runtime.dicom.attributes import CODE_KEYWORDS, integer, items, text
 from runtime.dicom.functional_groups import GROUPS
 from runtime.dicom.image_kind import KIND_KEYWORDS, KindFound, image_kind
 from runtime.dicom.part10_reader import opened, read_dicom_file
-from runtime.dicom.patient_orientation import chest_wall_side, directions
 from runtime.dicom.pixel_spacing import pixel_spacing
 from runtime.dicom.secondary_capture import CAPTURE_KEYWORDS, against_film, may_be_film
-from runtime.dicom.side_witnesses import side_of
+from runtime.dicom.side_witnesses import chest_wall_side, directions, side_of
 from runtime.dicom.view_modifiers import (
     MODIFIER_KEYWORDS,
     magnification,
@@ -30,9 +28,9 @@ from runtime.image.header import (
     TOMOSYNTHESIS_CLASS,
     HeaderRefusedError,
     ImageHeader,
+    ImageKind,
     PresentationIntent,
 )
-from runtime.image.image_kind import ImageKind
 from runtime.image.reasons import Reason
 from runtime.image.view_codes import IMPLANT_DISPLACED
 
