@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from runtime.breast_gate.breast import Breast, look_for_breast
 from runtime.breast_gate.displayed_breast import settled, shown_raw
-from runtime.image.header import Laterality, View
-from runtime.image.image_kind import ImageKind
+from runtime.image.header import ImageKind, Laterality, View
 from runtime.image.reasons import Reason, Remark
 from runtime.image.view_codes import IMPLANT_DISPLACED, UNREADABLE_MODIFIER
 from runtime.pixels.display import display_of

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 from pydicom.datadict import tag_for_keyword
 
 from runtime.dicom.part10_reader import opened, read_dicom_file
-from runtime.dicom_header.attributes import integer, items, text
-from runtime.dicom_header.code_value import CODE_KEYWORDS
+from runtime.dicom_header.attributes import CODE_KEYWORDS, integer, items, text
 from runtime.dicom_header.functional_groups import GROUPS
 from runtime.dicom_header.image_kind import KIND_KEYWORDS, KindFound, image_kind
-from runtime.dicom_header.patient_orientation import chest_wall_side, directions
 from runtime.dicom_header.pixel_spacing import pixel_spacing
 from runtime.dicom_header.secondary_capture import CAPTURE_KEYWORDS, against_film, may_be_film
-from runtime.dicom_header.side_witnesses import side_of
+from runtime.dicom_header.side_witnesses import chest_wall_side, directions, side_of
 from runtime.dicom_header.view_modifiers import (
     MODIFIER_KEYWORDS,
     magnification,
@@ -30,9 +28,9 @@ from runtime.image.header import (
     TOMOSYNTHESIS_CLASS,
     HeaderRefusedError,
     ImageHeader,
+    ImageKind,
     PresentationIntent,
 )
-from runtime.image.image_kind import ImageKind
 from runtime.image.reasons import Reason
 from runtime.image.view_codes import IMPLANT_DISPLACED
 

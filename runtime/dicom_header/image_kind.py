@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from runtime.dicom_header.attributes import items, text, texts
 from runtime.dicom_header.functional_groups import macros
-from runtime.image.header import TOMOSYNTHESIS_CLASS
-from runtime.image.image_kind import ImageKind
+from runtime.image.header import TOMOSYNTHESIS_CLASS, ImageKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -98,8 +98,15 @@ def _against_film(ds: Dataset) -> Iterator[str]:
     if CAPTURED.search(text(ds, "SeriesDescription").upper()):
         yield "SeriesDescription names no film"
     if conversion != DIGITISED_FILM:
-        if texts(ds, "ImageType")[1:2] == ("SECONDARY",):
-            yield "a Secondary Capture with Image Type value 2 SECONDARY"
-        for keyword in DEVICES:
-            if VIEWING_DEVICE.search(text(ds, keyword).upper()):
-                yield f"{keyword} is that of a workstation"
+        yield from _against_undeclared_film(ds)
+
+
+def _against_undeclared_film(ds: Dataset) -> Iterator[str]:
+    """What counts where Conversion Type does not say that it is a digitised film."""
+    if texts(ds, "ImagerPixelSpacing"):
+        yield "a Secondary Capture with ImagerPixelSpacing"
+    if texts(ds, "ImageType")[1:2] == ("SECONDARY",):
+        yield "a Secondary Capture with Image Type value 2 SECONDARY"
+    for keyword in DEVICES:
+        if VIEWING_DEVICE.search(text(ds, keyword).upper()):
+            yield f"{keyword} is that of a workstation"

@@ -6,8 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from runtime.dicom_header.attributes import items, numbers, text
-from runtime.dicom_header.code_value import code_value
+from runtime.dicom_header.attributes import code_value, items, numbers, text
 from runtime.image.view_codes import (
     MAGNIFICATION,
     SPECIMEN,

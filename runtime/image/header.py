@@ -7,7 +7,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from models.errors import PeerError
-from runtime.image.image_kind import ImageKind
 from runtime.image.view_codes import HARMLESS_MODIFIERS
 
 if TYPE_CHECKING:
@@ -68,6 +67,20 @@ class PresentationIntent(StrEnum):
 
     FOR_PRESENTATION = "FOR PRESENTATION"
     FOR_PROCESSING = "FOR PROCESSING"
+
+
+class ImageKind(StrEnum):
+    """What an object holds; models of full-field mammograms are made for the first."""
+
+    STANDARD = "standard"
+    SYNTHETIC_2D = "synthetic_2d"
+    """Computed from a tomosynthesis volume: C-View, S-View, Insight 2D."""
+    BIOPSY = "biopsy"
+    """Of a biopsy or localisation: stereo pair, scout, needle, specimen; a part of a breast."""
+    CAPTURE = "capture"
+    """Of a screen, or marks are burned in, or a Secondary Capture that is no film."""
+    OTHER = "other"
+    """Projection, slice, subtraction, recombined image, or a term that is not known."""
 
 
 # Contact views of a thick breast reach about 1.15; magnification stands give 1.5 to 2.0.

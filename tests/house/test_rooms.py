@@ -18,10 +18,8 @@ DATA_ONLY = {"runtime/site/integrations", "converters/recipes", "firmware_bridge
 SMALL = {
     "models/frozen.py": "the base of every type of the contract",
     "models/signature.py": "the one use of cryptography in models",
-    "runtime/dicom_header/code_value.py": "a rule that views and modifiers share",
     "runtime/drift/settings.py": "a section of unit.toml",
     "runtime/exam_rules/stored_object.py": "shared by rules and tables, which must not meet",
-    "runtime/image/image_kind.py": "one value of a header",
     "runtime/image/prediction.py": "the shape of an engine's answer; its reading is elsewhere",
     "runtime/mqtt/command_gate.py": "a limit that outlives the sessions it is given to",
     "runtime/publishing/pseudonyms.py": "the one place where an identity becomes a key",

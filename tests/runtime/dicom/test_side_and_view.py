@@ -11,7 +11,7 @@ from models.manifest import Accepts
 from runtime.breast_gate.suitability import assess_header, assess_pixels
 from runtime.dicom.header_reader import header_from
 from runtime.dicom.stored_image import open_image
-from runtime.dicom_header.view_words import words_of_description, words_of_position
+from runtime.dicom_header.view_witnesses import words_of_description, words_of_position
 from runtime.image.reasons import Reason
 from runtime.pixels.decoding import register_decoders
 from runtime.pixels.mammogram import load_mammogram

@@ -145,6 +145,8 @@ CAPTURES = (
     ({"BurnedInAnnotation": "YES"}, "rse-panimg 126", CAPTURE),
     ({"DetectorType": "DIRECT"}, "openREM 86", CAPTURE),
     ({"DistanceSourceToDetector": 700}, "openREM 86", CAPTURE),
+    ({"ImagerPixelSpacing": [0.07, 0.07]}, "PS3.3 10.7.1.1: of an image receptor", CAPTURE),
+    ({"NominalScannedPixelSpacing": [0.05, 0.05]}, "PS3.3 C.8.6.2: of a scanner", None),
     ({"PresentationIntentType": "FOR PRESENTATION"}, "a detector's image", CAPTURE),
     ({"ManufacturerModelName": "Selenia Dimensions"}, "openREM 86", CAPTURE),
     ({"SecondaryCaptureDeviceManufacturerModelName": "SecurView"}, "a workstation", CAPTURE),
