@@ -1,7 +1,7 @@
 """From a stored image to its pixels, by the fastest decoder for its transfer syntax.
 
-Native pixels are mapped from the file, not read. Encapsulated ones go through pydicom, which knows
-fragments and offset tables, to our plugin for its decoders (`runtime.pixels.imagecodecs_plugin`).
+Native pixels are mapped from the file, not read. Encapsulated ones are put together by pydicom,
+which knows fragments and offset tables, and decoded by `runtime.pixels.imagecodecs_plugin`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import struct
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import imagecodecs
 import numpy as np
+from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID
+from pydicom.uid import RLELossless
 
 from runtime.dicom.part10_reader import (
     DEFLATED,
@@ -25,11 +27,13 @@ from runtime.dicom.part10_reader import (
 from runtime.image.reasons import Reason
 from runtime.pixels import imagecodecs_plugin
 from runtime.pixels.pixel_format import PixelFormat, PixelLimits, PixelsRefusedError, pixel_format
+from runtime.pixels.reconciliation import in_place, reconciled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from runtime.dicom.stored_image import StoredImage
+    from runtime.pixels.codestream import CodestreamHeader
 
 NATIVE_SYNTAXES = (IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN, DEFLATED)
 # What pydicom and the codecs raise on a broken codestream; imagecodecs' errors are RuntimeErrors.
@@ -64,32 +68,54 @@ def register_decoders() -> None:
     logging.getLogger("pydicom.pixels.decoders.base").setLevel(logging.CRITICAL)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """Stored values, unsigned (`PixelFormat.to_unsigned`), and what a codestream said of them.
+
+    `codestream`: None for native and run-length pixels, which say nothing of themselves.
+    """
+
+    pixels: NDArray[np.uint16]
+    codestream: CodestreamHeader | None = None
+
+
 def decode(image: StoredImage, limits: PixelLimits | None = None) -> NDArray[np.uint16]:
-    """The stored values of `image`, unsigned (`PixelFormat.to_unsigned`).
+    """The stored values of `image`; arguments and errors as `decoded`."""
+    return decoded(image, limits).pixels
+
+
+def decoded(image: StoredImage, limits: PixelLimits | None = None) -> Decoded:
+    """The stored values of `image`, and the word of its codestream.
 
     Args:
         image: of `open_image`; its file must still be there.
         limits: how large an image may be; checked before anything is allocated.
 
     Returns:
-        rows x columns, read-only; may be a view of the mapped file.
+        `pixels` are rows x columns, read-only; they may be a view of the mapped file.
 
     Raises:
-        PixelsRefusedError: damaged or absent pixels, kinds that are not read, too many.
+        PixelsRefusedError: damaged or absent pixels, kinds that are not read, too many, or a
+            codestream that contradicts the header.
     """
     layout = pixel_format(image.file.elements, limits or PixelLimits())
     if image.file.pixels is None:
         raise PixelsRefusedError(Reason.UNDECODABLE, "the file has no pixel data")
     syntax = image.file.transfer_syntax_uid
     if syntax in NATIVE_SYNTAXES:
-        stored = _native(image, layout)
-    elif syntax in imagecodecs_plugin.DECODER_DEPENDENCIES:
-        stored = _encapsulated(image, layout)
+        return Decoded(pixels=layout.to_unsigned(in_place(_native(image, layout), layout)))
+    if syntax in imagecodecs_plugin.DECODER_DEPENDENCIES:
+        stored, codestream = _encapsulated(image, layout)
     else:
         raise PixelsRefusedError(
             Reason.UNSUPPORTED_PIXELS, f"no decoder for the transfer syntax {syntax}"
         )
-    return layout.to_unsigned(stored)
+    if codestream is None:
+        return Decoded(pixels=layout.to_unsigned(in_place(stored, layout)))
+    # A wavelet of which layers were dropped is reversible by its own word: the label knows more.
+    lossy = codestream.lossy or (syntax in imagecodecs_plugin.WAVELET and image.header.lossy)
+    words, layout = reconciled(stored, codestream, layout, lossy=lossy)
+    return Decoded(pixels=layout.to_unsigned(words), codestream=codestream)
 
 
 def _native(image: StoredImage, layout: PixelFormat) -> NDArray[np.generic]:
@@ -141,31 +167,20 @@ def _inflated(image: StoredImage, needed: int) -> bytes:
         raise PixelsRefusedError(Reason.UNDECODABLE, "the deflated data set is broken") from fault
 
 
-def _encapsulated(image: StoredImage, layout: PixelFormat) -> NDArray[np.generic]:
+def _encapsulated(
+    image: StoredImage, layout: PixelFormat
+) -> tuple[NDArray[np.generic], CodestreamHeader | None]:
     place = image.file.pixels
-    assert place is not None  # noqa: S101  decode() has checked it
+    assert place is not None  # noqa: S101  decoded() has checked it
+    syntax, size = image.file.transfer_syntax_uid, (layout.rows, layout.columns)
     try:
         with image.path.open("rb") as stream:
             stream.seek(place.offset)
-            # validate=False: pydicom's validation warns about what we check ourselves.
-            buffer, found = get_decoder(UID(image.file.transfer_syntax_uid)).as_buffer(
-                stream,
-                index=0,
-                validate=False,
-                decoding_plugin=imagecodecs_plugin.LABEL,
-                rows=layout.rows,
-                columns=layout.columns,
-                number_of_frames=1,
-                samples_per_pixel=1,
-                bits_allocated=layout.bits_allocated,
-                bits_stored=layout.bits_stored,
-                pixel_representation=int(layout.signed),
-                photometric_interpretation="MONOCHROME2",
-                pixel_keyword="PixelData",
-            )
+            src = get_frame(stream, 0, number_of_frames=1)
+        if syntax == RLELossless:
+            return imagecodecs_plugin.run_length(src, size, layout.bits_allocated), None
+        return imagecodecs_plugin.decode_codestream(src, syntax, size)
     except CODESTREAM_FAULTS as fault:
         raise PixelsRefusedError(
             Reason.UNDECODABLE, f"the codestream cannot be decoded ({fault.__class__.__name__})"
         ) from fault
-    element = np.dtype(f"u{int(found['bits_allocated']) // 8}")
-    return np.frombuffer(buffer, element).reshape(layout.rows, layout.columns)

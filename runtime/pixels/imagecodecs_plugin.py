@@ -19,16 +19,17 @@ import imagecodecs
 import numpy as np
 from pydicom import uid
 
+from runtime.pixels.codestream import read_codestream
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
     from pydicom.pixels.decoders.base import DecodeRunner
 
-LABEL: Final = "imagecodecs"
-# ITU-T T.81 table B.1: SOF0 to SOF15 without DHT, JPG and DAC; T.87: SOF55 of JPEG-LS.
-START_OF_FRAME: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
+    from runtime.pixels.codestream import CodestreamHeader
 
+LABEL: Final = "imagecodecs"
 JPEG: Final = (
     uid.JPEGBaseline8Bit,
     uid.JPEGExtended12Bit,
@@ -38,6 +39,7 @@ JPEG: Final = (
 JPEG_LS: Final = (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 JPEG_2000: Final = (uid.JPEG2000Lossless, uid.JPEG2000)
 HTJ2K: Final = (uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
+WAVELET: Final = (*JPEG_2000, *HTJ2K)
 DECODER_DEPENDENCIES: Final[dict[uid.UID, tuple[str, ...]]] = dict.fromkeys(
     (*JPEG, *JPEG_LS, *JPEG_2000, *HTJ2K, uid.RLELossless), ("imagecodecs",)
 )
@@ -59,53 +61,30 @@ def decode_frame(src: bytes, runner: DecodeRunner) -> memoryview:
     """
     syntax = runner.transfer_syntax
     if syntax != uid.RLELossless:
-        _check_size(announced_size(src), (runner.rows, runner.columns))
-    if syntax == uid.RLELossless:
-        image = _run_length(src, runner)
+        image, _ = decode_codestream(src, syntax, (runner.rows, runner.columns))
     else:
-        image = np.asarray(_codec(syntax)(src))
-    _check_size(image.shape, (runner.rows, runner.columns))
-    if image.dtype.itemsize > 2 or image.dtype.kind not in "iu":
-        raise ValueError(f"codestream of {image.dtype}")
+        image = run_length(src, (runner.rows, runner.columns), runner.bits_allocated)
     runner.set_option("bits_allocated", image.dtype.itemsize * 8)
     return np.ascontiguousarray(image).data.cast("B")
 
 
-def announced_size(src: bytes) -> tuple[int, int]:
-    """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 codestream says it has.
+def decode_codestream(
+    src: bytes, syntax: str, size: tuple[int, int]
+) -> tuple[NDArray[Any], CodestreamHeader]:
+    """The samples of one frame of `size` (rows, columns) and what the codestream said of them.
 
-    Read before decoding: a codec allocates what the codestream asks for.
+    Its size is compared before decoding: a codec allocates what the codestream asks for.
 
     Raises:
-        ValueError: no such codestream, or one of several components.
+        ValueError, struct.error, RuntimeError: as `decode_frame`.
     """
-    if src[:4] == b"\xff\x4f\xff\x51":
-        # SOC and SIZ (ISO 15444-1 A.5.1): Xsiz, Ysiz, XOsiz, YOsiz after length and capabilities.
-        right, bottom, left, top = struct.unpack_from(">4I", src, 8)
-        _check_gray(struct.unpack_from(">H", src, 40)[0])  # Csiz
-        return bottom - top, right - left
-    if src[:2] != b"\xff\xd8":
-        raise ValueError("no codestream of JPEG or JPEG 2000")
-    at = 2
-    while at + 9 <= len(src):
-        if src[at] != 0xFF:
-            raise ValueError("a JPEG marker is missing")
-        marker = src[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-        elif marker in START_OF_FRAME:
-            rows, columns, components = struct.unpack_from(">HHB", src, at + 5)
-            _check_gray(components)
-            return rows, columns
-        else:
-            at += 2 + struct.unpack_from(">H", src, at + 2)[0]
-    raise ValueError("a JPEG codestream without a frame")
-
-
-def _check_gray(components: int) -> None:
-    """Each further component would be allocated and decoded before anybody sees its shape."""
-    if components != 1:
-        raise ValueError(f"a codestream of {components} components")
+    said = read_codestream(src)
+    _check_size((said.rows, said.columns), size)
+    image = np.asarray(_codec(syntax)(src))
+    _check_size(image.shape, size)
+    if image.dtype.itemsize > 2 or image.dtype.kind not in "iu":
+        raise ValueError(f"codestream of {image.dtype}")
+    return image, said
 
 
 def _check_size(found: tuple[int, ...], expected: tuple[int, int]) -> None:
@@ -113,9 +92,9 @@ def _check_size(found: tuple[int, ...], expected: tuple[int, int]) -> None:
         raise ValueError(f"codestream of {found}, header of {expected}")
 
 
-def _run_length(src: bytes, runner: DecodeRunner) -> NDArray[Any]:
+def run_length(src: bytes, size: tuple[int, int], bits_allocated: int) -> NDArray[Any]:
     """PS3.5 G.5. The codec believes the offsets of the segments, so they are checked here."""
-    count = runner.bits_allocated // 8
+    count = bits_allocated // 8
     if len(src) < 64:
         raise ValueError("an RLE header has 64 bytes")
     header = struct.unpack_from("<16I", src)
@@ -127,7 +106,7 @@ def _run_length(src: bytes, runner: DecodeRunner) -> NDArray[Any]:
         raise ValueError("RLE segments lie outside of the codestream")
     dtype = np.dtype(f"<u{count}")
     image = np.frombuffer(imagecodecs.dicomrle_decode(src, dtype), dtype)
-    return image.reshape(runner.rows, runner.columns)
+    return image.reshape(size)
 
 
 def _codec(syntax: str) -> Callable[[bytes], NDArray[Any]]:

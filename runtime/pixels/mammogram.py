@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -74,10 +74,12 @@ def load_mammogram(image: StoredImage, limits: PixelLimits | None = None) -> Mam
     Raises:
         PixelsRefusedError: damaged or absent pixels, kinds that are not read, too many.
     """
-    from runtime.pixels.decoding import decode
+    from runtime.pixels.decoding import decoded
 
-    pixels = decode(image, limits)
-    return mammogram_from(image.file.elements, pixels, image.header)
+    found = decoded(image, limits)
+    lost = found.codestream is not None and found.codestream.lossy
+    header = replace(image.header, lossy=True) if lost else image.header
+    return mammogram_from(image.file.elements, found.pixels, header)
 
 
 def mammogram_from(ds: Dataset, pixels: NDArray[np.uint16], header: ImageHeader) -> Mammogram:
