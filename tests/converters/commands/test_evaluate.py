@@ -36,7 +36,8 @@ def views(tmp_path: Path) -> Path:
     """Eight views; the malignant ones are brighter, but for one pair."""
     folder = tmp_path / "views"
     folder.mkdir()
-    grays = (0.9, 0.8, 0.7, 0.5, 0.6, 0.4, 0.3, 0.2)
+    # The darkest still spans what a displayed breast must span (`display_implausible`).
+    grays = (0.9, 0.8, 0.7, 0.5, 0.6, 0.45, 0.4, 0.35)
     for number, gray in enumerate(grays):
         pixels = Phantom(lesion=False, bits_stored=8).pixels() * gray
         assert cv2.imwrite(str(folder / f"{number}.png"), pixels.astype(np.uint8))
