@@ -32,9 +32,11 @@ static void draw(shot *s, unsigned light)
             double from_wall = s->laterality[0] == 'R' ? COLUMNS - 1 - x : x;
             double dx = from_wall / (0.7 * COLUMNS), dy = (y - 0.5 * ROWS) / (0.4 * ROWS);
             double depth = 1 - dx * dx - dy * dy;
-            /* Tissue has texture in proportion to its light: a plain shape is no breast. */
+            /* Tissue has texture in proportion to its light, and is brighter where it is thicker: a
+             * plain shape is no breast, and one of a single gray shows nothing on a display. */
             unsigned texture = ((x * 2654435761u ^ y * 40503u) >> 8 & 63) * light / 1000;
-            s->pixels.data[y * COLUMNS + x] = (uint16_t)(depth > 0 ? light * (depth < 0.15 ? depth / 0.15 : 1) + texture : 40);
+            double skin = depth < 0.15 ? depth / 0.15 : 1, thick = 0.55 + 0.45 * depth;
+            s->pixels.data[y * COLUMNS + x] = (uint16_t)(depth > 0 ? light * skin * thick + texture : 40);
         }
     }
 }

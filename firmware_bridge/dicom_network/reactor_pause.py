@@ -48,8 +48,20 @@ class ReactorPause(threading.Event):
             return
         while not self._running.acquire(timeout=LOOK_S):
             if not self._assoc.is_alive():
+                self._tell_the_end()
                 return
         self._running.release()
+        if not self._assoc.is_alive():
+            self._tell_the_end()
+
+    def _tell_the_end(self) -> None:
+        """Nobody will answer any more: who asks need not wait until its patience is over.
+
+        pynetdicom's transport says so once, when the connection breaks, and the association's
+        thread takes that word out of the queue as it ends: between the asker's look at
+        `is_established` and its wait.
+        """
+        self._assoc.dimse.msg_queue.put((None, None))
 
 
 def pause_surely(event: Any) -> None:

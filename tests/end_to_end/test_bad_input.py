@@ -124,6 +124,7 @@ def test_an_80_megapixel_image_is_not_assessed(story):
     unit = story.unit(idle_timeout_s=3600).start().wait_listening()
     subscriber = story.subscriber()
     ds = mammogram_dataset(pixels=np.zeros((10000, 8000), np.uint16), seed=3)
+    ds.ImagerPixelSpacing = [0.03, 0.03]  # of a breast's size, so that only the pixels are too many
     assert send_one(unit, write(ds, story.folder / "huge.dcm")).outcome is Outcome.STORED
     wait_until(lambda: view_reasons(subscriber, unit, ds.SOPInstanceUID), "its view message")
     assert view_reasons(subscriber, unit, ds.SOPInstanceUID) == ["too_large"]

@@ -28,6 +28,7 @@ from runtime.exams.intake_ports import (
     Receipt,
     Received,
 )
+from runtime.image.header import HeaderRefusedError
 from runtime.image.reasons import Reason
 from tests.support.waiting import wait_until
 
@@ -94,7 +95,11 @@ class FakeReceiver:
             raise OutOfRoomError
         with path.open("rb") as file:
             os.fsync(file.fileno())
-            file.seek(read_dicom_file(file, frozenset()).data_set_offset)
+            try:
+                file.seek(read_dicom_file(file, frozenset()).data_set_offset)
+            except HeaderRefusedError as refused:
+                path.unlink()
+                raise ObjectRefusedError(refused.reason, refused.detail) from refused
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         assert sha256 is None or sha256() == digest
         with self._lock:
