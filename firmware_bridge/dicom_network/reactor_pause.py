@@ -9,10 +9,19 @@ in vain for as long as it is patient. On a busy machine that is one request in s
 
 from __future__ import annotations
 
+import math
 import threading
-from typing import Any
+import time
+from queue import Empty
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LOOK_S = 0.05
+END_LOOK_S = 0.25
+NO_CONNECTION = "Sta1"
+"""Of the upper layer's state machine: idle (PS3.8 table 9-1)."""
 
 
 class ReactorPause(threading.Event):
@@ -48,22 +57,39 @@ class ReactorPause(threading.Event):
             return
         while not self._running.acquire(timeout=LOOK_S):
             if not self._assoc.is_alive():
-                self._tell_the_end()
                 return
         self._running.release()
-        if not self._assoc.is_alive():
-            self._tell_the_end()
 
-    def _tell_the_end(self) -> None:
-        """Nobody will answer any more: who asks need not wait until its patience is over.
 
-        pynetdicom's transport says so once, when the connection breaks, and the association's
-        thread takes that word out of the queue as it ends: between the asker's look at
-        `is_established` and its wait.
-        """
-        self._assoc.dimse.msg_queue.put((None, None))
+def answer_or_end(assoc: Any) -> Callable[..., Any]:
+    """`DIMSEServiceProvider.get_msg` that does not wait for the answer of a peer that is gone.
+
+    pynetdicom says once, when the connection breaks, that nothing will come; the association's
+    thread may take that word out of the queue just before it is paused, and who asks then waits
+    until its patience is over.
+    """
+    provider = assoc.dimse
+
+    def get_msg(block: bool = False) -> Any:  # noqa: FBT001, FBT002 - pynetdicom's signature
+        if not block:
+            return type(provider).get_msg(provider, block=False)
+        patience_s = provider.dimse_timeout
+        end_s = math.inf if patience_s is None else time.monotonic() + patience_s
+        while (left_s := end_s - time.monotonic()) > 0:
+            try:
+                return provider.msg_queue.get(timeout=min(left_s, END_LOOK_S))
+            except Empty:
+                if (
+                    not assoc.dul.is_alive()
+                    or assoc.dul.state_machine.current_state == NO_CONNECTION
+                ):
+                    break
+        return None, None
+
+    return get_msg
 
 
 def pause_surely(event: Any) -> None:
     """Handler of evt.EVT_CONN_OPEN of an association that we ask for: its thread runs later."""
     event.assoc._reactor_checkpoint = ReactorPause(event.assoc)  # noqa: SLF001 - no other way in
+    event.assoc.dimse.get_msg = answer_or_end(event.assoc)

@@ -1,47 +1,53 @@
-"""Who asks over an association that has just ended is told at once."""
+"""Who asks over an association that has just ended is told soon, not when its patience is over."""
 
 from __future__ import annotations
 
-import threading
+import time
 from queue import Queue
 from types import SimpleNamespace
 
-from firmware_bridge.dicom_network.reactor_pause import ReactorPause
-from tests.support.waiting import joined
+import pytest
+from pynetdicom.dimse import DIMSEServiceProvider
+
+from firmware_bridge.dicom_network.reactor_pause import answer_or_end
 
 
-class EndedAssociation(threading.Thread):
-    """A thread of an association that took the word of the end out of the queue, and ended."""
+class Provider(DIMSEServiceProvider):
+    """pynetdicom's own, without an association behind it."""
+
+    dimse_timeout = 60.0
 
     def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.dimse = SimpleNamespace(msg_queue=Queue())
-        self.pause = ReactorPause(self)
-        self.go = threading.Event()
-
-    def run(self) -> None:
-        self.pause.wait(5)
-        self.go.wait(60)
-        self.dimse.msg_queue.get_nowait()
+        self.msg_queue = Queue()
 
 
-def test_an_association_that_ends_before_the_question_answers_with_nothing():
-    """The connection broke, the thread took (None, None) and is gone: the asker gets its own."""
-    assoc = EndedAssociation()
-    assoc.dimse.msg_queue.put((None, None))
-    assoc.start()
-    assoc.go.set()
-    joined(assoc, "the association's thread")
-    assoc.pause.clear()
-    assert assoc.dimse.msg_queue.get(timeout=1) == (None, None)
+def association(*, alive: bool = True, state: str = "Sta6"):
+    dul = SimpleNamespace(
+        is_alive=lambda: alive, state_machine=SimpleNamespace(current_state=state)
+    )
+    return SimpleNamespace(dimse=Provider(), dul=dul)
 
 
-def test_an_association_that_ends_while_one_waits_for_its_pause_answers_with_nothing():
-    """It never rests again: whoever waits for that does not wait for an answer as well."""
-    assoc = EndedAssociation()
-    assoc.dimse.msg_queue.put((None, None))
-    assoc.start()
-    threading.Timer(0.3, assoc.go.set).start()
-    assoc.pause.clear()
-    joined(assoc, "the association's thread")
-    assert assoc.dimse.msg_queue.get(timeout=1) == (None, None)
+@pytest.mark.parametrize("ended", [{"alive": False}, {"state": "Sta1"}])
+def test_a_broken_connection_whose_word_was_taken_ends_the_wait(ended):
+    """The association's thread took (None, None) out of the queue; nothing else will come."""
+    began_s = time.monotonic()
+    assert answer_or_end(association(**ended))(block=True) == (None, None)
+    assert time.monotonic() - began_s < 30
+
+
+def test_an_answer_is_given_as_it_comes():
+    """Also the last one of a connection that has ended meanwhile."""
+    assoc = association(alive=False)
+    assoc.dimse.msg_queue.put((1, "answer"))
+    assert answer_or_end(assoc)(block=True) == (1, "answer")
+    assert answer_or_end(assoc)(block=False) == (None, None)
+
+
+def test_patience_is_that_of_the_association():
+    """A peer that is there and says nothing is waited for as long as was said."""
+    assoc = association()
+    assoc.dimse.dimse_timeout = 0.6
+    began_s = time.monotonic()
+    assert answer_or_end(assoc)(block=True) == (None, None)
+    assert time.monotonic() - began_s >= 0.6
