@@ -145,6 +145,11 @@ class BrokerConnection:
         self._client.subscribe([(topic, options) for topic in topics])
         self._wakeup.ring()
 
+    def listen_no_more(self, topics: Sequence[str]) -> None:
+        """Unsubscribes: nothing more is queued for us; `Listening` follows."""
+        self._client.unsubscribe(list(topics))
+        self._wakeup.ring()
+
     def publish(
         self,
         topic: str,
@@ -276,7 +281,7 @@ class BrokerConnection:
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_message = self._on_message
-        client.on_subscribe = self._on_subscribe
+        client.on_subscribe = client.on_unsubscribe = self._on_subscribe
         return client
 
     def _on_connect(

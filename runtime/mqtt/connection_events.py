@@ -46,7 +46,7 @@ class Heard:
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
-    """The broker's answer to `listen`. `refused`: why it does not let us hear; "" if it does."""
+    """The broker's answer to `listen` or `listen_no_more`. `refused`: why it says no, or ""."""
 
     refused: str
 
