@@ -102,7 +102,7 @@ def read_dicom_file(
         HeaderRefusedError: no DICOM file, cut off, or beyond a limit.
     """
     limits = limits or ReadingLimits()
-    syntax = _begin(stream, limits)
+    syntax = begin_data_set(stream, limits)
     offset = stream.tell()
     if syntax == DEFLATED:
         stream = InflatedFile(stream, limits.inflated_bytes)
@@ -122,13 +122,17 @@ def read_dicom_file(
     )
 
 
-def _begin(stream: ByteStream, limits: ReadingLimits) -> str:
-    """The transfer syntax; the stream is then at the data set."""
+def begin_data_set(stream: ByteStream, limits: ReadingLimits | None = None) -> str:
+    """The transfer syntax; the stream is then at the data set.
+
+    Raises:
+        HeaderRefusedError: no DICOM file, or cut off before its data set.
+    """
     stream.seek(0)
     # PS3.10 7.1: a preamble of 128 bytes, then "DICM". A sender that leaves them out sends no file.
     if stream.read(132)[128:] != b"DICM":
         raise HeaderRefusedError(Reason.UNREADABLE, "no DICOM file: the prefix DICM is missing")
-    return _transfer_syntax(stream, limits)
+    return _transfer_syntax(stream, limits or ReadingLimits())
 
 
 @contextmanager

@@ -6,6 +6,7 @@ published. Nothing here decides; nothing here blocks on anything but the ledger.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from runtime.drift.descriptor_drift import descriptor_drift
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from runtime.ledger.job_table import OpenJob
     from runtime.ledger.ledger import Ledger
     from runtime.publishing.message_factory import MessageFactory
+
+LOG = logging.getLogger(__name__)
 
 PACKAGE_NOTE = "active_package_sha256"
 DRIFT_NOTE = "drift_published_for"
@@ -94,6 +97,7 @@ class ExamService:
             if image.header is not None:
                 role = self._registration.role(image.header)
                 tx.correct_header(image.image_id, image.header, role)
+            self._say_if_lost(tx, job.study_uid, image, now_ms)
         self._registration.replace_undecoded(tx, job.study_uid, outcome, now_ms)
         exam = tx.exam(job.study_uid) or Exam(study_instance_uid=job.study_uid)
         judged = {image.image_id for image in outcome.images}
@@ -101,6 +105,23 @@ class ExamService:
         return self._revisions.publish(
             tx, outcome_recorded(exam), now_ms, changed=judged, stage_ms=outcome.stage_ms
         )
+
+    def _say_if_lost(
+        self, tx: LedgerTransaction, study_uid: str, image: ImageOutcome, now_ms: int
+    ) -> None:
+        """The disk did not keep what was answered with success: that is nobody's daily business."""
+        outcome = image.outcome
+        if not isinstance(outcome, NotAssessed) or Reason.INTEGRITY_FAILED not in outcome.reasons:
+            return
+        LOG.error("image %d: %s", image.image_id, outcome.detail)
+        event = self._message_factory.event_message(
+            EventKind.INTEGRITY_FAILED,
+            at_ms=now_ms,
+            detail=f"{outcome.detail}; send the image again",
+            exam=study_uid,
+            image=tx.object(image.image_id).header.sop_instance_uid,
+        )
+        tx.enqueue(event, now_ms)
 
     def worker_died_of(self, job_id: int, reason: Reason) -> ExamFlag | None:
         """Counts a worker's death against a job; the second ends it not assessed, for `reason`."""

@@ -32,7 +32,7 @@ class Receipt(StrEnum):
 
     STORED = "stored"
     KNOWN = "known"
-    """The same bytes again: the same image."""
+    """The same bytes again: the same image, whose file is in the spool or was judged."""
     CONFLICT = "conflict"
     """Other bytes under a known SOP Instance UID: kept, an event raised, the first stands."""
     TWIN = "twin"
@@ -45,6 +45,8 @@ class Received:
 
     image_id: int
     receipt: Receipt
+    instead_of: str = ""
+    """The lost or damaged spooled file that this one stands in for, if it does."""
 
 
 class ObjectRefusedError(PeerError):

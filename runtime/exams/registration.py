@@ -6,6 +6,7 @@ One transaction of the ledger for each image.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.dicom.patient_identity import PatientIdentity
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from models.manifest import Manifest
     from runtime.exam_rules.exam_flag import Role
     from runtime.exam_rules.state_machine import ExamRules
+    from runtime.exam_rules.stored_object import StoredObject
     from runtime.exams.exam_revision import ExamRevisions
     from runtime.image.header import ImageHeader
     from runtime.image.outcome import JobOutcome, ModelRef, ViewOutcome
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from runtime.ledger.transaction import LedgerTransaction
     from runtime.publishing.message_factory import MessageFactory
 
-NOT_DECODED = {Reason.UNDECODABLE, Reason.UNREADABLE}
+NOT_DECODED = {Reason.UNDECODABLE, Reason.UNREADABLE, Reason.INTEGRITY_FAILED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +107,8 @@ class ImageRegistration:
     def receive(self, spooled: SpooledObject) -> Received:
         """Makes an object known: its row, its exam and its jobs, in one transaction.
 
-        The same bytes again are the same image. Other bytes under a known SOP Instance UID are
+        The same bytes again are the same image, and stand in for a spooled file that was lost
+        before it was judged. Other bytes under a known SOP Instance UID are
         kept and raise an event; the first stands, unless it could not be decoded. A frame and the
         unit's own object of the same image are twins by design: no event. Beyond the exam's limit
         an image is kept and not judged.
@@ -118,7 +121,7 @@ class ImageRegistration:
         known = tx.objects_with_uid(spooled.header.sop_instance_uid)
         for image_id, sha256 in known:
             if sha256 == spooled.sha256:
-                return Received(image_id=image_id, receipt=Receipt.KNOWN)
+                return self._receive_again(tx, image_id, spooled, now_ms)
         standing = known[0][0] if known else None
         image_id = tx.add_object(self._row(spooled, now_ms), standing)
         if standing is None:
@@ -136,6 +139,19 @@ class ImageRegistration:
         tx.exam_history.identify(study_uid, exam_key, spooled.identity, now_ms)
         self._join(tx, image_id, study_uid, now_ms)
         return Received(image_id=image_id, receipt=Receipt.STORED)
+
+    def _receive_again(
+        self, tx: LedgerTransaction, image_id: int, spooled: SpooledObject, now_ms: int
+    ) -> Received:
+        """The same bytes: known, unless their own file was lost before they were judged."""
+        stored = tx.object(image_id)
+        counts = {image.image_id: image for image in tx.exam_images(stored.study_uid)}
+        image = counts.get(image_id)
+        if image is None or not _file_is_missed(stored, image.outcome):
+            return Received(image_id=image_id, receipt=Receipt.KNOWN)
+        tx.put_file(image_id, spooled.path)
+        self._join(tx, image_id, stored.study_uid, now_ms)
+        return Received(image_id=image_id, receipt=Receipt.STORED, instead_of=stored.path)
 
     def replace_undecoded(
         self, tx: LedgerTransaction, study_uid: str, outcome: JobOutcome, now_ms: int
@@ -225,6 +241,16 @@ def _outcome_in(tx: LedgerTransaction, study_uid: str, image_id: int) -> ViewOut
     """The outcome of one of the exam's images; None for those of another exam."""
     images = tx.exam_images(study_uid)
     return next((image.outcome for image in images if image.image_id == image_id), None)
+
+
+def _file_is_missed(stored: StoredObject, outcome: ViewOutcome | None) -> bool:
+    """Whether the image waits, or waits in vain, for a file that is not there or not whole."""
+    if outcome is not None:
+        return isinstance(outcome, NotAssessed) and Reason.INTEGRITY_FAILED in outcome.reasons
+    try:
+        return Path(stored.path).stat().st_size != stored.size_bytes
+    except FileNotFoundError:
+        return True
 
 
 def _not_decoded(outcome: ViewOutcome | None) -> bool:

@@ -155,6 +155,8 @@ class Spooler:
                 self.remove(str(spooled))
         if received.receipt is Receipt.KNOWN:
             self.remove(str(spooled))
+        if received.instead_of:
+            self.remove(received.instead_of)
         self._worker.wake()
         return received
 

@@ -90,12 +90,24 @@ ViewOutcome = ViewResult | NotAssessed
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnsweredBytes:
+    """The bytes that the sender was answered for: those, and no others, may be judged."""
+
+    sha256: str
+    """Of the data set alone: what stands before it is the receiver's own (PS3.10 7.1)."""
+    transfer_syntax_uid: str
+    """It stands before the data set, and says how to read it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobImage:
     """One spooled object of a job. `slot` is the input port's view: `any`, `CC`, `RMLO`."""
 
     image_id: int
     path: str
     slot: str
+    answered: AnsweredBytes | None = None
+    """None where nobody was answered: files on a bench."""
 
 
 @dataclass(frozen=True, kw_only=True)

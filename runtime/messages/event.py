@@ -24,6 +24,8 @@ class EventKind(StrEnum):
     DEVICE_FALLBACK = "device_fallback"
     IMAGE_REFUSED = "image_refused"
     IMAGE_CONFLICT = "image_conflict"
+    INTEGRITY_FAILED = "integrity_failed"
+    """A spooled file is not the one that was received: send the image again."""
     TOO_MANY_IMAGES = "too_many_images"
     FRAME_REFUSED = "frame_refused"
     ASSOCIATION_REFUSED = "association_refused"

@@ -60,6 +60,8 @@ class Bench:
         study="1.2.3",
         source="test",
         identity=None,
+        path=None,
+        size_bytes=1,
         **changes,
     ):
         sop = sop or f"1.2.3.{view.encode().hex(chr(46), 1).replace(chr(46), '')}"
@@ -68,8 +70,8 @@ class Bench:
             SpooledObject(
                 header=header(view, sop=digits, study=study, **changes),
                 sha256=sha * 64,
-                path=f"/spool/{view}{sha}.dcm",
-                size_bytes=1,
+                path=path or f"/spool/{view}{sha}.dcm",
+                size_bytes=size_bytes,
                 source=source,
                 peer="UNIT",
                 identity=identity or PatientIdentity(),

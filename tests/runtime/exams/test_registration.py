@@ -133,6 +133,58 @@ def test_a_four_view_job_is_made_again_for_the_image_that_replaces(tmp_path):
     bench.ledger.close()
 
 
+# --- the same bytes again, and their own file is lost ---------------------------------------------
+
+
+def test_the_same_image_again_is_judged_where_its_file_was_another(bench):
+    """The disk failed, it was said; the sender tries again, and the exam gets its flag."""
+    for view in ALL[1:]:
+        bench.receive(view)
+        bench.judge_next(result(0.1))
+    bench.receive("RCC")
+    before = bench.judge_next(unassessed(Reason.INTEGRITY_FAILED))
+    assert (before.flag, before.reasons) == (Flag.NOT_ASSESSED, (Reason.INTEGRITY_FAILED,))
+    (event,) = bench.said("event")
+    assert (event["event"], "send the image again" in event["detail"]) == ("integrity_failed", True)
+    again = bench.receive("RCC", path="/spool/again.dcm")
+    assert (again.receipt, again.instead_of) == (Receipt.STORED, "/spool/RCC1.dcm")
+    assert path_of_next(bench) == "/spool/again.dcm"
+    after = bench.judge_next(result(0.9))
+    assert (after.flag, after.final, len(after.images)) == (Flag.PRIORITY, True, 4)
+
+
+@pytest.mark.parametrize("kept", [None, b"hal"], ids=["gone", "cut"])
+def test_the_same_image_again_stands_in_for_a_file_that_is_gone_or_cut(bench, tmp_path, kept):
+    """It waits for the worker still: the new file is the one that is judged."""
+    spooled = tmp_path / "a.dcm"
+    spooled.write_bytes(b"whole")
+    bench.receive("RCC", path=str(spooled), size_bytes=5)
+    assert bench.receive("RCC", path="/b.dcm", size_bytes=5).receipt is Receipt.KNOWN
+    spooled.unlink() if kept is None else spooled.write_bytes(kept)
+    again = bench.receive("RCC", path="/b.dcm", size_bytes=5)
+    assert (again.receipt, again.instead_of) == (Receipt.STORED, str(spooled))
+    assert path_of_next(bench) == "/b.dcm"
+    bench.judge_next(result(0.2))
+    assert [image.outcome.score for image in images(bench)] == [0.2]
+
+
+@pytest.mark.parametrize("outcome", [result(0.1), unassessed(Reason.NO_BREAST)])
+def test_an_image_that_was_judged_needs_its_file_no_more(bench, outcome):
+    """Known, though nothing is left of it in the spool."""
+    bench.receive("RCC")
+    bench.judge_next(outcome)
+    assert bench.receive("RCC").receipt is Receipt.KNOWN
+    assert bench.next_job() is None
+
+
+def test_a_twin_is_judged_where_the_first_file_was_lost(bench):
+    """The unit's own object of a frame whose file is another by now."""
+    bench.receive("RCC", sha="1", source="frames")
+    bench.receive("RCC", sha="2", source="dicom")
+    bench.judge_next(unassessed(Reason.INTEGRITY_FAILED))
+    assert path_of_next(bench) == "/spool/RCC2.dcm"
+
+
 # --- too many images -----------------------------------------------------------------------------
 
 
