@@ -51,6 +51,7 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.AWAITING_VIEWS: "waiting for more views",
     Reason.VIEW_NOT_RECEIVED: "views missing",
     Reason.TOO_MANY_IMAGES: "more images than an exam may have",
+    Reason.IDENTITY_CONFLICT: "images of two patients in one exam",
 }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.dicom.patient_identity import PatientIdentity
+from runtime.dicom.patient_identity import PatientFacts, PatientIdentity
 from runtime.exam_rules.job_planning import plan_jobs
 from runtime.exam_rules.state_machine import Exam, image_received, role_of
 from runtime.exams.intake_ports import FRAMES, Receipt, Received
@@ -58,6 +58,7 @@ class SpooledObject:
     source: str
     peer: str
     identity: PatientIdentity = field(default_factory=PatientIdentity)
+    patient: PatientFacts = field(default_factory=PatientFacts)
 
 
 class ImageRegistration:
@@ -108,15 +109,22 @@ class ImageRegistration:
         """Makes an object known: its row, its exam and its jobs, in one transaction.
 
         The same bytes again are the same image, and stand in for a spooled file that was lost
-        before it was judged. Other bytes under a known SOP Instance UID are
-        kept and raise an event; the first stands, unless it could not be decoded. A frame and the
-        unit's own object of the same image are twins by design: no event. Beyond the exam's limit
-        an image is kept and not judged.
+        before it was judged. Other bytes under a known SOP Instance UID are kept and raise an
+        event; the first stands, unless it could not be decoded. A frame and the unit's own object
+        of the same image are twins by design: no event. Beyond the exam's limit an image is kept
+        and not judged. An exam whose images say that they are of two patients has no flag.
         """
         return self._ledger.transact(self._receive, spooled)
 
     def _receive(self, tx: LedgerTransaction, spooled: SpooledObject) -> Received:
         now_ms = self._clock_ms()
+        study_uid = spooled.header.study_instance_uid
+        were_two = tx.patients.are_two(study_uid)
+        received = self._take(tx, spooled, now_ms)
+        self._say_patients(tx, spooled.header, now_ms, were_two=were_two)
+        return received
+
+    def _take(self, tx: LedgerTransaction, spooled: SpooledObject, now_ms: int) -> Received:
         study_uid = spooled.header.study_instance_uid
         known = tx.objects_with_uid(spooled.header.sop_instance_uid)
         for image_id, sha256 in known:
@@ -124,6 +132,8 @@ class ImageRegistration:
                 return self._receive_again(tx, image_id, spooled, now_ms)
         standing = known[0][0] if known else None
         image_id = tx.add_object(self._row(spooled, now_ms), standing)
+        patient = self._message_factory.patient_keys(spooled.patient)
+        tx.patients.add(image_id, study_uid, patient, spooled.identity)
         if standing is None:
             if tx.arrivals.images_counted(study_uid) > self._rules.max_images:
                 self._keep_beyond_limit(tx, image_id, study_uid, now_ms)
@@ -131,6 +141,7 @@ class ImageRegistration:
         elif _not_decoded(_outcome_in(tx, study_uid, standing)):
             self._replace(tx, standing, image_id, spooled.header, now_ms)
         elif _twins(tx, standing, spooled):
+            tx.patients.take_word(image_id)
             return Received(image_id=image_id, receipt=Receipt.TWIN)
         else:
             self._say_conflict(tx, spooled.header, "the first image stands", now_ms)
@@ -147,6 +158,8 @@ class ImageRegistration:
         stored = tx.object(image_id)
         counts = {image.image_id: image for image in tx.exam_images(stored.study_uid)}
         image = counts.get(image_id)
+        if tx.patients.has_word(image_id):
+            self._take_corrected(tx, image_id, stored.study_uid)
         if image is None or not _file_is_missed(stored, image.outcome):
             return Received(image_id=image_id, receipt=Receipt.KNOWN)
         tx.put_file(image_id, spooled.path)
@@ -193,6 +206,7 @@ class ImageRegistration:
 
     def _join(self, tx: LedgerTransaction, image_id: int, study_uid: str, now_ms: int) -> None:
         """The image counts: its exam is open again, and the worker has something to do."""
+        tx.patients.take_word(image_id)
         exam = tx.exam(study_uid) or Exam(study_instance_uid=study_uid)
         tx.save_exam(image_received(exam, now_ms))
         self._revisions.publish_superseded(tx, study_uid, now_ms)
@@ -205,6 +219,30 @@ class ImageRegistration:
         model = self._active.model
         for images in jobs:
             tx.add_job(study_uid, model.package_sha256, model.precision, images, now_ms)
+
+    @staticmethod
+    def _take_corrected(tx: LedgerTransaction, image_id: int, study_uid: str) -> None:
+        """The newest word about an image that is known: whose it is, and what is shown of that."""
+        tx.patients.take_word(image_id)
+        tx.exam_history.correct_identity(study_uid, tx.patients.identity(image_id))
+
+    def _say_patients(
+        self, tx: LedgerTransaction, header: ImageHeader, now_ms: int, *, were_two: bool
+    ) -> None:
+        """Where an image mixed two patients in its exam, or ended that: a revision says so."""
+        exam = tx.exam(header.study_instance_uid)
+        if exam is None or exam.two_patients == were_two:
+            return
+        if exam.two_patients:
+            event = self._message_factory.event_message(
+                EventKind.IDENTITY_CONFLICT,
+                at_ms=now_ms,
+                detail="its images are of different patients, by their own word",
+                exam=header.study_instance_uid,
+                image=header.sop_instance_uid,
+            )
+            tx.enqueue(event, now_ms)
+        self._revisions.publish(tx, exam, now_ms)
 
     def _keep_beyond_limit(
         self, tx: LedgerTransaction, image_id: int, study_uid: str, now_ms: int

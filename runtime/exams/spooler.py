@@ -141,6 +141,7 @@ class Spooler:
                 SpooledObject(
                     header=arrived.header,
                     identity=arrived.identity,
+                    patient=arrived.patient,
                     sha256=digest,
                     path=str(spooled),
                     size_bytes=size_bytes,

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     AWAITING_VIEWS = "awaiting_views"
     VIEW_NOT_RECEIVED = "view_not_received"
     TOO_MANY_IMAGES = "too_many_images"
+    IDENTITY_CONFLICT = "identity_conflict"
 
 
 class Remark(StrEnum):

@@ -27,6 +27,8 @@ class EventKind(StrEnum):
     INTEGRITY_FAILED = "integrity_failed"
     """A spooled file is not the one that was received: send the image again."""
     TOO_MANY_IMAGES = "too_many_images"
+    IDENTITY_CONFLICT = "identity_conflict"
+    """The images of an exam are of different patients, by their own word."""
     FRAME_REFUSED = "frame_refused"
     ASSOCIATION_REFUSED = "association_refused"
     ACKNOWLEDGED = "acknowledged"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from models.histogram import ScoreHistogram
-from runtime.dicom.patient_identity import PatientIdentity
+from runtime.dicom.patient_identity import PatientFacts, PatientIdentity
 from runtime.drift.settings import DriftSettings
 from runtime.exam_rules.exam_flag import Completion
 from runtime.exam_rules.state_machine import ExamRules
@@ -60,12 +60,12 @@ class Bench:
         study="1.2.3",
         source="test",
         identity=None,
+        patient=None,
         path=None,
         size_bytes=1,
         **changes,
     ):
-        sop = sop or f"1.2.3.{view.encode().hex(chr(46), 1).replace(chr(46), '')}"
-        digits = "".join(c for c in sop if c.isdigit() or c == ".")
+        digits = sop or self.sop(view)
         return self.registration.receive(
             SpooledObject(
                 header=header(view, sop=digits, study=study, **changes),
@@ -75,8 +75,14 @@ class Bench:
                 source=source,
                 peer="UNIT",
                 identity=identity or PatientIdentity(),
+                patient=patient or PatientFacts(),
             )
         )
+
+    @staticmethod
+    def sop(view):
+        """The UID of an image that is given none."""
+        return "1.2.3." + "".join(c for c in view.encode().hex() if c.isdigit())
 
     def next_job(self):
         return self.ledger.transact(lambda tx: tx.next_job())
