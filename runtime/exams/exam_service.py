@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from runtime.drift.descriptor_drift import descriptor_drift
 from runtime.drift.score_drift import day_before, drift_figures
 from runtime.exam_rules.state_machine import Exam, ExamRules, outcome_recorded, timeout_due_ms
-from runtime.image.outcome import ImageOutcome, JobOutcome, NotAssessed
+from runtime.image.outcome import ImageOutcome, JobOutcome, NotAssessed, PixelComparison
 from runtime.image.reasons import Reason
 from runtime.ledger.transaction import LedgerTransaction
 from runtime.messages.payloads import EventKind
@@ -83,7 +83,7 @@ class ExamService:
     def record(self, outcome: JobOutcome) -> ExamFlag | None:
         """Writes a job's outcome, the new exam revision and its messages. Idempotent.
 
-        None if the job was already done.
+        None if the job was already done, or compared two files and judged nothing.
         """
         return self._ledger.transact(self._record, outcome)
 
@@ -93,6 +93,9 @@ class ExamService:
             return None
         now_ms = self._clock_ms()
         tx.finish_job(outcome, now_ms)
+        if outcome.comparison is not None:
+            self._registration.take_comparison(tx, job.job, outcome.comparison, now_ms)
+            return None
         for image in outcome.images:
             if image.header is not None:
                 role = self._registration.role(image.header)
@@ -140,6 +143,9 @@ class ExamService:
         job = tx.open_job(job_id)
         if job is None:
             return None
+        if job.job.is_comparison:
+            different = PixelComparison(same_pixels=False)
+            return self._record(tx, JobOutcome(job_id=job_id, comparison=different))
         outcome = NotAssessed(reasons=(reason,), detail=detail, model=self._model)
         images = tuple(
             ImageOutcome(image_id=image.image_id, outcome=outcome) for image in job.job.images

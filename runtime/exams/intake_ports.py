@@ -34,7 +34,10 @@ class Receipt(StrEnum):
     KNOWN = "known"
     """The same bytes again: the same image, whose file is in the spool or was judged."""
     CONFLICT = "conflict"
-    """Other bytes under a known SOP Instance UID: kept, an event raised, the first stands."""
+    """Other bytes under a known SOP Instance UID: kept, the first stands. The worker compares the
+
+    pixels of both; events say what it found.
+    """
     TWIN = "twin"
     """The same image once as a frame and once as the unit's own object: kept, the first stands."""
 

@@ -13,13 +13,13 @@ from runtime.dicom.patient_identity import PatientFacts, PatientIdentity
 from runtime.exam_rules.job_planning import plan_jobs
 from runtime.exam_rules.state_machine import Exam, image_received, role_of
 from runtime.exams.intake_ports import FRAMES, Receipt, Received
-from runtime.image.outcome import NotAssessed
+from runtime.image.outcome import COMPARE, NotAssessed
 from runtime.image.reasons import Reason
 from runtime.ledger.object_table import NewObject
 from runtime.messages.payloads import EventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from models.manifest import Manifest
     from runtime.exam_rules.exam_flag import Role
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runtime.exam_rules.stored_object import StoredObject
     from runtime.exams.exam_revision import ExamRevisions
     from runtime.image.header import ImageHeader
-    from runtime.image.outcome import JobOutcome, ModelRef, ViewOutcome
+    from runtime.image.outcome import Job, JobOutcome, ModelRef, PixelComparison, ViewOutcome
     from runtime.ledger.ledger import Ledger
     from runtime.ledger.transaction import LedgerTransaction
     from runtime.publishing.message_factory import MessageFactory
@@ -109,10 +109,11 @@ class ImageRegistration:
         """Makes an object known: its row, its exam and its jobs, in one transaction.
 
         The same bytes again are the same image, and stand in for a spooled file that was lost
-        before it was judged. Other bytes under a known SOP Instance UID are kept and raise an
-        event; the first stands, unless it could not be decoded. A frame and the unit's own object
-        of the same image are twins by design: no event. Beyond the exam's limit an image is kept
-        and not judged. An exam whose images say that they are of two patients has no flag.
+        before it was judged. Other bytes under a known SOP Instance UID are kept, and compared
+        after decoding; the first stands, unless it could not be decoded. A frame and the unit's
+        own object of the same image are twins by design: no event. Beyond the exam's limit an
+        image is kept and not judged. An exam whose images say that they are of two patients has
+        no flag.
         """
         return self._ledger.transact(self._receive, spooled)
 
@@ -144,7 +145,7 @@ class ImageRegistration:
             tx.patients.take_word(image_id)
             return Received(image_id=image_id, receipt=Receipt.TWIN)
         else:
-            self._say_conflict(tx, spooled.header, "the first image stands", now_ms)
+            self._compare(tx, standing, image_id, now_ms)
             return Received(image_id=image_id, receipt=Receipt.CONFLICT)
         exam_key = self._message_factory.exam_key(study_uid)
         tx.exam_history.identify(study_uid, exam_key, spooled.identity, now_ms)
@@ -178,6 +179,62 @@ class ImageRegistration:
                 header = tx.object(copy_id).header
                 self._replace(tx, image.image_id, copy_id, header, now_ms)
                 self._join(tx, copy_id, study_uid, now_ms)
+
+    def _compare(self, tx: LedgerTransaction, first_id: int, copy_id: int, now_ms: int) -> None:
+        """The worker compares the two, after the sender was answered."""
+        first, copy = tx.object(first_id), tx.object(copy_id)
+        outcome = _outcome_in(tx, copy.study_uid, first_id)
+        poison = isinstance(outcome, NotAssessed) and Reason.PROCESSING_FAILED in outcome.reasons
+        if first.study_uid != copy.study_uid or not first.path or poison:
+            self._say_conflict(tx, copy.header, "the first image stands", now_ms)
+            return
+        model = self._active.model
+        images = [(first_id, COMPARE), (copy_id, COMPARE)]
+        tx.add_job(copy.study_uid, model.package_sha256, model.precision, images, now_ms)
+
+    def take_comparison(
+        self, tx: LedgerTransaction, job: Job, found: PixelComparison, now_ms: int
+    ) -> None:
+        """What other bytes under a known UID turned out to be: a conflict, or the same image."""
+        first_id, copy_id = (image.image_id for image in job.images)
+        copy = tx.object(copy_id)
+        if copy.conflicts_with is None:
+            return  # the first could not be decoded: this one stands by now
+        if copy.conflicts_with != first_id:
+            self._compare(tx, copy.conflicts_with, copy_id, now_ms)
+        elif found.same_pixels:
+            self._take_header(tx, first_id, copy, found.changed, now_ms)
+        else:
+            self._say_conflict(tx, copy.header, "the first image stands", now_ms)
+
+    def _take_header(
+        self,
+        tx: LedgerTransaction,
+        first_id: int,
+        copy: StoredObject,
+        changed: Sequence[str],
+        now_ms: int,
+    ) -> None:
+        """The same pixels: the newer header is the unit's last word about its image.
+
+        Where a judgement would rest on what has changed, the image is judged again under it.
+        """
+        were_two = tx.patients.are_two(copy.study_uid)
+        self._take_corrected(tx, copy.image_id, copy.study_uid)
+        what = "what a judgement rests on is the same"
+        if changed:
+            what = f"judged again, changed: {', '.join(changed)}"
+            tx.arrivals.let_stand(copy.image_id, first_id)
+            self._join(tx, copy.image_id, copy.study_uid, now_ms)
+        event = self._message_factory.event_message(
+            EventKind.HEADER_CHANGED,
+            at_ms=now_ms,
+            detail=f"the same pixels under another header or encoding; {what}",
+            exam=copy.study_uid,
+            image=copy.header.sop_instance_uid,
+        )
+        tx.enqueue(event, now_ms)
+        self._say_patients(tx, copy.header, now_ms, were_two=were_two)
 
     def _row(self, spooled: SpooledObject, now_ms: int) -> NewObject:
         return NewObject(
@@ -268,7 +325,7 @@ class ImageRegistration:
         event = self._message_factory.event_message(
             EventKind.IMAGE_CONFLICT,
             at_ms=now_ms,
-            detail=f"other bytes under a known SOP Instance UID; {which_stands}",
+            detail=f"other pixels under a known SOP Instance UID; {which_stands}",
             exam=header.study_instance_uid,
             image=header.sop_instance_uid,
         )

@@ -14,6 +14,10 @@ EVIDENCE_SUFFIX = ".evidence.npy"
 """Files that the worker leaves beside a spooled object; the control process serves them."""
 
 
+COMPARE = "compare"
+"""Slot of the two images of a comparison: the one that stands, then other bytes under its UID."""
+
+
 class Flag(StrEnum):
     """Three flags, never two."""
 
@@ -119,6 +123,11 @@ class Job:
     precision: str
     images: tuple[JobImage, ...]
 
+    @property
+    def is_comparison(self) -> bool:
+        """Whether two files are to be compared, and nothing judged."""
+        return any(image.slot == COMPARE for image in self.images)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageOutcome:
@@ -133,10 +142,21 @@ class ImageOutcome:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PixelComparison:
+    """What the worker found out about two files under one SOP Instance UID."""
+
+    same_pixels: bool
+    """After decoding: every stored value."""
+    changed: tuple[str, ...] = ()
+    """Names of the facts that a judgement rests on and that differ all the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobOutcome:
-    """The answer to a job: one outcome for each of its images."""
+    """The answer to a job: one outcome for each of its images, or what a comparison found."""
 
     job_id: int
-    images: tuple[ImageOutcome, ...]
+    images: tuple[ImageOutcome, ...] = ()
+    comparison: PixelComparison | None = None
     stage_ms: dict[str, float] = field(default_factory=dict)
     """Milliseconds by stage: `read`, `decode`, `suitability`, `prepare`, `infer`, `total`."""

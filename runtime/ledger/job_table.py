@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 
 from runtime.image.descriptors import ImageDescriptors
-from runtime.image.outcome import AnsweredBytes, Job, JobImage, JobOutcome, ViewOutcome
+from runtime.image.outcome import COMPARE, AnsweredBytes, Job, JobImage, JobOutcome, ViewOutcome
 
 if TYPE_CHECKING:
     import sqlite3
@@ -133,9 +133,14 @@ class JobRows:
         return [job_id for (job_id,) in rows]
 
     def images_in_jobs(self, study_uid: str) -> set[int]:
-        """The images for which the exam already has a job, open or done."""
+        """The images for which the exam already has a job, open or done; comparisons are none."""
         rows = self._connection.execute("SELECT images FROM jobs WHERE study_uid = ?", (study_uid,))
-        return {image_id for (images,) in rows for image_id, _slot in json.loads(images)}
+        return {
+            image_id
+            for (images,) in rows
+            for image_id, slot in json.loads(images)
+            if slot != COMPARE
+        }
 
     def finish_job(self, outcome: JobOutcome, at_ms: int) -> None:
         """Writes the outcomes of a job and closes it."""

@@ -24,6 +24,8 @@ class EventKind(StrEnum):
     DEVICE_FALLBACK = "device_fallback"
     IMAGE_REFUSED = "image_refused"
     IMAGE_CONFLICT = "image_conflict"
+    HEADER_CHANGED = "header_changed"
+    """An image came again with the same pixels under another header, or in another encoding."""
     INTEGRITY_FAILED = "integrity_failed"
     """A spooled file is not the one that was received: send the image again."""
     TOO_MANY_IMAGES = "too_many_images"

@@ -126,3 +126,37 @@ def test_a_new_word_about_the_patient_is_what_the_page_shows(bench):
     bench.receive("LCC", patient=JANE, identity=PatientIdentity(initials="X.X."))
     bench.receive("RCC", patient=JANE, identity=shown)
     assert bench.ledger.transact(lambda tx: tx.exam_history.identity(STUDY)) == shown
+
+
+def test_the_exam_sent_again_under_one_patient_clears_it(bench):
+    """Corrected at the unit, the same images: the next revision has the flag."""
+    send(bench, JANE, JANE, JOAN, JOAN)
+    wrong = bench.said("exam")[-1]
+    for view in ("RMLO", "LMLO"):
+        bench.receive(view, sha="2", patient=JANE, identity=PatientIdentity(initials="D.J."))
+        assert bench.said("exam")[-1]["revision"] == wrong["revision"]
+        bench.compare_next(same=True)
+    right = bench.said("exam")[-1]
+    assert (right["flag"], right["final"]) == ("priority", True)
+    assert right["revision"] == wrong["revision"] + 1
+    assert len(events(bench)) == 1
+    assert bench.ledger.transact(lambda tx: tx.exam_history.identity(STUDY)).initials == "D.J."
+
+
+def test_the_first_writing_sent_once_more_is_the_last_word_again(bench):
+    """Changed by mistake, and changed back: the bytes are known, what they say holds."""
+    send(bench, JANE, JANE, JANE, JANE)
+    bench.receive("RCC", sha="2", patient=JOAN)
+    bench.compare_next(same=True)
+    assert bench.said("exam")[-1]["reasons"] == ["identity_conflict"]
+    bench.receive("RCC", patient=JANE)
+    assert bench.said("exam")[-1]["flag"] == "priority"
+
+
+def test_other_pixels_under_a_known_uid_have_no_say(bench):
+    """A conflict is another image: whose it is does not change the exam's patient."""
+    send(bench, JANE, JANE, JANE, JANE)
+    bench.receive("RCC", sha="2", patient=JOAN)
+    bench.compare_next()
+    bench.receive("RCC", sha="2", patient=JOAN)
+    assert (bench.said("exam")[-1]["flag"], events(bench)) == ("priority", [])
