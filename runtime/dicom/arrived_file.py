@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydicom.dataset import Dataset
 
 from runtime.dicom.header_reader import HEADER_TAGS, header_from
-from runtime.dicom.part10_reader import DicomFile, read_dicom_file
+from runtime.dicom.other_objects import read_image_file
 from runtime.dicom.patient_identity import (
     IDENTITY_TAGS,
     PatientFacts,
@@ -16,12 +16,13 @@ from runtime.dicom.patient_identity import (
     identity_of,
     patient_of,
 )
-from runtime.image.header import HeaderRefusedError
+from runtime.image.header import HeaderRefusedError, NoImageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from runtime.dicom.inflated_file import ByteStream
+    from runtime.dicom.part10_reader import DicomFile
     from runtime.dicom.patient_identity import IdentityField
     from runtime.image.header import ImageHeader
 
@@ -45,6 +46,7 @@ def read_arrived_file(stream: ByteStream, shown: Collection[IdentityField]) -> A
         shown: what of the identity may be shown; the rest is "".
 
     Raises:
+        NoImageError: a DICOM object of another kind.
         HeaderRefusedError: not DICOM, cut off, hostile, or an object without identity.
     """
     file, whom = _elements(stream)
@@ -59,8 +61,10 @@ def read_arrived_file(stream: ByteStream, shown: Collection[IdentityField]) -> A
 def _elements(stream: ByteStream) -> tuple[DicomFile, Dataset]:
     """The file, and the elements that say whom it is of."""
     try:
-        file = read_dicom_file(stream, HEADER_TAGS | IDENTITY_TAGS)
+        file = read_image_file(stream, HEADER_TAGS | IDENTITY_TAGS)
+    except NoImageError:
+        raise
     except HeaderRefusedError:
         # An image is never refused for want of an identity: once more without it.
-        return read_dicom_file(stream, HEADER_TAGS), Dataset()
+        return read_image_file(stream, HEADER_TAGS), Dataset()
     return file, file.elements

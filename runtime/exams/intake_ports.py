@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from models.errors import PeerError, ResourceError
+from runtime.image.header import passed_over
+from runtime.image.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from runtime.exam_rules.exam_flag import Completion, ExamFlag
     from runtime.exam_rules.procedure_step import StepAnswer, StepBegun, StepEnded
-    from runtime.image.reasons import Reason
     from runtime.messages.payloads import EventKind, Kind, StatusFacts
 
 FRAMES = "frames"
@@ -61,6 +62,14 @@ class ObjectRefusedError(PeerError):
         super().__init__(f"{reason.value}: {detail}")
 
 
+class ObjectPassedOverError(ObjectRefusedError):
+    """No image: a report, a presentation state, … `name` says which. No fault, and no event."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(Reason.NOT_MAMMOGRAPHY, passed_over(name))
+
+
 class OutOfRoomError(ResourceError):
     """The disk is below its reserve (or the backlog above its limit): try again later."""
 
@@ -87,6 +96,7 @@ class ObjectReceiver(Protocol):
         the intake computes it while the file goes to the disk.
 
         Raises:
+            ObjectPassedOverError: a DICOM object that is no image.
             ObjectRefusedError: not a mammogram, unreadable header, …; an event was published.
             OutOfRoomError: see `check_room`.
         """

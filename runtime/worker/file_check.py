@@ -36,7 +36,7 @@ def bytes_found(path: Path) -> AnsweredBytes | None:
     """What is in the spool; None where it is gone, or begins as no DICOM file does."""
     try:
         with path.open("rb") as stream:
-            syntax = begin_data_set(stream)
+            syntax = begin_data_set(stream).transfer_syntax_uid
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except (HeaderRefusedError, OSError):
         return None
