@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from models.package import load_package
 from runtime.cli.init import reference_package
+from runtime.dicom.other_objects import name_of_other
+from runtime.image.header import passed_over
 from runtime.image.outcome import Flag, ViewResult
 from runtime.inference.devices import EngineFaultError, NoUsableDeviceError
 from runtime.inference.engine import open_engine
@@ -112,6 +114,9 @@ def judge_command(arguments: Namespace) -> int:
 def _judge_files(arguments: Namespace, pipeline: Pipeline, requested: str) -> int:
     worst = 0
     for file in arguments.files:
+        if name := name_of_other(file):
+            _say_passed_over(file, name, as_json=arguments.json)
+            continue
         try:
             image, stage_ms = pipeline.judge_view(0, file)
         except EngineFaultError as error:
@@ -124,3 +129,12 @@ def _judge_files(arguments: Namespace, pipeline: Pipeline, requested: str) -> in
         else:
             print(verdict.as_text(), flush=True)
     return worst
+
+
+def _say_passed_over(file: Path, name: str, *, as_json: bool) -> None:
+    """A DICOM object that is no image has no flag, and is no fault."""
+    if not as_json:
+        print(f"{passed_over(name)}  {file}", flush=True)
+        return
+    said = {"file": str(file), "outcome": "passed_over", "reasons": [], "detail": name}
+    print(json.dumps({**said, "score": None, "flag": None}), flush=True)

@@ -19,6 +19,7 @@ from runtime.ledger.job_table import DESCRIPTOR_SCHEMA
 from runtime.ledger.modality_notice_table import MODALITY_NOTICE_SCHEMA
 from runtime.ledger.object_table import SURPLUS_SCHEMA
 from runtime.ledger.outbox import Backlog, OutboxRow
+from runtime.ledger.patient_table import PATIENT_SCHEMA
 from runtime.ledger.transaction import LedgerTransaction
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ class Ledger:
                 + EXAM_HISTORY_SCHEMA
                 + SURPLUS_SCHEMA
                 + DESCRIPTOR_SCHEMA
+                + PATIENT_SCHEMA
             )
             name = "INSERT OR IGNORE INTO meta VALUES ('ledger_id', lower(hex(randomblob(8))));"
             connection.executescript(f"BEGIN; {tables} {name} COMMIT")
