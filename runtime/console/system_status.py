@@ -21,6 +21,8 @@ LARGE = frozenset(
         StatusReason.WORKER_NOT_READY,
         StatusReason.BACKLOG_FULL,
         StatusReason.DISK_LOW,
+        StatusReason.STORAGE_FAILED,
+        StatusReason.LEDGER_FAILED,
         StatusReason.BROKER_AWAY,
         StatusReason.STARTING,
     }

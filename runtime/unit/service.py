@@ -17,7 +17,6 @@ from models.errors import InternalError
 from runtime.console.system_status import BrokerLink, SystemStatus, system_status_of
 from runtime.exams.unit_clock import UnitClock
 from runtime.ledger.ledger import LedgerError
-from runtime.ledger.transaction import LedgerTransaction
 from runtime.messages.payloads import EventKind, HealthFacts, StatusFacts
 from runtime.mqtt.tls import ends_soon
 from runtime.system.process_memory import MEGABYTE
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 ROOM_CHECK_S = 5.0
+RECOVERY_PAUSE_S = 0.05
 HOUSEKEEPING_S = 600.0
 DRAIN_S = 20.0
 
@@ -128,13 +128,10 @@ class Service:
         """Runs until `stop`. Raises OSError if an intake's address is taken."""
         parts = self._parts
         with self._closing:  # the ledger closes last
-            swept = parts.spooler.sweep(
-                parts.ledger.transact(LedgerTransaction.spooled_paths),
-                ledger_is_new=parts.ledger.last_seq() == 0,
-            )
+            found = parts.recovery.begin()
             parts.clock_jump.open()
             open_jobs = parts.exam_service.adopt_open_work()
-            LOG.info("ledger open: jobs=%d unanswered_files=%d", open_jobs, swept)
+            LOG.info("ledger open: jobs=%d files_without_a_row=%d", open_jobs, found)
             try:
                 self._start()
                 self._loop()
@@ -179,6 +176,8 @@ class Service:
                 if parts.clock_jump.look():
                     parts.publisher.announce()
                 self._check_room()
+                if parts.recovery.go_on():
+                    pause_s = RECOVERY_PAUSE_S
                 parts.exam_service.time_out_idle()
                 self._attend_console()
                 if self._rest.begins(parts.ledger.last_seq(), time.monotonic()):

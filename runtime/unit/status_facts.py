@@ -25,6 +25,7 @@ def degraded_reasons(
         (StatusReason.WORKER_NOT_READY, state.ready is None and bool(state.faults)),
         (StatusReason.STARTING, state.ready is None and not state.faults),
         (StatusReason.DISK_LOW, disk_low),
+        (StatusReason.FILES_SET_ASIDE, parts.spooler.files_set_aside),
         (StatusReason.BACKLOG_FULL, parts.spooler.backlog_is_full),
         (StatusReason.ROWS_PARKED, bool(backlog.parked)),
         (StatusReason.CLOCK_JUMPED, parts.clock_jump.unsettled),
