@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.messages.status_reason import StatusReason
+from runtime.messages.status_reason import BY_REASON, StatusReason
 
 if TYPE_CHECKING:
     from runtime.ledger.outbox import Backlog
@@ -28,7 +28,6 @@ LARGE = frozenset(
     }
 )
 """These change what the technologist can rely on now; the others can wait for the engineer."""
-BY_REASON = {reason.value: reason for reason in StatusReason}
 
 
 @dataclass(frozen=True, kw_only=True)

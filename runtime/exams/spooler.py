@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import shutil
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -34,6 +36,7 @@ LOG = logging.getLogger(__name__)
 
 FSYNC_THREADS = 8
 """Two for each object that is being made durable."""
+REFUSAL_SAID_S = 30.0
 RECOVERED = "recovered"
 """The `source` of an image whose file lay in the spool without a row."""
 ARTEFACT_SUFFIXES = (EVIDENCE_SUFFIX, PREVIEW_SUFFIX)
@@ -90,6 +93,7 @@ class Spooler:
         self._worker = worker
         self._events = events
         self._shown = shown
+        self._refused_at_s = -math.inf
         self._fsync = ThreadPoolExecutor(FSYNC_THREADS, thread_name_prefix="fsync")
         for place in (self._incoming, self._spool):
             place.mkdir(parents=True, exist_ok=True)
@@ -108,13 +112,23 @@ class Spooler:
         return shutil.disk_usage(self._spool).free - self._limits.reserve_bytes
 
     @property
+    def refused_of_late(self) -> bool:
+        """Whether an image was refused in the last half minute, the disk being too full for it."""
+        return time.monotonic() - self._refused_at_s < REFUSAL_SAID_S
+
+    @property
     def backlog_is_full(self) -> bool:
         """Whether too many images wait for the worker."""
         return self._registration.jobs_open >= self._limits.max_waiting_images
 
     def check_room(self, size_bytes: int = 0) -> None:
         """Raises OutOfRoomError if an object of that size must not be taken now."""
+        fault = self._registration.ledger_fault
+        if fault is not None:
+            # What can be committed may still be unable to become a flag.
+            raise OutOfRoomError(f"the ledger fails: {fault.detail}")
         if self.free_bytes() < size_bytes:
+            self._refused_at_s = time.monotonic()
             raise OutOfRoomError("the disk is below its reserve")
         if self.backlog_is_full:
             raise OutOfRoomError("too many images wait for the worker")

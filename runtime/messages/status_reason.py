@@ -41,3 +41,6 @@ class StatusReason(StrEnum):
         member._value_ = reason
         member.code = code
         return member
+
+
+BY_REASON = {reason.value: reason for reason in StatusReason}

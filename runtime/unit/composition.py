@@ -137,7 +137,7 @@ def build_unit(
     model = _model(settings, package)
     settings.storage.folder.mkdir(parents=True, exist_ok=True)
     closing.enter_context(sole_user(settings.storage.folder))
-    ledger = closing.enter_context(Ledger(settings.storage.folder / "ledger.db"))
+    ledger = closing.enter_context(Ledger(settings.storage.folder / "ledger.db", boot_id=boot_id))
     message_factory = _message_factory(settings, ledger, boot_id)
     exams = exam_parts(
         ledger=ledger,

@@ -27,6 +27,7 @@ class FakeRegistration:
         self.received: list[SpooledObject] = []
         self.receipt = Receipt.STORED
         self.broken = False
+        self.ledger_fault = None
 
     def receive(self, spooled):
         if self.broken:
@@ -131,6 +132,13 @@ def test_no_room_on_disk_or_in_the_queue_refuses(tmp_path):
         bench = Bench(tmp_path / str(number), **limits)
         with pytest.raises(OutOfRoomError):
             bench.spooler.check_room()
+
+
+def test_a_ledger_that_cannot_be_relied_on_takes_no_image(bench):
+    """What could still be committed might never become a flag: the sender keeps it."""
+    bench.registration.ledger_fault = LedgerError(bench.spooler.incoming, "malformed")
+    with pytest.raises(OutOfRoomError, match="malformed"):
+        bench.spooler.check_room()
 
 
 def test_files_that_no_row_knows_are_found_at_the_start(bench):
