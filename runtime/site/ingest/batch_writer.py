@@ -49,7 +49,7 @@ def enter(
             unit.last_heard_ms = max(unit.last_heard_ms, ingested.received_ms)
         message = ingested.message
         if isinstance(message, StatusMessage):
-            units.ledger_named(boot, message.ledger_id)
+            units.ledger_named(boot, message, ingested.received_ms)
             units.claimed(boot, message.last_seq)
             states += _enter_status(unit, boot, message, ingested)
         elif isinstance(message, HealthMessage):
