@@ -106,12 +106,8 @@ class RowHashes:
         an event at each of its starts.
         """
         self._connection.execute(ROW_HASHES_SCHEMA)
-        newest = "SELECT max(rowid) FROM outbox"
-        (unknown,) = self._connection.execute(
-            f"SELECT count(*) FROM outbox WHERE seq = ({newest}) AND NOT EXISTS"  # noqa: S608
-            " (SELECT 1 FROM row_hashes WHERE part = 'outbox' AND row = seq)"
-        ).fetchone()
-        if unknown:
+        by_older_version = self.by_older_version()
+        if by_older_version:
             self._hash_all()
         for table, columns in HASHED.items():
             gone = f"DELETE FROM row_hashes WHERE part = '{table}' AND row = old.rowid;"  # noqa: S608
@@ -124,6 +120,18 @@ class RowHashes:
                     f"CREATE TEMP TRIGGER hash_{name}_{table} AFTER {when} ON main.{table}"
                     f" BEGIN {what} END"
                 )
+        return by_older_version
+
+    def by_older_version(self) -> bool:
+        """Whether the newest row has no hash: a version of us that makes none wrote last."""
+        there = "SELECT count(*) FROM sqlite_schema WHERE name = 'row_hashes'"
+        if not self._connection.execute(there).fetchone()[0]:
+            return True
+        newest = "SELECT max(rowid) FROM outbox"
+        (unknown,) = self._connection.execute(
+            f"SELECT count(*) FROM outbox WHERE seq = ({newest}) AND NOT EXISTS"  # noqa: S608
+            " (SELECT 1 FROM row_hashes WHERE part = 'outbox' AND row = seq)"
+        ).fetchone()
         return bool(unknown)
 
     def _hash_all(self) -> None:
@@ -142,7 +150,7 @@ class RowHashes:
         """
         said = [text for (text,) in self._connection.execute("PRAGMA integrity_check(20)")]
         faults = [text for text in said if text != "ok"]
-        for table in HASHED:
+        for table in () if self.by_older_version() else HASHED:
             (rows,) = self._connection.execute(
                 f"SELECT count(*) FROM {table} LEFT JOIN row_hashes ON part = '{table}'"  # noqa: S608
                 f" AND row = {table}.rowid WHERE hash IS NOT row_hash({_columns(table, table)})"

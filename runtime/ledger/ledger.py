@@ -17,7 +17,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
-from runtime.ledger.opening import LedgerError, open_ledger
+from runtime.ledger.opening import LedgerError, copy_ledger, open_ledger
 from runtime.ledger.outbox import Backlog, OutboxRow
 from runtime.ledger.transaction import LedgerTransaction
 
@@ -223,6 +223,17 @@ class Ledger:
             raise fault from error
         if self._fault is not None and not self._fault.damaged:
             self._transact(lambda tx: tx.set_meta("proved", self._ledger_id))
+
+    def copy_to(self, path: Path) -> None:
+        """All of it into another file, while it runs; nothing else is committed meanwhile.
+
+        Raises:
+            LedgerError: it cannot be read, or the copy not be written.
+        """
+        try:
+            self._thread.submit(copy_ledger, self._connection, path).result()
+        except (sqlite3.Error, OSError) as error:
+            raise LedgerError.of(path, error) from error
 
     def examine(self) -> tuple[str, ...]:
         """Looks at every page and row (SQLite's integrity_check, our hashes); what is wrong.

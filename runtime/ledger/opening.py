@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sqlite3
+import tempfile
 import time
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import ResourceError
@@ -20,7 +24,7 @@ from runtime.ledger.renewal import begin_epoch, take_over
 from runtime.messages.status_reason import BY_REASON, StatusReason
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 LOG = logging.getLogger(__name__)
 
@@ -148,14 +152,22 @@ class OpenedLedger:
 
     def ledger_id(self) -> str:
         """Made with the file; a ledger that began anew has another."""
-        query = "SELECT value FROM meta WHERE key = 'ledger_id'"
-        return str(self.connection.execute(query).fetchone()[0])
+        return _ledger_id(self.connection)
 
     def last_seq(self) -> int:
         """The highest number ever given."""
-        query = "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'"
-        row = self.connection.execute(query).fetchone()
-        return int(row[0]) if row else 0
+        return _last_seq(self.connection)
+
+
+def _ledger_id(connection: sqlite3.Connection) -> str:
+    query = "SELECT value FROM meta WHERE key = 'ledger_id'"
+    return str(connection.execute(query).fetchone()[0])
+
+
+def _last_seq(connection: sqlite3.Connection) -> int:
+    query = "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'"
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
 
 
 def open_ledger(path: Path, boot_id: str) -> OpenedLedger:
@@ -269,7 +281,7 @@ def _rebuilt(
     """A new ledger with what is whole of the damaged one, which is set aside."""
     for fault in faults:
         LOG.error("the ledger is damaged: %s", fault)
-    place = _set_aside(path)
+    place = set_aside(path)
     connection, hashes, _ = _connect(path)
     opened = OpenedLedger(connection=connection, hashes=hashes, mark=mark)
     _begin_anew(opened, StatusReason.LEDGER_REBUILT, faults[0], boot_id, damaged=place / path.name)
@@ -278,7 +290,8 @@ def _rebuilt(
     return opened
 
 
-def _set_aside(path: Path) -> Path:
+def set_aside(path: Path) -> Path:
+    """Moves a ledger that nobody has open to `lost+found`, with its log; where it is then."""
     number = 1
     while (place := path.parent / "lost+found" / f"ledger-{number}").exists():
         number += 1
@@ -318,3 +331,66 @@ def _last_renewal(connection: sqlite3.Connection) -> Renewal | None:
         return None
     note = json.loads(row[0])
     return Renewal(reason=BY_REASON[note["reason"]], detail=note["detail"], at_ms=note["at_ms"])
+
+
+# --- a ledger that nobody has open ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerFacts:
+    """What a ledger file is. `faults`: () if it is whole; `folders`: where its images lie."""
+
+    ledger_id: str = ""
+    last_seq: int = 0
+    faults: tuple[str, ...] = ()
+    folders: frozenset[str] = frozenset()
+
+
+def copy_ledger(source: sqlite3.Connection, target: Path) -> None:
+    """All of it, in one step: in several, from another connection, it would begin again and again.
+
+    On the thread of `source`. Raises sqlite3.Error, OSError.
+    """
+    with closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
+    target.chmod(0o600)
+
+
+def copy_stopped_ledger(source: Path, target: Path) -> None:
+    """The same of a ledger that nobody has open; it is not changed. Raises LedgerError."""
+    try:
+        with _opened_copy(source) as connection:
+            copy_ledger(connection, target)
+    except (sqlite3.Error, OSError) as error:
+        raise LedgerError.of(source, error) from error
+
+
+def facts_of_file(path: Path) -> LedgerFacts:
+    """Looks at a ledger that nobody has open; it is not changed."""
+    try:
+        with _opened_copy(path) as connection:
+            hashes = RowHashes(connection)
+            faults = hashes.faults()
+            paths = connection.execute("SELECT path FROM objects WHERE path <> ''").fetchall()
+            return LedgerFacts(
+                ledger_id=_ledger_id(connection),
+                last_seq=_last_seq(connection),
+                faults=faults,
+                folders=frozenset(str(Path(spooled).parent) for (spooled,) in paths),
+            )
+    except (sqlite3.Error, UnicodeDecodeError, OSError, TypeError) as error:
+        return LedgerFacts(faults=(f"cannot be read: {type(error).__name__}: {error}",))
+
+
+@contextmanager
+def _opened_copy(path: Path) -> Iterator[sqlite3.Connection]:
+    """A copy of the files: even to read a ledger whose log was left over changes it."""
+    with tempfile.TemporaryDirectory(prefix="mammoedge-") as folder:
+        copy = Path(folder) / path.name
+        shutil.copyfile(path, copy)
+        log = path.with_name(path.name + "-wal")
+        if log.exists():
+            shutil.copyfile(log, copy.with_name(log.name))
+        with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+            yield connection

@@ -21,6 +21,7 @@ from runtime.messages.payloads import EventKind, HealthFacts, StatusFacts
 from runtime.mqtt.tls import ends_soon
 from runtime.system.process_memory import MEGABYTE
 from runtime.system.process_secrecy import leave_nothing_readable
+from runtime.unit.backup_request import answer
 from runtime.unit.composition import Callbacks, build_unit
 from runtime.unit.housekeeping import examine_ledger, keep_house
 from runtime.unit.idle_detector import IdleDetector
@@ -188,6 +189,7 @@ class Service:
                 if parts.clock_jump.look():
                     parts.publisher.announce()
                 self._check_room()
+                answer(self._settings.storage.folder, parts.ledger)
                 if parts.recovery.go_on():
                     pause_s = RECOVERY_PAUSE_S
                 parts.exam_service.time_out_idle()
