@@ -16,8 +16,10 @@ from runtime.console.access_middleware import TokenRefusedError, read_token
 from runtime.console.console import PACKAGE
 from runtime.exams.unit_clock import wall_ms
 from runtime.inference.devices import NoUsableDeviceError
+from runtime.ledger.opening import facts_of_file
 from runtime.mqtt.tls import SOON_DAYS, days_left
 from runtime.publishing.site_key import SiteKeyError, read_site_key
+from runtime.system.folder_lock import FolderInUseError, sole_user
 from runtime.system.process_memory import MEGABYTE
 from runtime.unit.active_model import model_ref, open_package
 from runtime.unit.service import intake_types
@@ -73,6 +75,32 @@ def check_storage(settings: Settings) -> Iterator[CheckResult]:
         advice="new images would be refused: free some space, or lower storage.reserve_mb"
         if low
         else "",
+    )
+
+
+def check_ledger(settings: Settings) -> CheckResult:
+    """Every page and row of the ledger is whole; that of a running service is its own affair."""
+    ledger = settings.storage.folder / "ledger.db"
+    if not ledger.exists():
+        return CheckResult(name="ledger", grade=Grade.GOOD, found="none yet")
+    try:
+        with sole_user(settings.storage.folder):
+            facts = facts_of_file(ledger)
+    except FolderInUseError:
+        found = "in use by the running service, whose status says how it is"
+        return CheckResult(name="ledger", grade=Grade.GOOD, found=found)
+    except OSError as error:
+        return CheckResult(name="ledger", grade=Grade.BAD, found=f"{ledger}: {error.strerror}")
+    if facts.faults:
+        return CheckResult(
+            name="ledger",
+            grade=Grade.BAD,
+            found=f"{ledger}: damaged: {facts.faults[0]}",
+            advice="copy the folder, then start the service: it sets the ledger aside, makes a new"
+            " one of what is whole, and names what it lost",
+        )
+    return CheckResult(
+        name="ledger", grade=Grade.GOOD, found=f"whole, up to number {facts.last_seq}"
     )
 
 
@@ -220,6 +248,7 @@ def verdicts(arguments: Namespace) -> Iterator[CheckResult]:
         return
     yield CheckResult(name="settings", grade=Grade.GOOD, found=str(settings.file))
     yield from check_storage(settings)
+    yield check_ledger(settings)
     yield check_key(settings)
     verdict, package = check_package(settings)
     yield verdict

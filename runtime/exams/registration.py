@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from runtime.exams.exam_revision import ExamRevisions
     from runtime.image.header import ImageHeader
     from runtime.image.outcome import Job, JobOutcome, ModelRef, PixelComparison, ViewOutcome
-    from runtime.ledger.ledger import Ledger
+    from runtime.ledger.ledger import Ledger, LedgerError
     from runtime.ledger.transaction import LedgerTransaction
     from runtime.publishing.message_factory import MessageFactory
 
@@ -94,6 +94,11 @@ class ImageRegistration:
     def jobs_open(self) -> int:
         """How many jobs wait for the worker; asks no transaction."""
         return self._ledger.jobs_open
+
+    @property
+    def ledger_fault(self) -> LedgerError | None:
+        """Why the ledger cannot be relied on now; None if it can. Asks no transaction."""
+        return self._ledger.fault
 
     def role(self, header: ImageHeader) -> Role:
         """What an image of that header is to its exam."""

@@ -41,6 +41,12 @@ class EventKind(StrEnum):
     DISK_LOW = "disk_low"
     DISK_RECOVERED = "disk_recovered"
     CLOCK_JUMPED = "clock_jumped"
+    IMAGES_RECOVERED = "images_recovered"
+    """Files in the spool that no row of the ledger knew were taken in again, or set aside."""
+    LEDGER_ROLLED_BACK = "ledger_rolled_back"
+    """The unit found an older ledger than it had left: numbers begin again under a new id."""
+    LEDGER_REBUILT = "ledger_rebuilt"
+    """A damaged ledger was set aside, and a new one made of what could be read."""
     NAME_TAKEN = "name_taken"
     """Another client connected to the broker under this unit's name."""
 

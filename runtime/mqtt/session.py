@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from runtime.ledger.ledger import LedgerError
 from runtime.messages.commands import CommandRefusedError, parse_rebirth, parse_replay
 from runtime.messages.payloads import EventKind, OutboxFacts
 from runtime.mqtt.connection_events import Heard, PublishAcknowledged
@@ -27,6 +28,7 @@ LOG = logging.getLogger(__name__)
 
 STATUS_LOOK_S = 5.0
 CLEARING_S = 60.0
+LEDGER_PAUSE_S = 1.0
 NOT_AUTHORIZED = 0x87
 PACKET_OVERHEAD_BYTES = 64
 """Fixed header, lengths and properties of our PUBLISH: 40 bytes, rounded up."""
@@ -70,6 +72,8 @@ class Agenda:
     status_wanted: bool = True
     health_s: float = 0.0
     clearing_s: float = 0.0
+    ledger_again_s: float = 0.0
+    """Until then nothing is asked of a ledger that failed."""
     said: StatusFacts | None = None
 
 
@@ -128,10 +132,14 @@ class BrokerSession:
 
     def hear(self, signal: Signal) -> None:
         """Something happened on the connection."""
-        if isinstance(signal, PublishAcknowledged):
-            self._acknowledged(signal)
-        elif isinstance(signal, Heard):
-            self._command(signal)
+        try:
+            if isinstance(signal, PublishAcknowledged):
+                self._acknowledged(signal)
+            elif isinstance(signal, Heard):
+                self._command(signal)
+        except LedgerError as error:
+            # What was refused or cleared waits in the ledger as before; a command is said again.
+            LOG.error("an answer is not on record: %s", error)  # noqa: TRY400 - no defect of ours
 
     def turn(self) -> str | None:
         """Says what is due; why the connection is of no use any more, or None."""
@@ -142,10 +150,17 @@ class BrokerSession:
             self._look_again()
         now_s = self._providers.monotonic()
         self._say_status(now_s)
-        self._send_rows()
         self._say_health(now_s)
-        self._clear_expired(now_s)
-        self._delivery.settle_if_due()
+        if now_s < self._agenda.ledger_again_s:
+            return None
+        try:
+            self._send_rows()
+            self._clear_expired(now_s)
+            self._delivery.settle_if_due()
+        except LedgerError as error:
+            # The connection stays: it is what says that the ledger fails.
+            LOG.error("messages wait: %s", error)  # noqa: TRY400 - no defect of ours
+            self._agenda.ledger_again_s = now_s + LEDGER_PAUSE_S
         return None
 
     def wait(self) -> None:
@@ -191,6 +206,9 @@ class BrokerSession:
         """Until the next thing that time alone makes due."""
         now_s = self._providers.monotonic()
         agenda = self._agenda
+        if now_s < agenda.ledger_again_s:
+            standing_s = min(agenda.status_look_s, agenda.health_s, agenda.ledger_again_s)
+            return max(0.0, standing_s - now_s)
         due_in_s = [
             min(agenda.status_look_s, agenda.health_s, agenda.clearing_s) - now_s,
             self._delivery.settle_due_in_s(),

@@ -17,6 +17,7 @@ from runtime.site.queries.fleet_summary import (
     Percentiles,
     RateSummary,
     ReasonRate,
+    RollbackSummary,
 )
 from runtime.site.queries.summary_figures import (
     drift_summary,
@@ -26,7 +27,15 @@ from runtime.site.queries.summary_figures import (
 )
 from runtime.site.store.aggregates import UNIT_STRETCH, WIRE_STRETCH
 from runtime.site.store.site_clock import HOUR_MS, day_of, hour_of
-from runtime.site.store.tables import CHARTS, DRIFTS, HOURS, LATENCIES, REASONS, STREAMS
+from runtime.site.store.tables import (
+    CHARTS,
+    DRIFTS,
+    HOURS,
+    LATENCIES,
+    REASONS,
+    ROLLBACKS,
+    STREAMS,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -67,6 +76,12 @@ class FleetFacts:
         }
         self.drifts = _newest_drifts(connection)
         self._gaps = _gaps(connection)
+        self.rollbacks = {
+            row["unit_id"]: RollbackSummary(
+                at_ms=row["at_ms"], known_seq=row["known_seq"], last_seq=row["last_seq"]
+            )
+            for row in connection.execute(select(ROLLBACKS)).mappings()
+        }
         self.alarms = open_alarms(connection)
 
     def _count_hours(self, connection: Connection, since_ms: int, day_ms: int) -> None:
