@@ -134,6 +134,10 @@ class MetricsSection(Section):
         default="127.0.0.1", min_length=1, max_length=253, description="address to listen at"
     )
     port: int = Field(default=9464, ge=0, le=65535, description="0: any free one; the log says")
+    names: tuple[str, ...] = Field(
+        default=(),
+        description="names under which it is asked, as Prometheus has them; addresses always work",
+    )
     certificate_file: Path | None = Field(
         default=None, description="PEM, with its chain; none: plain HTTP"
     )

@@ -86,7 +86,12 @@ class SiteService:
         self._fleet = Fleet(self._store, silent_after_s=settings.watch.silent_after_s)
         self._keeper = SummaryKeeper(self._fleet, clock_ms=clock_ms, monotonic=time.monotonic)
         self.metrics = MetricsServer(
-            settings.metrics, site_app(board=self.board, keeper=self._keeper)
+            settings.metrics,
+            site_app(
+                board=self.board,
+                keeper=self._keeper,
+                names={settings.metrics.host, *settings.metrics.names},
+            ),
         )
 
     def stop(self) -> None:

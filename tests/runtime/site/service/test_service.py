@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import sqlite3
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import paho.mqtt.publish
 import pytest
@@ -85,6 +87,18 @@ def test_flags_arrive_in_the_books_and_on_the_metrics_page(mosquitto, unit, site
     assert value_of(page, "mammoedge_exams_today", flag="priority", **who) == 5
     assert value_of(page, "mammoedge_unit_standing", standing="online", **who) == 1
     assert service.get("health")[0] == 200
+
+
+def test_metrics_under_a_foreign_name_are_refused(mosquitto, site):  # noqa: F811
+    """DNS rebinding: a page of another site must not read them; names of the settings may."""
+    service = site(mosquitto().start().port)
+    where = urlsplit(service.service.metrics.address)
+    for name, status in (("evil.example", 421), ("", 421), ("localhost", 200), ("10.1.2.3", 200)):
+        for path in ("/metrics", "/health"):
+            asking = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
+            asking.request("GET", path, headers={"Host": name})
+            assert (asking.getresponse().status == 421) is (status == 421), (name, path)
+            asking.close()
 
 
 def test_nothing_is_lost_while_broker_and_service_come_and_go(mosquitto, unit, site):  # noqa: F811
