@@ -134,6 +134,16 @@ CHANNELS: tuple[Channel, ...] = (
         speaker=ChannelSpeaker.SITE,
         payload=AlarmMessage,
         examples=(examples.ALARM,),
-        summary="Alarms of the site's own service.",
+        summary="Alarms of the site's own service, as they are raised and cleared.",
+    ),
+    Channel(
+        name="standing",
+        address=f"{ROOT}/{{site}}/{SITE_SERVICE}/alarm/{{alarm_key}}",
+        speaker=ChannelSpeaker.SITE,
+        payload=AlarmMessage,
+        examples=(examples.ALARM,),
+        summary="The same alarm for as long as it stands, for whoever subscribes later.",
+        retain=True,
+        clearable=True,
     ),
 )

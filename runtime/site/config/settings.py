@@ -94,6 +94,23 @@ class WatchSection(Section):
         ge=0,
         description="more messages on our topics that are none of ours are an alarm",
     )
+    critical_after_s: float = Field(
+        default=600.0,
+        ge=0,
+        le=86_400,
+        description="a unit that cannot judge, parked rows, a priority flag that nobody saw, a rate"
+        " out of bounds: a warning at first, critical when it has stood for so long",
+    )
+    most_not_assessed: float = Field(
+        default=0.3,
+        gt=0,
+        le=1,
+        description="a larger share of a day's exams that is not assessed is an alarm, whatever is"
+        " usual at the unit",
+    )
+    most_priority: float = Field(
+        default=0.5, gt=0, le=1, description="the same for exams flagged priority"
+    )
     packages: tuple[Path, ...] = Field(
         default=(), description="packages whose operating points say what is normal"
     )

@@ -22,6 +22,7 @@ from runtime.site.subscriber.parsing import (
     Said,
     read,
 )
+from runtime.site.subscriber.topic_parsing import TopicKind
 from runtime.timing.timestamps import utc_text
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class SiteState:
         self.units: dict[str, KnownUnit] = {}
         self.foreign: dict[ForeignReason, int] = {}
         """Messages that were none of ours, by reason."""
-        self.alarms: dict[tuple[str, str | None], AlarmMessage] = {}
+        self.alarms: dict[tuple[str, str | None, str], AlarmMessage] = {}
         self.link: LinkChange | None = None
 
     @property
@@ -89,6 +90,8 @@ class SiteState:
             return self._alarm(said, at_ms)
         if isinstance(said, CommandHeard):
             return self._command(said, at_ms)
+        if isinstance(said, Cleared) and said.place.what is TopicKind.STANDING_ALARM:
+            return []  # `_site/alarm` says that it is over; here it only stands no more
         name = said.place.unit if isinstance(said, Cleared) else said.unit
         unit = self.units.get(name)
         changes: list[Change] = []
@@ -134,7 +137,9 @@ class SiteState:
         ]  # fmt: skip
 
     def _alarm(self, said: AlarmMessage, at_ms: int) -> list[Change]:
-        key = (said.alarm, said.unit)
+        key = (said.alarm, said.unit, str(said.data.get("subject", "")))
+        if self.alarms.get(key) == said:
+            return []  # what stands is said twice: as it happens, and retained
         self.alarms.pop(key, None)
         self.alarms[key] = said
         while len(self.alarms) > ALARMS_KEPT:

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from runtime.site.queries.fleet_summary import AlarmEntry
     from runtime.site.report.wording import Wording
 
-SHARES = frozenset({"share", "baseline", "own", "package"})
+SHARES = frozenset({"share", "baseline", "own", "package", "bound"})
 SUBJECT_FAMILIES: Mapping[str, str] = MappingProxyType(
     {
         AlarmKind.DRIFT: "suspect",
         AlarmKind.RATE_RISEN: "measure",
         AlarmKind.RATE_FALLEN: "measure",
         AlarmKind.RATE_JUMPED: "measure",
+        AlarmKind.RATE_OUT_OF_BOUNDS: "measure",
+        AlarmKind.UNIT_CANNOT_JUDGE: "degraded",
     }
 )
 """Where a subject is a code that has words; that of others is a name."""

@@ -52,6 +52,7 @@ PAYLOAD_AT: dict[TopicKind, type[Message | AlarmMessage]] = {
     TopicKind.DRIFT: DriftMessage,
     TopicKind.HEALTH: HealthMessage,
     TopicKind.ALARM: AlarmMessage,
+    TopicKind.STANDING_ALARM: AlarmMessage,
 }
 
 
@@ -96,7 +97,7 @@ class Foreign:
 
 @dataclass(frozen=True, kw_only=True)
 class Cleared:
-    """The unit took an expired flag off its retained topic."""
+    """What stood on a retained topic is no longer true: an expired flag, an alarm that is over."""
 
     place: ParsedTopic
 
@@ -149,7 +150,7 @@ def _read_at(place: ParsedTopic, payload: bytes) -> Said:
     if place.what in (TopicKind.REPLAY, TopicKind.REBIRTH):
         return CommandHeard(place=place, command=_command(place.what, payload))
     if not payload:
-        if place.what is TopicKind.EXAM:
+        if place.what in (TopicKind.EXAM, TopicKind.STANDING_ALARM):
             return Cleared(place=place)
         raise _ForeignError(ForeignReason.EMPTY)
     kind = PAYLOAD_AT[place.what]

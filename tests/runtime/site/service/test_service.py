@@ -17,6 +17,8 @@ pytest.importorskip("sqlalchemy", reason="extra [site] is not installed")
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from runtime.site.alarms.alarm_reconciliation import untold
+from runtime.site.alarms.notifier import PUBLISHED
 from tests.runtime.conftest import mosquitto, subscribe, unit  # noqa: F401 - fixtures
 from tests.support.site_service import RunningSite, Webhook
 
@@ -58,6 +60,12 @@ def kinds(site) -> set[str]:
     return {alarm.kind for alarm in site.summary().alarms}
 
 
+def owed(site) -> list:
+    """Alarms that the broker does not have yet."""
+    with site.store.reading() as connection:
+        return untold(connection, "st-anna", PUBLISHED)
+
+
 def settled(site, last_seq) -> bool:
     """Whether everything up to a number is in the books."""
     with sqlite3.connect(site.store.url.database) as looking:
@@ -87,6 +95,33 @@ def test_flags_arrive_in_the_books_and_on_the_metrics_page(mosquitto, unit, site
     assert value_of(page, "mammoedge_exams_today", flag="priority", **who) == 5
     assert value_of(page, "mammoedge_unit_standing", standing="online", **who) == 1
     assert service.get("health")[0] == 200
+
+
+def test_an_alarm_stands_on_the_broker_until_it_is_over(mosquitto, unit, site, subscribe):  # noqa: F811
+    """Who subscribes later hears it retained; it is on the metrics page; cleared when over."""
+    broker = mosquitto().start()
+    service = site(broker.port)
+    speaker = unit(broker.port)
+    speaker.reasons = ("worker_not_ready",)
+    speaker.start()
+    wait_until(lambda: "unit_cannot_judge" in kinds(service), what="the alarm")
+    wait_until(lambda: not owed(service), what="the broker has it")
+    late = subscribe(broker.port, unit="_site", name="late")
+
+    def heard():
+        topic = "alarm/unit_cannot_judge.mammo-1.worker_not_ready"
+        return [record for record in late.seen() if record.topic == topic]
+
+    wait_until(heard, what="a newcomer hears what stands")
+    (stands,) = heard()
+    assert stands.retain
+    assert (stands.body["alarm"], stands.body["state"]) == ("unit_cannot_judge", "raised")
+    labels = {"site": "st-anna", "unit": "mammo-1", "subject": "worker_not_ready"}
+    labels |= {"kind": "unit_cannot_judge", "severity": "warning"}
+    assert value_of(service.get("metrics")[1], "mammoedge_alarm", **labels) == 1
+    speaker.reasons = ()
+    speaker.publisher.announce()
+    wait_until(lambda: heard()[-1].payload == b"", what="it is taken off the broker")
 
 
 def test_metrics_under_a_foreign_name_are_refused(mosquitto, site):  # noqa: F811
