@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from runtime.messages.alarm import AlarmMessage
-from runtime.messages.commands import Rebirth, Replay
+from runtime.messages.commands import Probe, Rebirth, Replay
 from runtime.messages.payloads import PAYLOAD_TYPES
 from runtime.messages.topics import ROOT, SITE_SERVICE, Topics
 from runtime.mqtt_contract import examples
@@ -127,6 +127,16 @@ CHANNELS: tuple[Channel, ...] = (
         payload=Rebirth,
         examples=(examples.REBIRTH,),
         summary="Asks the unit to say `status` again.",
+    ),
+    Channel(
+        name="probe",
+        address=PLACES.probe,
+        speaker=ChannelSpeaker.UNIT,
+        payload=Probe,
+        examples=(Probe(seq=4711, ledger_id="5f1d3c0a9b7e2468"),),
+        summary="The unit's own mark, for itself: where it is missing after a connect, the broker"
+        " has forgotten, and the unit puts back the flags that still hold. Nobody else writes it.",
+        retain=True,
     ),
     Channel(
         name="alarm",

@@ -47,6 +47,7 @@ class AlarmKind(StrEnum):
     PRIORITY_UNACKNOWLEDGED = "priority_unacknowledged"
     RATE_OUT_OF_BOUNDS = "rate_out_of_bounds"
     BROKER_QUEUE_ABANDONED = "broker_queue_abandoned"
+    EXPIRY_MISSING = "expiry_missing"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ stands since it was found, which its open alarm remembers.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from runtime.messages.status_reason import StatusReason
 from runtime.site.alarms.alarm_rules import AlarmFinding, AlarmKind
 from runtime.site.control_charts.chart_state import Measure
 from runtime.site.queries.fleet_summary import RATE_LEAST_EXAMS, Standing
+from runtime.site.store.site_clock import HOUR_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,6 +59,7 @@ def urgent_findings(summary: FleetSummary, limits: UrgentLimits) -> list[AlarmFi
         found += _unacknowledged(unit, book)
         found += _rates_beyond_bounds(unit, book)
     found += _abandoned_queues(summary, book)
+    found += _flags_without_expiry(summary, book)
     return found
 
 
@@ -209,4 +212,23 @@ def _abandoned_queues(summary: FleetSummary, book: _Book) -> Iterable[AlarmFindi
                 " at the broker; until then replays lose their share too.",
                 subject=service.service,
                 since_ms=service.seen_ms,
+            )
+
+
+def _flags_without_expiry(summary: FleetSummary, book: _Book) -> Iterable[AlarmFinding]:
+    """Every flag of ours has an expiry; MQTT 3.1.1 has none, and takes it off in silence."""
+    last: dict[str, int] = {}
+    for service in summary.services:
+        for unit, at_ms in json.loads(service.said).get("expiry_missing_ms", {}).items():
+            last[unit] = max(at_ms, last.get(unit, 0))
+    for unit, at_ms in sorted(last.items()):
+        if summary.at_ms - at_ms < HOUR_MS:
+            yield book.finding(
+                AlarmKind.EXPIRY_MISSING,
+                unit,
+                "the unit's flags come without an expiry: an old one stays at the broker as if it"
+                " were of now",
+                "A bridge or proxy that speaks MQTT 3.1.1 stands between: give the bridge"
+                " bridge_protocol_version mqttv50 (docs/site/bridge.md).",
+                since_ms=at_ms,
             )

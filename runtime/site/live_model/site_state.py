@@ -19,6 +19,7 @@ from runtime.site.subscriber.parsing import (
     CommandHeard,
     Foreign,
     ForeignReason,
+    ProbeHeard,
     Said,
     read,
 )
@@ -90,8 +91,10 @@ class SiteState:
             return self._alarm(said, at_ms)
         if isinstance(said, CommandHeard):
             return self._command(said, at_ms)
-        if isinstance(said, Cleared) and said.place.what is TopicKind.STANDING_ALARM:
-            return []  # `_site/alarm` says that it is over; here it only stands no more
+        # `_site/alarm` says that an alarm is over; on its own topic it only stands no more.
+        gone = isinstance(said, Cleared) and said.place.what is TopicKind.STANDING_ALARM
+        if gone or isinstance(said, ProbeHeard):
+            return []
         name = said.place.unit if isinstance(said, Cleared) else said.unit
         unit = self.units.get(name)
         changes: list[Change] = []

@@ -114,7 +114,14 @@ class CommandHeard:
         return {"command": self.place.what.value, **self.command.model_dump(mode="json")}
 
 
-Said = Message | AlarmMessage | Cleared | CommandHeard | Foreign
+@dataclass(frozen=True, kw_only=True)
+class ProbeHeard:
+    """A unit's mark for itself: whether its broker remembers. It says nothing to a site."""
+
+    place: ParsedTopic
+
+
+Said = Message | AlarmMessage | Cleared | CommandHeard | ProbeHeard | Foreign
 
 
 def read(topic: str, payload: bytes, *, site: str) -> Said:
@@ -149,6 +156,8 @@ def _read_at(place: ParsedTopic, payload: bytes) -> Said:
         raise _ForeignError(ForeignReason.TOO_LARGE)
     if place.what in (TopicKind.REPLAY, TopicKind.REBIRTH):
         return CommandHeard(place=place, command=_command(place.what, payload))
+    if place.what is TopicKind.PROBE:
+        return ProbeHeard(place=place)
     if not payload:
         if place.what in (TopicKind.EXAM, TopicKind.STANDING_ALARM):
             return Cleared(place=place)

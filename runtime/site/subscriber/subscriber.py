@@ -259,6 +259,7 @@ class Subscriber:
             payload=heard.payload,
             retained=heard.retained,
             at_ms=self._clock_ms(),
+            expires=heard.expires,
         )
         return HeardMessage(arrival=arrival, mid=heard.mid, connection=self._loop.attempts)
 

@@ -26,6 +26,7 @@ class TopicKind(StrEnum):
     HEALTH = "health"
     REPLAY = "command/replay"
     REBIRTH = "command/rebirth"
+    PROBE = "command/probe"
     ALARM = "alarm"
     STANDING_ALARM = "alarm/"
 
@@ -62,6 +63,7 @@ FIXED = {
         TopicKind.HEALTH,
         TopicKind.REPLAY,
         TopicKind.REBIRTH,
+        TopicKind.PROBE,
     )
 }
 

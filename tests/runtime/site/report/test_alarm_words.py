@@ -41,6 +41,7 @@ FIGURES = {
         {"count": 6, "exams": 10, "share": 0.6, "bound": 0.3},
     ),
     AlarmKind.BROKER_QUEUE_ABANDONED: ("site-2", {}),
+    AlarmKind.EXPIRY_MISSING: ("", {}),
 }
 
 
