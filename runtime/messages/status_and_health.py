@@ -34,7 +34,9 @@ class StatusFacts(JudgedBy):
     versions: dict[ShortText, ShortText] = Field(
         default_factory=dict, max_length=32, examples=[{"mammoedge": "0.1.0", "openvino": "2026.4"}]
     )
-    unsigned_package: bool = Field(default=False, description="the active package is not signed")
+    unsigned_package: bool = Field(
+        default=False, description="the active package is neither signed nor the one that ships"
+    )
     fallback_reason: str = Field(default="", max_length=512)
     intakes: tuple[Annotated[str, Field(max_length=256)], ...] = Field(
         default=(), max_length=16, description="where images come in"

@@ -59,7 +59,6 @@ def test_every_code_event_and_reason_has_what_to_do():
     first = {row[0] for row in rows}
     coded = {row[0]: row[1] for row in rows if row[1] in CODES}
     reasons = {key.removeprefix("degraded.") for key in SITE if key.startswith("degraded.")}
-    reasons.remove("images_refused")  # what the site sees by itself: no unit says it
     assert reasons == coded.keys()
     assert first | set(coded.values()) >= CODES
     assert set(EventKind) <= first
