@@ -130,13 +130,15 @@ def check_package(settings: Settings) -> tuple[CheckResult, Package | None]:
     except KeyError as error:
         found = f"model.operating_point: {error.args[0]}"
         return CheckResult(name="package", grade=Grade.BAD, found=found), None
-    signature = f"signed by {package.signed_by}" if package.signed else "unsigned"
+    signature = f"signed by {package.signed_by}" if package.signed else "the one that ships"
+    if not package.trusted:
+        signature = "unsigned"
     return (
         CheckResult(
             name="package",
-            grade=Grade.GOOD if package.signed else Grade.WARNING,
+            grade=Grade.GOOD if package.trusted else Grade.WARNING,
             found=f"{package.manifest.label}, {signature}",
-            advice="" if package.signed else "fit for a bench only; `status` will say so",
+            advice="" if package.trusted else "fit for a bench only; `status` will say so",
         ),
         package,
     )

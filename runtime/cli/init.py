@@ -31,7 +31,7 @@ package = "{package}"
 precision = "int8"       # one of the package's precisions: fp32, fp16, bf16, int8
 operating_point = "balanced"
 devices = ["NPU", "GPU", "CPU"]   # in order of preference; what is missing is passed over, and said
-allow_unsigned = {allow_unsigned}   # true only on a bench: `status` says so
+allow_unsigned = false   # true only on a bench: `status` says so. The package that ships is trusted
 # trusted_keys = ["<64 hex digits>"]   # Ed25519 public keys that may sign packages
 
 [worker]
@@ -111,14 +111,9 @@ def reference_package() -> Path:
     return Path(next(iter(models.__path__))).resolve() / "reference"
 
 
-def unit_toml(*, site: str, unit: str, package: Path, allow_unsigned: bool) -> str:
+def unit_toml(*, site: str, unit: str, package: Path) -> str:
     """The text of a unit.toml; names are checked when it is loaded."""
-    return TEMPLATE.format(
-        site=site,
-        unit=unit,
-        package=package.as_posix(),
-        allow_unsigned="true" if allow_unsigned else "false",
-    )
+    return TEMPLATE.format(site=site, unit=unit, package=package.as_posix())
 
 
 def init_command(arguments: Namespace) -> int:
@@ -136,13 +131,8 @@ def init_command(arguments: Namespace) -> int:
     if file.exists() and not arguments.force:
         print(f"mammoedge: {file} is there already; --force replaces it", file=sys.stderr)
         return 1
-    package = reference_package()
-    signed = (package / "manifest.sig").exists()
     text = unit_toml(
-        site=arguments.site or "my-site",
-        unit=arguments.unit,
-        package=package,
-        allow_unsigned=not signed,
+        site=arguments.site or "my-site", unit=arguments.unit, package=reference_package()
     )
     file.write_text(text, encoding="utf-8")
     print(f"{file}: written")

@@ -320,6 +320,7 @@ def _console(
         ),
         acknowledgements=acknowledgements,
         clock_ms=clock.now_ms,
+        audit_file=settings.storage.folder / "console-audit.jsonl",
     )
     ledger.on_commit(console.poke)
     return console
