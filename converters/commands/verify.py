@@ -9,8 +9,9 @@ from converters.commands.command_guard import DONE, FAIL, guarded
 from converters.errors import BenchFaultError
 from converters.evaluation.proof import Margin
 from converters.evaluation.verification import verify
+from converters.importing.source_files import SourceFiles
 from converters.importing.source_kind import SourceKind, kind_of
-from converters.importing.source_reading import read_source, sha256_of_source, source_runner
+from converters.importing.source_reading import read_source, source_runner
 from converters.labelled.labelled_images import labels_of, options_of
 from converters.labelled.scored_subject import counted_as
 from converters.labelled.scored_subjects import subjects_of
@@ -39,7 +40,8 @@ def _run(arguments: Namespace, scratch: Path) -> int:
     package = load_package(arguments.package, allow_unsigned=True, store=scratch)
     manifest = package.manifest
     labels = labels_of(arguments)
-    if sha256_of_source(arguments.source) != manifest.source.sha256:
+    kind = kind_of(arguments.source)
+    if SourceFiles.of(arguments.source, kind).sha256() != manifest.source.sha256:
         raise BenchFaultError([f"{arguments.source.name}: {manifest.label} was not made from it"])
     engines = {
         name: open_engine(package, name, ("CPU",), None, threads=arguments.threads)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import BenchFaultError
 from converters.importing.folding import fold, prove_fold
+from converters.importing.source_files import SourceFiles
 from converters.importing.source_kind import SourceKind, kind_of
-from converters.importing.source_reading import read_source, sha256_of_source, source_runner, told
+from converters.importing.source_reading import read_source, source_runner, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +36,17 @@ class ImportedModel:
     source_sha256: str
     framework: str
     largest_fold_difference: float
+    files: SourceFiles | None = None
+    """On disk; None for a graph that was made in memory."""
+
+    def require_unchanged(self) -> None:
+        """Nothing, where the source's files are still those that were read.
+
+        Raises:
+            BenchFaultError: they are not: what was made in between may be of both.
+        """
+        if self.files is not None and self.files.sha256() != self.source_sha256:
+            raise BenchFaultError([f"{self.source.name}: changed while it was packaged"])
 
 
 def import_model(source: Path, recipe: PackageRecipe) -> ImportedModel:
@@ -46,6 +58,8 @@ def import_model(source: Path, recipe: PackageRecipe) -> ImportedModel:
             a fold that changes the result.
     """
     kind = kind_of(source)
+    files = SourceFiles.of(source, kind)
+    before = files.sha256()
     unfolded = read_source(source, kind)
     if kind is not SourceKind.ONNX:
         _name_ports(unfolded, recipe)
@@ -57,7 +71,8 @@ def import_model(source: Path, recipe: PackageRecipe) -> ImportedModel:
         run_source=source_runner(source, kind, unfolded),
         inputs=inputs,
         source=source,
-        source_sha256=sha256_of_source(source),
+        files=files,
+        source_sha256=before,
         framework=kind.value,
         largest_fold_difference=prove_fold(unfolded, graph, recipe, inputs),
     )

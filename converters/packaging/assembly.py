@@ -127,7 +127,7 @@ def package(order: PackageRequest, out: Path) -> Package:
             manifest = _with_figures(manifest, verification, order.proof)
         order.say("golden cases")
         golden = [_golden_case(manifest, graphs, source) for source in order.golden]
-        written = write_package_files(
+        write_package_files(
             folder,
             manifest,
             golden=golden,
@@ -143,8 +143,7 @@ def package(order: PackageRequest, out: Path) -> Package:
             ),
             signing_key=order.signing_key,
         )
-        if model.source_sha256 != written.source.sha256:
-            raise BenchFaultError([f"{model.source.name}: changed while it was packaged"])
+        model.require_unchanged()
     return load_package(out, allow_unsigned=True)
 
 

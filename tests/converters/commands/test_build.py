@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from converters.commands.stage_cache import StageCache
+from converters.errors import BenchFaultError
 from converters.evaluation.score_cache import Answer, ScoreCache
+from converters.importing.imported_model import import_model
+from converters.importing.recipe import read_recipe
+from converters.importing.source_files import SourceFiles
+from converters.importing.source_kind import SourceKind
 from models.package import load_package
 from runtime.cli.main import main
 from tests.conftest import ROOT, skip_or_fail
+from tests.converters.conftest import save_onnx
 from tests.support.waiting import CHILD_S
 
 if TYPE_CHECKING:
@@ -72,6 +78,43 @@ def test_an_interrupted_build_goes_on_where_it_stopped(
     assert "the INT8 graph was made before" in said
     assert "the package was made and proved before" in said
     assert "the evidence map was tried before" in said
+
+
+def test_new_weights_under_the_same_graph_make_everything_anew(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A build that stopped was of other external data: nothing of it is used."""
+    source = tmp_path / "in" / "model.onnx"
+    source.parent.mkdir()
+    words = build(bench, tmp_path / "out", "--without-explain", "--sign", tmp_path / "key.pem")
+    words[words.index(str(bench.onnx))] = str(source)
+    hashes = []
+    for seed in (1, 99):
+        save_onnx(source, seed=seed, beside="model.onnx.data")
+        assert main(words) == 2  # there is no key yet
+        hashes.append(SourceFiles.of(source, SourceKind.ONNX).sha256())
+    said = capsys.readouterr().err
+    assert "was made before" not in said
+    assert "prepared before" not in said
+    assert main(["keygen", str(tmp_path / "key.pem")]) == 0
+    assert main(words) == 0
+    manifest = load_package(tmp_path / "out", allow_unsigned=True).manifest
+    assert hashes[0] != hashes[1]
+    assert manifest.source.sha256 == hashes[1]
+    assert {p.precision: p.largest_score_difference < 0.05 for p in manifest.parity} == {
+        "fp16": True,
+        "int8": True,
+    }
+
+
+def test_a_source_that_changes_in_the_middle_is_told(bench: Bench, tmp_path: Path) -> None:
+    """Its files are looked at again after quantising and after packaging."""
+    source = save_onnx(tmp_path / "model.onnx", beside="weights.bin")
+    model = import_model(source, read_recipe(bench.recipe))
+    model.require_unchanged()
+    save_onnx(source, seed=99, beside="weights.bin")
+    with pytest.raises(BenchFaultError, match=r"model\.onnx: changed while it was packaged"):
+        model.require_unchanged()
 
 
 def test_a_folder_that_is_no_package_is_refused_before_any_work(

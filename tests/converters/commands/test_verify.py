@@ -14,6 +14,7 @@ from models.manifest import Recipe
 from models.package import load_package
 from runtime.cli.main import main
 from runtime.preprocessing.preparation import prepare
+from tests.converters.conftest import save_onnx
 from tests.support.synthetic import mammogram_dataset, write
 
 if TYPE_CHECKING:
@@ -123,11 +124,10 @@ def test_a_margin_that_is_missed_fails_by_exit_code(
 
 
 def test_another_source_is_refused(
-    package: Path, views: Path, tmp_path: Path, bench: Bench, capsys: pytest.CaptureFixture[str]
+    package: Path, views: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """By its hash: a comparison with another model would say nothing."""
-    other = tmp_path / "other.onnx"
-    other.write_bytes(bench.onnx.read_bytes() + b"\x00")
+    other = save_onnx(tmp_path / "other.onnx", seed=9)
     words = ["verify", package, "--source", other, "--images", views]
     assert main([str(w) for w in [*words, "--labels", views / "labels.csv"]]) == 2
     assert "other.onnx: tiny-1.0.0 was not made from it" in capsys.readouterr().err
