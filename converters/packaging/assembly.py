@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from converters.errors import BenchFaultError
-from converters.evaluation.measured_points import measured_points
+from converters.evaluation.measured_points import measured_points, points_of_default
 from converters.evaluation.precision_report import precisions_on
-from converters.evaluation.verification import Verification, verify
+from converters.evaluation.verification import verify
 from converters.importing.graph_run import compile_on_cpu, score_with
 from converters.importing.ir_files import save_ir
 from converters.labelled.scored_subject import counted_as
@@ -25,7 +25,7 @@ from converters.packaging.preparation_reference import prepare_by_reference
 from converters.packaging.report import Reported, report_html
 from converters.quantization.int8 import TargetCpu, overflow_fix_for, processor_flags, quantize_int8
 from models.golden import GoldenCase, GoldenImage, GoldenRecord, sample_input
-from models.manifest import Manifest, Precision, Recipe, Source
+from models.manifest import Manifest, Precision, ProofVerdict, Recipe, Source
 from models.package import load_package
 from runtime.image.outcome import Execution
 from runtime.inference.engine import PackageEngine, scores_of
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from converters.evaluation.benchmark import MeasuredLatency
-    from converters.evaluation.proof import Proof
+    from converters.evaluation.proof import Judgement, Proof
+    from converters.evaluation.verification import Verification
     from converters.importing.imported_model import ImportedModel
     from converters.importing.recipe import PackageRecipe
     from models.golden import GoldenFacts
@@ -80,11 +81,9 @@ class PackageRequest:
     signing_key: Path | None = None
     card: str = ""
     proof: Proof | None = None
-    """Labelled images on which every precision must hold, or no package is made."""
+    """Labelled images; a precision that they refuse is left out; none left, and none is made."""
     latencies: Sequence[MeasuredLatency] = ()
     """Of earlier measurements, for the report."""
-    advice: Mapping[str, str | int | float] = field(default_factory=dict)
-    """Beside the default precision: what `benchmark` chose."""
     ready: Mapping[str, Path] = field(default_factory=dict)
     """Precision -> IR file that was made earlier from this model."""
     say: Callable[[str], None] = field(default=lambda _: None)
@@ -117,14 +116,19 @@ def package(order: PackageRequest, out: Path) -> Package:
             graphs[name] = compile_on_cpu(folder / f"{name}.xml", asked)
         order.say("fp32: what the others are compared with")
         exact = _exact_graph(order, manifest, Path(scratch))
+        proved = _prove(order, manifest, graphs)
+        manifest = proved.manifest
+        for refused in graphs.keys() - manifest.precisions.keys():
+            del graphs[refused]
+            for suffix in (".xml", ".bin"):
+                (folder / f"{refused}{suffix}").unlink()
         calibrated = precisions_on(
             order.calibration, manifest, graphs, exact, progress=order.progress
         )
-        manifest = manifest.model_copy(update={"parity": calibrated.parity})
+        shown = {part.precision: part for part in manifest.parity}
+        parity = tuple(shown.get(part.precision, part) for part in calibrated.parity)
+        manifest = manifest.model_copy(update={"parity": parity})
         histogram = calibrated.histogram(order.calibration_label, order.descriptors)
-        verification = _prove(order, manifest, graphs)
-        if verification is not None and order.proof is not None:
-            manifest = _with_figures(manifest, verification, order.proof)
         order.say("golden cases")
         golden = [_golden_case(manifest, graphs, source) for source in order.golden]
         write_package_files(
@@ -136,7 +140,7 @@ def package(order: PackageRequest, out: Path) -> Package:
             report=report_html(
                 Reported(
                     manifest=manifest,
-                    verification=verification,
+                    verification=proved.verification,
                     margin=order.proof.margin if order.proof else None,
                     latencies=order.latencies,
                 )
@@ -199,7 +203,6 @@ def _manifest(order: PackageRequest) -> Manifest:
         precisions=precisions,
         exam_rule=recipe.exam_rule,
         operating_points=recipe.operating_points,
-        advice={"default_precision": recipe.default_precision, **order.advice},
     )
 
 
@@ -236,16 +239,23 @@ def _require_equal(name: str, ours: dict[str, float], theirs: dict[str, float]) 
         )
 
 
-def _prove(
-    order: PackageRequest, manifest: Manifest, graphs: dict[str, Graph]
-) -> Verification | None:
-    """Source against every precision on the labelled images.
+@dataclass(frozen=True, kw_only=True)
+class _Proved:
+    """What is left of a manifest after the proof, and the proof."""
+
+    manifest: Manifest
+    verification: Verification | None = None
+
+
+def _prove(order: PackageRequest, manifest: Manifest, graphs: dict[str, Graph]) -> _Proved:
+    """Source against every precision on the labelled images; a refused one leaves the manifest.
 
     Raises:
-        BenchFaultError: a precision may lose more than the margin.
+        BenchFaultError: every precision is refused.
     """
-    if order.proof is None:
-        return None
+    proof = order.proof
+    if proof is None:
+        return _Proved(manifest=manifest)
     order.say("verify: the source model against every precision")
     engines = {
         name: PackageEngine(
@@ -259,7 +269,6 @@ def _prove(
         )
         for name, graph in graphs.items()
     }
-    proof = order.proof
     verification = verify(
         manifest,
         order.model.run_source,
@@ -269,27 +278,51 @@ def _prove(
         memory=proof.memory,
         progress=proof.progress,
     )
-    proof.require(verification)
-    return verification
-
-
-def _with_figures(manifest: Manifest, verification: Verification, proof: Proof) -> Manifest:
-    """What the labelled images gave: parity (instead of the calibration images') and points."""
-    shown = {
-        agreement.precision: proof.margin.parity(agreement, "CPU")
-        for agreement in verification.agreements
-    }
-    return manifest.model_copy(
+    judgements = proof.margin.judgements(verification)
+    refused = [one for one in judgements if one.verdict is ProofVerdict.FAIL]
+    faults = dict.fromkeys(f"verify: {told}" for one in refused for told in one.refused)
+    if len(refused) == len(judgements):
+        raise BenchFaultError(list(faults))
+    for fault in faults:
+        order.say(fault)
+    left = {one.precision: one for one in judgements if one not in refused}
+    manifest = manifest.model_copy(
         update={
-            "parity": tuple(shown.get(part.precision, part) for part in manifest.parity),
-            "operating_points": measured_points(
-                manifest.operating_points,
-                verification.cases,
-                precision=str(manifest.advice["default_precision"]),
-                of=f"{counted_as(manifest.scope)} ({proof.labels.name})",
-            ),
+            "precisions": {
+                name: files for name, files in manifest.precisions.items() if name in left
+            },
+            "left_out": {one.precision: one.refused for one in refused},
         }
     )
+    return _Proved(
+        manifest=_with_figures(order, manifest, verification, left), verification=verification
+    )
+
+
+def _with_figures(
+    order: PackageRequest,
+    manifest: Manifest,
+    verification: Verification,
+    judgements: Mapping[str, Judgement],
+) -> Manifest:
+    """What the labelled images gave: parity, advice, and points at the precision that will run."""
+    assert order.proof is not None  # noqa: S101 - only a proof has a verification
+    of = f"{counted_as(manifest.scope)} ({order.proof.labels.name})"
+    parity = []
+    for agreement in verification.agreements:
+        if (judgement := judgements.get(agreement.precision)) is None:
+            continue
+        points = measured_points(
+            manifest.operating_points, verification.cases, precision=agreement.precision, of=of
+        )
+        parity.append(order.proof.margin.parity(agreement, "CPU", judgement, points))
+    manifest = manifest.model_copy(update={"parity": tuple(parity)})
+    wanted = order.recipe.default_precision
+    if manifest.proved:
+        advised = wanted if wanted in manifest.proved else manifest.proved[0]
+        advice = {"default_precision": advised, **manifest.advice}
+        manifest = manifest.model_copy(update={"advice": advice})
+    return manifest.model_copy(update={"operating_points": points_of_default(manifest)})
 
 
 def _golden_case(manifest: Manifest, graphs: dict[str, Graph], source: GoldenSource) -> GoldenCase:

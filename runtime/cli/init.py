@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.package import load_package
 from runtime.publishing.site_key import write_site_key
 from runtime.site_trust.arguments import is_about_a_site
 
@@ -28,7 +29,7 @@ keep_records_days = 30
 
 [model]
 package = "{package}"
-precision = "int8"       # one of the package's precisions: fp32, fp16, bf16, int8
+precision = "{precision}"       # one of the package's: fp32, fp16, bf16, int8; else what it advises
 operating_point = "balanced"
 devices = ["NPU", "GPU", "CPU"]   # in order of preference; what is missing is passed over, and said
 allow_unsigned = {allow_unsigned}   # true only on a bench: `status` says so
@@ -111,12 +112,13 @@ def reference_package() -> Path:
     return Path(next(iter(models.__path__))).resolve() / "reference"
 
 
-def unit_toml(*, site: str, unit: str, package: Path, allow_unsigned: bool) -> str:
+def unit_toml(*, site: str, unit: str, package: Path, precision: str, allow_unsigned: bool) -> str:
     """The text of a unit.toml; names are checked when it is loaded."""
     return TEMPLATE.format(
         site=site,
         unit=unit,
         package=package.as_posix(),
+        precision=precision,
         allow_unsigned="true" if allow_unsigned else "false",
     )
 
@@ -142,6 +144,7 @@ def init_command(arguments: Namespace) -> int:
         site=arguments.site or "my-site",
         unit=arguments.unit,
         package=package,
+        precision=load_package(package, allow_unsigned=True).manifest.default_precision,
         allow_unsigned=not signed,
     )
     file.write_text(text, encoding="utf-8")
