@@ -9,15 +9,18 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from converters.commands.build_stages import Evidence, Speed, Stages
+from converters.commands.build_stages import Evidence, Speed, Stages, say
 from converters.commands.command_guard import DONE, FAIL, USAGE, guarded
 from converters.commands.stage_cache import StageCache
 from converters.errors import BenchFaultError
 from converters.evaluation.benchmark import advised, chosen
+from converters.evaluation.flag_loss import FEWEST_POSITIVES
 from converters.importing.imported_model import import_model
 from converters.importing.recipe import read_recipe
 from converters.labelled.labelled_images import labels_of, require_folders
+from converters.packaging.assembly import require_faithful
 from converters.packaging.card import shown_figure
+from converters.packaging.golden_sources import phantom_cases
 from converters.packaging.package_revision import revised
 from converters.packaging.package_writer import require_replaceable
 from converters.packaging.report import LATENCY, latency_section
@@ -77,9 +80,15 @@ def _run(arguments: Namespace, scratch: Path) -> int:
     require_replaceable(arguments.out)  # now, and not after half an hour of work
     require_folders("--calibration", arguments.calibration)
     labels = _labels(arguments)
+    if labels is not None and labels.positives < FEWEST_POSITIVES:
+        say(
+            f"{labels.positives} of {len(labels)} labelled images are positive: with fewer than"
+            f" {FEWEST_POSITIVES} the verdict cannot be pass"
+        )
     bench = StageCache(arguments.out.parent / f".{arguments.out.name}.build")
     with clock.stage("convert"):
         model = import_model(arguments.source, recipe)
+        require_faithful(model, recipe, phantom_cases(recipe))
     stages = Stages(arguments=arguments, bench=bench, recipe=recipe, model=model)
     with clock.stage("calibrate"):
         calibration = stages.calibrated()

@@ -172,7 +172,15 @@ def benchmark_app_median_ms(package: Package, setting: Setting, *, runs: int) ->
     """
     wanted = package.precision(setting.precision)
     words = [sys.executable, "-c", f"import {HOME}; from {APP}.main import main; main()"]
-    words += ["-m", str(package.folder / wanted.xml), "-d", setting.device, "-api", "sync"]
+    # From another folder: a relative path would lead nowhere.
+    words += [
+        "-m",
+        str((package.folder / wanted.xml).resolve()),
+        "-d",
+        setting.device,
+        "-api",
+        "sync",
+    ]
     words += ["-niter", str(runs)]
     words += ["-infer_precision", wanted.inference_precision]
     # benchmark_app takes a number of threads only without a hint; one stream is what LATENCY means.

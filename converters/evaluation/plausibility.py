@@ -38,7 +38,7 @@ def doubts_about(tally: ScoreTally, points: Sequence[OperatingPoint]) -> Doubts:
     low, high = tally.span()
     if high - low <= EQUAL:
         why = (
-            "a softmax over one value, or over the wrong axis, is always 1"
+            "a softmax over one value or the wrong axis, or logits so large that a sigmoid is 1"
             if low > 1 - EQUAL
             else "its weights, its input or its activation are not what it was trained with"
         )

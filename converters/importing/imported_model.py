@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import BenchFaultError
 from converters.importing.folding import fold, prove_fold
+from converters.importing.source_checks import output_faults, port_faults, weight_faults
 from converters.importing.source_files import SourceFiles
 from converters.importing.source_kind import SourceKind, kind_of
 from converters.importing.source_reading import read_source, source_runner, told
@@ -53,9 +54,10 @@ def import_model(source: Path, recipe: PackageRecipe) -> ImportedModel:
     """Read a source model and fold the recipe's linear tail into its graph.
 
     Raises:
-        BenchFaultError: a kind that is refused, weights outside its folder, ports that are not the
-            recipe's, shapes that cannot be made static, operations that OpenVINO does not know, or
-            a fold that changes the result.
+        BenchFaultError: a kind that is refused, weights outside its folder, ports, types and shapes
+            that are not the recipe's, an output that is activated already, weights that are no
+            numbers, shapes that cannot be made static, operations that OpenVINO does not know, or a
+            fold that changes the result.
     """
     kind = kind_of(source)
     files = SourceFiles.of(source, kind)
@@ -109,6 +111,8 @@ def _make_static(graph: Any, source: Path, recipe: PackageRecipe) -> None:
         f"{source.name}: output {tensor!r} of the recipe is none of {', '.join(sorted(outputs))}"
         for tensor in sorted(wanted - outputs)
     ]
+    if not faults:
+        faults = [f"{source.name}: {fault}" for fault in port_faults(graph, recipe)]
     if faults:
         raise BenchFaultError(faults)
     try:
@@ -122,3 +126,6 @@ def _make_static(graph: Any, source: Path, recipe: PackageRecipe) -> None:
     ]
     if dynamic:
         raise BenchFaultError([f"{source.name}: {name!r} stays dynamic" for name in dynamic])
+    faults = [*output_faults(graph, recipe), *weight_faults(graph)]
+    if faults:
+        raise BenchFaultError([f"{source.name}: {fault}" for fault in faults])

@@ -104,21 +104,25 @@ def onnx_runner(source: Path) -> Run:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as refusals
 
-    try:
-        session = onnxruntime.InferenceSession(str(source), providers=["CPUExecutionProvider"])
-    except (
+    refused = (
         refusals.Fail,
         refusals.InvalidArgument,
         refusals.InvalidGraph,
         refusals.InvalidProtobuf,
         refusals.NotImplemented,
         refusals.RuntimeException,
-    ) as fault:
+    )
+    try:
+        session = onnxruntime.InferenceSession(str(source), providers=["CPUExecutionProvider"])
+    except refused as fault:
         raise BenchFaultError([f"{source.name}: ONNX Runtime refuses it: {told(fault)}"]) from fault
     names = [output.name for output in session.get_outputs()]
 
     def run(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.float32]]:
-        return dict(zip(names, session.run(names, dict(tensors)), strict=True))
+        try:
+            return dict(zip(names, session.run(names, dict(tensors)), strict=True))
+        except (ValueError, *refused) as fault:
+            raise BenchFaultError([f"{source.name}: ONNX Runtime: {told(fault)}"]) from fault
 
     return run
 
@@ -160,12 +164,29 @@ def _torch_runner(source: Path, kind: SourceKind, unfolded: Any) -> Run:
     names = [port.any_name for port in unfolded.outputs]
 
     def run(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.float32]]:
-        with torch.no_grad():
-            given = module(*(torch.from_numpy(tensors[name].copy()) for name in order))
-        outputs = given if isinstance(given, tuple | list) else [given]
+        try:
+            with torch.no_grad():
+                given = module(*(torch.from_numpy(tensors[name].copy()) for name in order))
+        except RuntimeError as fault:
+            raise BenchFaultError([f"{source.name}: PyTorch: {told(fault)}"]) from fault
+        outputs = list(_flat(given))
+        if len(outputs) != len(names):
+            told_names = f"{len(outputs)} outputs in PyTorch, {len(names)} in OpenVINO"
+            raise BenchFaultError([f"{source.name}: {told_names}"])
         return {name: output.numpy() for name, output in zip(names, outputs, strict=True)}
 
     return run
+
+
+def _flat(given: Any) -> Iterator[Any]:
+    """The tensors of a module's answer in order: one, several, or a dictionary of them."""
+    if isinstance(given, dict):
+        given = list(given.values())
+    if isinstance(given, tuple | list):
+        for part in given:
+            yield from _flat(part)
+    else:
+        yield given
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from models.golden import GoldenCase, GoldenImage, GoldenRecord, sample_input
 from models.manifest import Manifest, Precision, ProofVerdict, Recipe, Source
 from models.package import load_package
 from runtime.image.outcome import Execution
+from runtime.inference.devices import EngineFaultError
 from runtime.inference.engine import PackageEngine, scores_of
 from runtime.inference.golden_check import golden_input, golden_mammogram
 
@@ -100,7 +101,7 @@ def package(order: PackageRequest, out: Path) -> Package:
         BenchFaultError: a part cannot be made; nothing was written then.
     """
     recipe, model = order.recipe, order.model
-    manifest = _manifest(order)
+    manifest = _manifest(model, recipe)
     with staged(out) as folder, tempfile.TemporaryDirectory() as scratch:
         graphs: dict[str, Graph] = {}
         for name in recipe.precisions:
@@ -115,7 +116,7 @@ def package(order: PackageRequest, out: Path) -> Package:
             asked = manifest.precisions[name].inference_precision
             graphs[name] = compile_on_cpu(folder / f"{name}.xml", asked)
         order.say("fp32: what the others are compared with")
-        exact = _exact_graph(order, manifest, Path(scratch))
+        exact = _exact_graph(model, order.golden, manifest, Path(scratch))
         proved = _prove(order, manifest, graphs)
         manifest = proved.manifest
         for refused in graphs.keys() - manifest.precisions.keys():
@@ -162,8 +163,24 @@ def _graph_for(order: PackageRequest, name: str) -> Any:
     )
 
 
-def _manifest(order: PackageRequest) -> Manifest:
-    recipe, model = order.recipe, order.model
+def require_faithful(
+    model: ImportedModel, recipe: PackageRecipe, golden: Sequence[GoldenSource]
+) -> None:
+    """Nothing, where steps and graph give on the golden images what recipe and source give.
+
+    Raises:
+        BenchFaultError: they do not, or a score is none: long before anything is calibrated.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            _exact_graph(model, golden, _manifest(model, recipe), Path(scratch))
+        except EngineFaultError as fault:
+            raw = any(port.activation == "none" for port in recipe.outputs)
+            hint = ': does the recipe lack activation = "sigmoid"?' if raw else ""
+            raise BenchFaultError([f"{model.source.name}: {fault}{hint}"]) from fault
+
+
+def _manifest(model: ImportedModel, recipe: PackageRecipe) -> Manifest:
     shared = model.inputs[0].preparation or Recipe(steps=recipe.preparation)
     inputs = tuple(
         port.model_copy(update={"preparation": None}) if port.preparation == shared else port
@@ -206,16 +223,18 @@ def _manifest(order: PackageRequest) -> Manifest:
     )
 
 
-def _exact_graph(order: PackageRequest, manifest: Manifest, scratch: Path) -> Graph:
+def _exact_graph(
+    model: ImportedModel, golden: Sequence[GoldenSource], manifest: Manifest, scratch: Path
+) -> Graph:
     """The unquantised graph at FP32.
 
     Raises:
         BenchFaultError: runtime steps -> graph is not what the whole recipe, word for word, ->
             source model in its own framework is; seen on the golden images.
     """
-    save_ir(order.model.graph, scratch, "fp32")
+    save_ir(model.graph, scratch, "fp32")
     graph = compile_on_cpu(scratch / "fp32.xml", "f32")
-    for case in order.golden:
+    for case in golden:
         ours, theirs = {}, {}
         for facts, pixels in zip(case.facts, case.pixels, strict=True):
             port = next(port for port in manifest.inputs if port.tensor == facts.tensor)
@@ -226,7 +245,7 @@ def _exact_graph(order: PackageRequest, manifest: Manifest, scratch: Path) -> Gr
         _require_equal(
             case.name,
             score_with(graph, manifest, ours),
-            scores_of(manifest, order.model.run_source(theirs)),
+            scores_of(manifest, model.run_source(theirs)),
         )
     return graph
 

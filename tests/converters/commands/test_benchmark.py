@@ -102,6 +102,16 @@ def test_given_streams_are_what_runs(package: Path, capsys: pytest.CaptureFixtur
     assert told["ratio_to_benchmark_app"] == {}
 
 
+def test_a_relative_path_is_good_enough_for_benchmark_app(
+    package: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs in a folder of its own."""
+    monkeypatch.chdir(package.parent)
+    assert main(["benchmark", package.name, "--threads", "1", "--runs", "2", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["ratio_to_benchmark_app"]
+
+
 def test_what_a_device_refuses_is_told(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A device that is not there: exit code 2 and its name."""
     assert main(["benchmark", str(package), "--device", "NPU", "--runs", "1"]) == 2
