@@ -13,7 +13,7 @@ from models.package import load_package
 from runtime.cli.init import reference_package
 from runtime.dicom.other_objects import name_of_other
 from runtime.image.header import passed_over
-from runtime.image.outcome import Flag, ViewResult
+from runtime.image.outcome import Flag, ModelRef, ViewResult
 from runtime.inference.devices import EngineFaultError, NoUsableDeviceError
 from runtime.inference.engine import open_engine
 from runtime.unit.active_model import model_ref
@@ -92,13 +92,12 @@ def judge_command(arguments: Namespace) -> int:
                 file=sys.stderr,
             )
             return 2
+        precision = arguments.precision or package.manifest.default_precision
         try:
             model = model_ref(
-                package, precision=arguments.precision, operating_point=arguments.operating_point
+                package, precision=precision, operating_point=arguments.operating_point
             )
-            engine = open_engine(
-                package, arguments.precision, devices, None, threads=arguments.threads
-            )
+            engine = open_engine(package, precision, devices, None, threads=arguments.threads)
         except KeyError as error:
             print(f"mammoedge: --operating-point {error.args[0]}", file=sys.stderr)
             return 2
@@ -108,10 +107,10 @@ def judge_command(arguments: Namespace) -> int:
         pipeline = Pipeline(
             manifest=package.manifest, model=model, engine=engine, max_pixels=MAX_PIXELS
         )
-        return _judge_files(arguments, pipeline, ",".join(devices))
+        return _judge_files(arguments, pipeline, model, ",".join(devices))
 
 
-def _judge_files(arguments: Namespace, pipeline: Pipeline, requested: str) -> int:
+def _judge_files(arguments: Namespace, pipeline: Pipeline, model: ModelRef, requested: str) -> int:
     worst = 0
     for file in arguments.files:
         if name := name_of_other(file):
@@ -125,7 +124,7 @@ def _judge_files(arguments: Namespace, pipeline: Pipeline, requested: str) -> in
             continue
         verdict = FileVerdict(file=str(file), image=image, stage_ms=stage_ms)
         if arguments.json:
-            print(json.dumps(verdict.as_json(arguments.precision, requested, pipeline)), flush=True)
+            print(json.dumps(verdict.as_json(model.precision, requested, pipeline)), flush=True)
         else:
             print(verdict.as_text(), flush=True)
     return worst

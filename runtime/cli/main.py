@@ -54,7 +54,11 @@ def _backup_arguments(parser: argparse.ArgumentParser) -> None:
 def _judge_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="DICOM files")
     parser.add_argument("--package", type=Path, help="model package (the reference package)")
-    parser.add_argument("--precision", choices=("fp32", "fp16", "bf16", "int8"), default="int8")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "fp16", "bf16", "int8"),
+        help="(what the package advises, else its nearest to the source)",
+    )
     parser.add_argument("--operating-point", default="balanced")
     parser.add_argument(
         "--device",
