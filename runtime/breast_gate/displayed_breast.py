@@ -14,6 +14,7 @@ import numpy as np
 
 from runtime.image.header import PresentationIntent
 from runtime.image.reasons import Remark
+from runtime.image.witness import Witness
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,6 +42,21 @@ line is left out, and air is what lies 7 to 22 mm beyond it."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class Check:
+    """A figure against its limit."""
+
+    what: str
+    value: float
+    limit: str
+    kept: bool
+
+
+def _range(share: float, least: float) -> Check:
+    what = "tissue's share of the gray range"
+    return Check(what=what, value=share, limit=f"at least {least}", kept=share >= least)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DisplayedBreast:
     """Three figures of a breast as it is displayed; gray is 0 (black) to 1 (white)."""
 
@@ -54,15 +70,30 @@ class DisplayedBreast:
     """Detector values, for which only the range counts."""
 
     @property
+    def checks(self) -> tuple[Check, ...]:
+        """Each figure that counts, against its limit."""
+        if self.raw:
+            return (_range(self.range_share, LEAST_RANGE_OF_RAW),)
+        return (
+            Check(
+                what="breast above the air",
+                value=self.above_air,
+                limit=f"at least {LEAST_ABOVE_AIR}",
+                kept=not self.above_air < LEAST_ABOVE_AIR,
+            ),
+            _range(self.range_share, LEAST_RANGE),
+            Check(
+                what="share of the tissue that is black or white",
+                value=self.black_or_white,
+                limit=f"at most {MOST_BLACK_OR_WHITE}",
+                kept=self.black_or_white <= MOST_BLACK_OR_WHITE,
+            ),
+        )
+
+    @property
     def plausible(self) -> bool:
         """Can this be a breast as a reader would see it?"""
-        if self.raw:
-            return self.range_share >= LEAST_RANGE_OF_RAW
-        return (
-            not self.above_air < LEAST_ABOVE_AIR
-            and self.range_share >= LEAST_RANGE
-            and self.black_or_white <= MOST_BLACK_OR_WHITE
-        )
+        return all(check.kept for check in self.checks)
 
     @property
     def detail(self) -> str:
@@ -128,15 +159,17 @@ def _otherwise(mammogram: Mammogram) -> Mammogram | None:
         if table.used_bits >= table.bits - 1:
             return None
         narrower = replace(table, bits=table.used_bits)
-        return replace(
-            mammogram,
-            voi_luts=(narrower,),
-            remarks=(*mammogram.remarks, Remark.VOI_LUT_BITS),
-        )
+        told = _told("VOI LUT", f"shown by {table.used_bits} bits", Remark.VOI_LUT_BITS)
+        return replace(mammogram, voi_luts=(narrower,), witnesses=(*mammogram.witnesses, told))
     if not mammogram.windows:
         return None
-    remarks = (*mammogram.remarks, Remark.WINDOW_ABSURD)
-    return replace(mammogram, windows=(), remarks=remarks)
+    told = _told("window", "shown by the range of stored values", Remark.WINDOW_ABSURD)
+    return replace(mammogram, windows=(), witnesses=(*mammogram.witnesses, told))
+
+
+def _told(about: str, said: str, remark: Remark) -> Witness:
+    why = "as the header has it the breast is not seen"
+    return Witness(about=about, source="pixels", said=said, why=why, remark=remark)
 
 
 def _square(side_px: int) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from runtime.breast_gate.breast import Breast, look_for_breast
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from models.manifest import Accepts, Recipe
     from runtime.breast_gate.breast import Sighting
+    from runtime.breast_gate.displayed_breast import DisplayedBreast
     from runtime.image.header import ImageHeader
     from runtime.pixels.display import Display
     from runtime.pixels.mammogram import Mammogram
@@ -32,6 +33,8 @@ class Suitability:
     """Where it is, once the pixels were looked at."""
     mammogram: Mammogram | None = None
     """With the window or table that shows the breast: what is to be prepared and pictured."""
+    figures: DisplayedBreast | None = None
+    """Of the breast as it is displayed."""
     detail: str = ""
     """What was seen or read that is the reason: a few words for people, no identity."""
 
@@ -107,13 +110,15 @@ def assess_pixels(
         return _not_suitable(Reason.NO_BREAST, mammogram, found.seen)
     shown, figures = settled(mammogram, breast, display)
     if not figures.plausible:
-        return _not_suitable(Reason.DISPLAY_IMPLAUSIBLE, shown, figures.detail)
+        refused = _not_suitable(Reason.DISPLAY_IMPLAUSIBLE, shown, figures.detail)
+        return replace(refused, breast=breast, figures=figures)
     against = _against_its_side(shown.header, breast)
     return Suitability(
         reasons=(Reason.LATERALITY_CONTRADICTS,) if against else (),
         remarks=shown.remarks,
         breast=breast,
         mammogram=shown,
+        figures=figures,
         detail=against,
     )
 

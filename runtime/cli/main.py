@@ -60,6 +60,17 @@ def _judge_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=int, help="CPU threads (OpenVINO's choice)")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="what was read from where and used or passed over, and what each code means",
+    )
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="OUT.png",
+        help="the picture that the model sees, the breast outlined; OUT-1.png, … of several files",
+    )
 
 
 def _reference_arguments(parser: argparse.ArgumentParser) -> None:

@@ -36,6 +36,13 @@ class CodestreamHeader:
     signed: bool
     lossy: bool
 
+    @property
+    def said(self) -> str:
+        """The word in words."""
+        kind = "signed" if self.signed else "unsigned"
+        loss = "lossy" if self.lossy else "lossless"
+        return f"{self.rows} x {self.columns}, {self.precision_bits} bits, {kind}, {loss}"
+
 
 def read_codestream(src: bytes) -> CodestreamHeader:
     """The word of a JPEG, JPEG-LS or JPEG 2000 codestream, from its headers alone.
