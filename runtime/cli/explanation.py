@@ -45,17 +45,35 @@ REMARK_WORDS = {
         " where the used bits end"
     ),
     Remark.VOI_LUT_UNUSABLE: (
-        "the first VOI LUT contradicts itself (fewer entries than announced, say); the first"
-        " window is used, else shown as stored"
+        "the first VOI LUT contradicts itself (fewer entries than announced, say), or shows nothing"
+        " of the breast; the first window is used, else shown as stored"
     ),
     Remark.VOI_FUNCTION_UNKNOWN: ("VOI LUT Function is none of the standard's; LINEAR is taken"),
+    Remark.MODALITY_LUT_UNUSABLE: (
+        "Rescale Slope, Rescale Intercept or the Modality LUT cannot be used: left out"
+    ),
+    Remark.BITS_UNUSED: (
+        "the pixels, or the entries of the VOI LUT, use a quarter of the declared range or less;"
+        " shown by the declared range all the same"
+    ),
+    Remark.PIXEL_SIGN_CONTRADICTS: (
+        "the codestream is unsigned, Pixel Representation says signed: its words are taken as two's"
+        " complement"
+    ),
     Remark.POLARITY_CONTRADICTS: (
         "Presentation LUT Shape says the opposite of Photometric Interpretation, which counts"
     ),
     Remark.LOSSY_COMPRESSION: "something was lost in compression, by the header or the codestream",
     Remark.INTENT_ASSUMED: "film has no Presentation Intent Type: taken for presentation",
-    Remark.PADDING_IGNORED: "a padding value that the stored bits cannot hold marks no pixel",
+    Remark.PADDING_IGNORED: (
+        "a padding value that the stored bits cannot hold, or among the image's own values, marks"
+        " no pixel"
+    ),
+    Remark.PADDING_DARKENED: "pixels of a padding value that displays bright were made dark",
     Remark.LATERALITY_FROM_CONTENT: "the side was taken from the picture",
+    Remark.LATERALITY_UNCONFIRMED: (
+        "one attribute alone names the side: Patient Orientation and chest wall do not confirm it"
+    ),
     Remark.PARTIAL_VIEW_UNKNOWN: "Partial View is not told",
 }
 UNKNOWN = "not told"

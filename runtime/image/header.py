@@ -195,6 +195,13 @@ class ImageHeader:
         return self.film or self.sop_class_uid in MAMMOGRAPHY_CLASSES
 
     @property
+    def class_detail(self) -> str:
+        """What is wrong with the storage class of what is no mammogram by it."""
+        if self.modality.upper() == "MG":
+            return "Modality says MG, but the SOP class is not one of a mammogram"
+        return "its SOP class is not one of a mammogram"
+
+    @property
     def disqualifying_modifiers(self) -> tuple[str, ...]:
         """The modifiers after which the image is no standard view any more (CID 4015)."""
         return tuple(m for m in self.modifiers if m not in HARMLESS_MODIFIERS)

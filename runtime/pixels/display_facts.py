@@ -80,7 +80,11 @@ def display_facts(ds: Dataset, layout: PixelFormat, places: Mapping[str, str]) -
 def _rescale(
     ds: Dataset, places: Mapping[str, str]
 ) -> tuple[bool, float, float, tuple[Witness, ...]]:
-    """Whether there is a rescale; its slope and intercept where believable, else the identity."""
+    """Whether there is a rescale; its slope and intercept where believable, else the identity.
+
+    Rescale and table are one module, the Modality LUT (PS3.3 C.11.1), and have one remark.
+    """
+    unusable = Remark.MODALITY_LUT_UNUSABLE
     slopes, intercepts = numbers(ds, "RescaleSlope"), numbers(ds, "RescaleIntercept")
     if not slopes and not intercepts:
         return False, 1.0, 0.0, ()
@@ -88,9 +92,9 @@ def _rescale(
     source = _source("RescaleSlope", places) if slopes else _source("RescaleIntercept", places)
     told = Witness(about="rescale", source=source, said=f"slope {slope:g}, intercept {intercept:g}")
     if not (np.isfinite(slope) and np.isfinite(intercept)) or not 1e-6 < abs(slope) < 1e6:
-        return True, 1.0, 0.0, (_passed_over(told, "beyond belief"),)
+        return True, 1.0, 0.0, (_passed_over(told, "beyond belief", unusable),)
     if abs(intercept) >= 1e9:
-        return True, slope, 0.0, (_passed_over(told, "the intercept is beyond belief"),)
+        return True, slope, 0.0, (_passed_over(told, "the intercept is beyond belief", unusable),)
     return True, slope, intercept, (told,)
 
 
@@ -105,7 +109,9 @@ def _source(keyword: str, places: Mapping[str, str]) -> str:
 
 def _modality_witness(found: FirstTable) -> Witness:
     told = Witness(about="modality LUT", source="ModalityLUTSequence", said=found.said)
-    return told if found.table is not None else _passed_over(told, found.fault)
+    if found.table is not None:
+        return told
+    return _passed_over(told, found.fault, Remark.MODALITY_LUT_UNUSABLE)
 
 
 def _voi(

@@ -10,7 +10,7 @@ import numpy as np
 
 from runtime.dicom_header.attributes import integer
 from runtime.image.reasons import Remark
-from runtime.image.witness import Witness, remarks_of
+from runtime.image.witness import Use, Witness, remarks_of
 from runtime.pixels.display_facts import display_facts
 from runtime.pixels.padding import without_padding
 from runtime.pixels.pixel_format import PixelLimits, pixel_format
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from runtime.dicom.stored_image import StoredImage
     from runtime.image.header import ImageHeader
     from runtime.pixels.codestream import CodestreamHeader
+    from runtime.pixels.display_facts import DisplayFacts
+    from runtime.pixels.pixel_format import PixelFormat
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -128,22 +130,45 @@ def mammogram_from(
         intensity_sign=integer(ds, "PixelIntensityRelationshipSign"),
         witnesses=(
             Witness(about="pixels", source="Image Pixel module", said=layout.said),
-            *_of_compression(header, codestream),
+            *_of_compression(header, codestream, layout),
             *facts.witnesses,
+            *_of_unused_bits(facts, pixels),
             *of_padding,
         ),
     )
 
 
-def _of_compression(header: ImageHeader, codestream: CodestreamHeader | None) -> Iterator[Witness]:
+def _of_compression(
+    header: ImageHeader, codestream: CodestreamHeader | None, layout: PixelFormat
+) -> Iterator[Witness]:
     lossy = Remark.LOSSY_COMPRESSION if header.lossy else None
     by_itself = codestream is not None and codestream.lossy
     if codestream is not None:
         remark = lossy if by_itself else None
         yield Witness(about="pixels", source="codestream", said=codestream.said, remark=remark)
+        if codestream.signed is False and layout.signed:
+            yield Witness(
+                about="pixels",
+                source="codestream",
+                said="unsigned",
+                use=Use.CONTRADICTS,
+                why="PixelRepresentation says signed: taken as two's complement",
+                remark=Remark.PIXEL_SIGN_CONTRADICTS,
+            )
     if lossy and not by_itself:
         source = "LossyImageCompression, TransferSyntaxUID"
         yield Witness(about="compression", source=source, said="lossy", remark=lossy)
+
+
+def _of_unused_bits(facts: DisplayFacts, pixels: NDArray[np.uint16]) -> Iterator[Witness]:
+    """Where nothing but the range of stored values makes black and white."""
+    if facts.voi_luts or facts.windows:
+        return
+    used = int(pixels.max()) - int(pixels.min())
+    # As with a VOI LUT: one bit less is a picture that is dark or bright for its own reasons.
+    if used.bit_length() < facts.bits - 1:
+        said = f"values over {used.bit_length()} of {facts.bits} bits"
+        yield Witness(about="pixels", source="PixelData", said=said, remark=Remark.BITS_UNUSED)
 
 
 def _looked_up(pixels: NDArray[np.uint16], table: NDArray[np.uint16]) -> NDArray[np.uint16]:

@@ -6,17 +6,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import cv2
+import numpy as np
 
 from runtime.dicom_header.attributes import pixel_value
 from runtime.image.reasons import Remark
 from runtime.image.witness import Use, Witness
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
     from runtime.pixels.pixel_format import PixelFormat
+
+MOST_BEYOND = 0.01
+"""Share of the image that may lie on the padding's far side: noise, markers."""
 
 
 def without_padding(
@@ -26,7 +29,8 @@ def without_padding(
 
     `bright_is_low`: a low value displays bright. Nothing is done, and nothing copied, where the
     padding is the darkest value that there can be. A value that the stored bits cannot hold marks
-    no pixel: it is ignored, with a remark; an impossible limit leaves the value alone.
+    no pixel, nor does one among the image's own values (it lies outside of these, PS3.3
+    C.7.5.1.1.2, note 1): it is ignored, with a remark; an impossible limit leaves the value alone.
     """
     value, told_of_value = _stored_value(ds, "PixelPaddingValue", layout)
     limit, told_of_limit = _stored_value(ds, "PixelPaddingRangeLimit", layout)
@@ -41,8 +45,15 @@ def without_padding(
     image = pixels[~padding]
     if image.size in (0, pixels.size):
         return pixels, told
+    below, above = (float(np.mean(side)) for side in (image < low, image > high))
+    if min(below, above) > MOST_BEYOND:
+        return pixels, tuple(_ignored(word, "among the image's own values") for word in told)
     cleaned = pixels.copy()
     cleaned[padding] = image.max() if bright_is_low else image.min()
+    is_bright = (above < below) ^ bright_is_low
+    if is_bright:
+        why = "it displays bright and was made dark"
+        told = (replace(told[0], why=why, remark=Remark.PADDING_DARKENED), *told[1:])
     return cleaned, told
 
 
@@ -57,6 +68,8 @@ def _stored_value(
     value = found - layout.lowest
     if 0 <= value < 2**layout.bits_stored:
         return value, (told,)
-    why = f"{layout.bits_stored} bits cannot hold it"
-    ignored = replace(told, use=Use.PASSED_OVER, why=why, remark=Remark.PADDING_IGNORED)
-    return None, (ignored,)
+    return None, (_ignored(told, f"{layout.bits_stored} bits cannot hold it"),)
+
+
+def _ignored(told: Witness, why: str) -> Witness:
+    return replace(told, use=Use.PASSED_OVER, why=why, remark=Remark.PADDING_IGNORED)

@@ -86,7 +86,7 @@ def test_a_table_goes_before_a_window_and_alternatives_are_passed_over(tmp_path,
         ("VOI LUT", "VOILUTSequence", "1 more", "passed over"),
         ("VOI LUT", "pixels", "shown by 10 bits", "used"),
         ("window", "WindowCenter", "center 2048, width 4096, LINEAR", "passed over"),
-        ("pixels", "codestream", "600 x 500, 16 bits, unsigned, lossy", "used"),
+        ("pixels", "codestream", "600 x 500, 16 bits, sign not told, lossy", "used"),
         ("display", "recipe: window voi_lut", "by VOI LUT", "used"),
     }
     assert line["remarks"] == ["lossy_compression", "voi_lut_bits"]
