@@ -115,9 +115,8 @@ def judge_command(arguments: Namespace) -> int:
         except NoUsableDeviceError as error:
             print(f"mammoedge: {error}", file=sys.stderr)
             return 1
-        pipeline = Pipeline(
-            manifest=package.manifest, model=model, engine=engine, max_pixels=MAX_PIXELS
-        )
+        manifest = package.manifest.accepting(tuple(arguments.accept_image_types or ()))
+        pipeline = Pipeline(manifest=manifest, model=model, engine=engine, max_pixels=MAX_PIXELS)
         return _judge_files(arguments, pipeline, ",".join(devices))
 
 

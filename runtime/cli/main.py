@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from models.errors import MammoedgeError
 from runtime.mqtt_contract.declaration import ASYNCAPI
 from runtime.site_trust.arguments import add_site_arguments
+from runtime.user_input.argument_types import image_type_term
 from runtime.user_input.command import Command, print_fault
 
 if TYPE_CHECKING:
@@ -59,6 +60,15 @@ def _judge_arguments(parser: argparse.ArgumentParser) -> None:
         help="NPU, GPU or CPU, in order of preference; may be given again (CPU)",
     )
     parser.add_argument("--threads", type=int, help="CPU threads (OpenVINO's choice)")
+    parser.add_argument(
+        "--accept-image-type",
+        action="append",
+        dest="accept_image_types",
+        type=image_type_term,
+        metavar="TERM",
+        help="judge images with this unknown term of Image Type; may be given again, as"
+        " model.accept_image_types of unit.toml",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument(
         "--explain",

@@ -25,6 +25,8 @@ class EventKind(StrEnum):
     IMAGE_REFUSED = "image_refused"
     IMAGE_CONFLICT = "image_conflict"
     TOO_MANY_IMAGES = "too_many_images"
+    UNKNOWN_IMAGE_TYPE = "unknown_image_type"
+    """Images with a term of Image Type that nobody knows: not assessed until it is released."""
     FRAME_REFUSED = "frame_refused"
     ASSOCIATION_REFUSED = "association_refused"
     ACKNOWLEDGED = "acknowledged"

@@ -144,6 +144,21 @@ def test_what_is_refused_is_explained_as_far_as_it_got(tmp_path, capsys):
     assert [row["about"] for row in text["explained"]] == ["detail"]
 
 
+def test_a_term_of_image_type_is_released_as_by_the_units_setting(tmp_path, capsys):
+    """Without `--accept-image-type` it is not assessed, and named."""
+    ds = mammogram_dataset(**SIZE)
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "PHOTON_COUNTED"]
+    file = saved(ds, tmp_path)
+    (refused,) = explained(capsys, file)
+    assert refused["reasons"] == ["unsupported_image_type"]
+    assert refused["detail"] == "Image Type value 3 PHOTON_COUNTED"
+    (judged,) = explained(capsys, file, options=["--accept-image-type", "PHOTON_COUNTED"])
+    assert judged["outcome"] == "judged"
+    with pytest.raises(SystemExit):
+        main(["judge", "--accept-image-type", "no term", str(file)])
+    assert "must be 1 to 16 of A-Z, 0-9 and _" in capsys.readouterr().err
+
+
 def test_the_table_for_people_has_each_word_once_in_its_line(tmp_path, capsys):
     """The same facts as the JSON form, under the line that `judge` prints without it."""
     file = saved(mammogram_dataset(window=None, **SIZE), tmp_path)
