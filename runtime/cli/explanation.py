@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 from pydicom.sr.codedict import codes
 from pydicom.uid import UID
 
+from runtime.cli.code_words import REASON_WORDS, REMARK_WORDS
 from runtime.dicom_header.image_kind import named, terms_that_count
 from runtime.dicom_header.pixel_spacing import spacings_passed_over
 from runtime.dicom_header.view_modifiers import magnification_by_distance, stated_magnification
 from runtime.image.outcome import NotAssessed, ViewResult
-from runtime.image.reasons import Remark
 from runtime.image.view_codes import HARMLESS_MODIFIERS, UNREADABLE_MODIFIER
 from runtime.image.witness import Use, Witness
 from runtime.pixels.voi_lut_table import shown_by
-from runtime.web.catalogue import load_catalogues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,50 +31,6 @@ if TYPE_CHECKING:
     from runtime.pixels.mammogram import Mammogram
     from runtime.worker.pipeline import Look
 
-# The console's words for reasons are for technologists; remarks are not shown there.
-REMARK_WORDS = {
-    Remark.SPACING_ASSUMED: "film without a pixel spacing: the package's own is taken",
-    Remark.SHRUNK_TO_CANVAS: "the breast is larger than the model's canvas and was made smaller",
-    Remark.WINDOW_MISSING: "neither VOI LUT nor window: shown as stored",
-    Remark.WINDOW_ABSURD: (
-        "the first window is no window, or shows nothing of the breast; shown as stored"
-    ),
-    Remark.VOI_LUT_BITS: (
-        "the table's entries need other bits than its descriptor says (16 said, 12 used): white is"
-        " where the used bits end"
-    ),
-    Remark.VOI_LUT_UNUSABLE: (
-        "the first VOI LUT contradicts itself (fewer entries than announced, say), or shows nothing"
-        " of the breast; the first window is used, else shown as stored"
-    ),
-    Remark.VOI_FUNCTION_UNKNOWN: ("VOI LUT Function is none of the standard's; LINEAR is taken"),
-    Remark.MODALITY_LUT_UNUSABLE: (
-        "Rescale Slope, Rescale Intercept or the Modality LUT cannot be used: left out"
-    ),
-    Remark.BITS_UNUSED: (
-        "the pixels, or the entries of the VOI LUT, use a quarter of the declared range or less;"
-        " shown by the declared range all the same"
-    ),
-    Remark.PIXEL_SIGN_CONTRADICTS: (
-        "the codestream is unsigned, Pixel Representation says signed: its words are taken as two's"
-        " complement"
-    ),
-    Remark.POLARITY_CONTRADICTS: (
-        "Presentation LUT Shape says the opposite of Photometric Interpretation, which counts"
-    ),
-    Remark.LOSSY_COMPRESSION: "something was lost in compression, by the header or the codestream",
-    Remark.INTENT_ASSUMED: "film has no Presentation Intent Type: taken for presentation",
-    Remark.PADDING_IGNORED: (
-        "a padding value that the stored bits cannot hold, or among the image's own values, marks"
-        " no pixel"
-    ),
-    Remark.PADDING_DARKENED: "pixels of a padding value that displays bright were made dark",
-    Remark.LATERALITY_FROM_CONTENT: "the side was taken from the picture",
-    Remark.LATERALITY_UNCONFIRMED: (
-        "one attribute alone names the side: Patient Orientation and chest wall do not confirm it"
-    ),
-    Remark.PARTIAL_VIEW_UNKNOWN: "Partial View is not told",
-}
 UNKNOWN = "not told"
 WIDEST = 60
 """Columns of text; a longer one pushes the next aside in its own line."""
@@ -97,14 +52,10 @@ def explain(look: Look, image: ImageOutcome, display: Display) -> tuple[Witness,
 
 
 def words_of(image: ImageOutcome) -> dict[str, str]:
-    """Each reason and remark of the outcome, and what it means (and what to do)."""
-    texts = load_catalogues("runtime.console")["en"].texts
+    """Each reason and remark of the outcome: what it means, and for a reason what to do."""
     outcome = image.outcome
     reasons = outcome.reasons if isinstance(outcome, NotAssessed) else ()
-    words = {
-        reason.value: f"{texts[f'reason.{reason}.what']}. {texts.get(f'reason.{reason}.do', '')}"
-        for reason in reasons
-    }
+    words = {reason.value: "; do: ".join(REASON_WORDS[reason]) for reason in reasons}
     return words | {remark.value: REMARK_WORDS[remark] for remark in outcome.remarks}
 
 

@@ -85,7 +85,8 @@ def _judge_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _reference_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "page", help="unit-toml, site-toml, manifest, recipe or commands; Markdown is printed"
+        "page",
+        help="unit-toml, site-toml, manifest, recipe, commands or dicom; Markdown is printed",
     )
 
 

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEG2000Lossless, JPEGLSNearLossless
 
-from runtime.cli.explanation import REMARK_WORDS
+from runtime.cli.code_words import REMARK_WORDS
 from runtime.cli.main import main
 from runtime.dicom.stored_image import IMAGE_TAGS
 from runtime.image.reasons import Remark
@@ -135,7 +135,7 @@ def test_what_is_refused_is_explained_as_far_as_it_got(tmp_path, capsys):
     assert ("side", "PatientOrientation", "R", "contradicts") in rows(side)
     assert ("breast", "pixels", "chest wall at the right, certain", "used") in rows(side)
     assert side["words"]["laterality_contradicts"].startswith(
-        "Left and right contradict each other"
+        "elements, letters of Patient Orientation"
     )
     assert codestream["reasons"] == ["undecodable"]
     assert ("pixels", "PixelData", "cannot be had", "missing") in rows(codestream)
