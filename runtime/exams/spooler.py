@@ -228,8 +228,7 @@ class Spooler:
         except HeaderRefusedError as error:
             raise ObjectRefusedError(error.reason, error.detail) from error
         if not arrived.header.mammography:
-            detail = "its SOP class is not one of a mammogram"
-            raise ObjectRefusedError(Reason.NOT_MAMMOGRAPHY, detail)
+            raise ObjectRefusedError(Reason.NOT_MAMMOGRAPHY, arrived.header.class_detail)
         return arrived
 
     def remove(self, path: str) -> None:

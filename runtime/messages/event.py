@@ -31,6 +31,8 @@ class EventKind(StrEnum):
     TOO_MANY_IMAGES = "too_many_images"
     IDENTITY_CONFLICT = "identity_conflict"
     """The images of an exam are of different patients, by their own word."""
+    UNKNOWN_IMAGE_TYPE = "unknown_image_type"
+    """Images with a term of Image Type that nobody knows: not assessed until it is released."""
     FRAME_REFUSED = "frame_refused"
     ASSOCIATION_REFUSED = "association_refused"
     ACKNOWLEDGED = "acknowledged"
