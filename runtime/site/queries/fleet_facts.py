@@ -149,7 +149,7 @@ def _refused(connection: Connection, since_ms: int) -> Counter[int]:
         .where(EVENTS.c.happened_ms >= since_ms, EVENTS.c.event.in_(kinds))
         .group_by(EVENTS.c.unit_id)
     )
-    return Counter({unit_id: count for unit_id, count in rows})
+    return Counter({row[0]: row[1] for row in rows})
 
 
 def _images(connection: Connection, since_ms: int) -> Counter[int]:
@@ -159,7 +159,7 @@ def _images(connection: Connection, since_ms: int) -> Counter[int]:
         .where(IMAGES.c.happened_ms >= since_ms)
         .group_by(IMAGES.c.unit_id)
     )
-    return Counter({unit_id: count for unit_id, count in rows})
+    return Counter({row[0]: row[1] for row in rows})
 
 
 def _unacknowledged(connection: Connection, since_ms: int) -> dict[int, list[int]]:
