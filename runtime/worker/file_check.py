@@ -1,7 +1,8 @@
 """Is a spooled file still the one that its sender was answered for?
 
 Disks forget, and lie; a person may put another file in its place. A file is hashed while it is
-judged, from the same pages of memory that the judgement reads.
+judged, from the same pages of memory that the judgement reads. One that arrives in this moment is
+being hashed by the control process: there it is enough that nobody has written to it since.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from runtime.image.outcome import Job
 
+FileStamp = tuple[int, ...]
 ANOTHER_FILE = "the spooled file is gone, or not the one that was received"
 
 
@@ -41,6 +43,15 @@ def bytes_found(path: Path) -> AnsweredBytes | None:
     except (HeaderRefusedError, OSError):
         return None
     return AnsweredBytes(sha256=digest, transfer_syntax_uid=syntax)
+
+
+def file_stamp(path: str) -> FileStamp:
+    """Changes with every write to the file, and with another file of its name; () without one."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 class FileHasher:

@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from models.errors import InternalError
 from runtime.image.outcome import Execution, Job, JobOutcome, ModelRef
+from runtime.worker.file_check import FileStamp
 
 if TYPE_CHECKING:
     import socket
@@ -47,6 +48,8 @@ class Anticipate:
     """A hint: this spooled view will be asked for in a moment. It makes no outcome by itself."""
 
     path: str
+    stamp: FileStamp
+    """Of the file, from before the control process hashed it."""
     say: Literal["anticipate"] = "anticipate"
 
 

@@ -17,6 +17,7 @@ from runtime.image.reasons import Reason
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import EventKind
 from runtime.timing.backoff import Backoff
+from runtime.worker.file_check import file_stamp
 from runtime.worker.latency import StageLatencies
 from runtime.worker.protocol import (
     Anticipate,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from runtime.exams.exam_service import ExamService
     from runtime.image.outcome import Job, JobOutcome
     from runtime.ledger.job_table import OpenJob
+    from runtime.worker.file_check import FileStamp
 
 LOG = logging.getLogger(__name__)
 
@@ -85,6 +87,7 @@ class _Coming:
 
     path: str
     sop_instance_uid: str
+    stamp: FileStamp
 
 
 class Supervisor:
@@ -157,8 +160,9 @@ class Supervisor:
         a tenth of the time to the flag of an uncompressed view (`make bench`, with and without
         the body of this method).
         """
+        coming = _Coming(path=path, sop_instance_uid=sop_instance_uid, stamp=file_stamp(path))
         with self._news:
-            self._anticipated = _Coming(path=path, sop_instance_uid=sop_instance_uid)
+            self._anticipated = coming
             self._news.notify_all()
 
     def stop(self, drain_s: float) -> None:
@@ -285,7 +289,7 @@ class Supervisor:
             elif job is not None and not self._do(worker, job):
                 return
 
-    def _next_work(self) -> tuple[OpenJob | None, str | None]:
+    def _next_work(self) -> tuple[OpenJob | None, _Coming | None]:
         """The next job, or else a hint; blocks while there is neither."""
         while True:
             with self._news:
@@ -303,14 +307,14 @@ class Supervisor:
                 return job, None
             # Not for what may be a repeat: no work is lost on it, no poison is tried again.
             if hint is not None and not self._exam_service.knows(hint.sop_instance_uid):
-                return None, hint.path
+                return None, hint
 
-    def _follow(self, worker: _Worker, hint: str) -> bool:
+    def _follow(self, worker: _Worker, hint: _Coming) -> bool:
         """Lets the worker begin with a view; False if it was lost over it."""
         try:
-            worker.link.ask(Anticipate(path=hint))
+            worker.link.ask(Anticipate(path=hint.path, stamp=hint.stamp))
         except LinkLostError as error:
-            self._died_over = hint
+            self._died_over = hint.path
             self._lost(worker, str(error))
             return False
         return True
