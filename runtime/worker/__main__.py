@@ -24,7 +24,7 @@ from models.package import load_package
 from runtime.inference.devices import EngineFaultError, NoUsableDeviceError
 from runtime.inference.engine import open_engine
 from runtime.system.process_memory import peak_resident_mb
-from runtime.worker.file_check import FileHasher, checked, file_stamp
+from runtime.worker.file_check import FileHasher, checked
 from runtime.worker.pipeline import Pipeline
 from runtime.worker.protocol import (
     FROM_WORKER,
@@ -39,12 +39,12 @@ from runtime.worker.protocol import (
     Ready,
     Start,
     WorkerLink,
+    file_stamp,
 )
 
 if TYPE_CHECKING:
     from runtime.image.outcome import ImageOutcome, Job, JobOutcome
-    from runtime.worker.file_check import FileStamp
-    from runtime.worker.protocol import FromWorkerMessage
+    from runtime.worker.protocol import FileStamp, FromWorkerMessage
 
 LOG = logging.getLogger(__name__)
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from runtime.image.outcome import Job
 
-FileStamp = tuple[int, ...]
 ANOTHER_FILE = "the spooled file is gone, or not the one that was received"
 
 
@@ -43,15 +42,6 @@ def bytes_found(path: Path) -> AnsweredBytes | None:
     except (HeaderRefusedError, OSError):
         return None
     return AnsweredBytes(sha256=digest, transfer_syntax_uid=syntax)
-
-
-def file_stamp(path: str) -> FileStamp:
-    """Changes with every write to the file, and with another file of its name; () without one."""
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return ()
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 class FileHasher:

@@ -15,7 +15,6 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from models.errors import InternalError
 from runtime.image.outcome import Execution, Job, JobOutcome, ModelRef
-from runtime.worker.file_check import FileStamp
 
 if TYPE_CHECKING:
     import socket
@@ -23,6 +22,18 @@ if TYPE_CHECKING:
 LENGTH = struct.Struct(">I")
 assert LENGTH.size == 4  # noqa: S101 - checked once, at import
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+
+
+FileStamp = tuple[int, ...]
+
+
+def file_stamp(path: str) -> FileStamp:
+    """Changes with every write to the file, and with another file of its name; () without one."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @dataclass(frozen=True, kw_only=True)

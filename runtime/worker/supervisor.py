@@ -17,7 +17,6 @@ from runtime.image.reasons import Reason
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import EventKind
 from runtime.timing.backoff import Backoff
-from runtime.worker.file_check import file_stamp
 from runtime.worker.latency import StageLatencies
 from runtime.worker.protocol import (
     Anticipate,
@@ -29,6 +28,7 @@ from runtime.worker.protocol import (
     Ready,
     Start,
     WorkerLink,
+    file_stamp,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from runtime.exams.exam_service import ExamService
     from runtime.image.outcome import Job, JobOutcome
     from runtime.ledger.job_table import OpenJob
-    from runtime.worker.file_check import FileStamp
+    from runtime.worker.protocol import FileStamp
 
 LOG = logging.getLogger(__name__)
 

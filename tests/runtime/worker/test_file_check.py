@@ -11,7 +11,8 @@ import pytest
 from runtime.dicom.part10_reader import begin_data_set
 from runtime.image.outcome import AnsweredBytes, ImageOutcome, Job, JobImage, JobOutcome
 from runtime.image.reasons import Reason
-from runtime.worker.file_check import bytes_found, checked, file_stamp
+from runtime.worker.file_check import bytes_found, checked
+from runtime.worker.protocol import file_stamp
 from tests.support.builders import MODEL, header, result, unassessed
 from tests.support.synthetic import mammogram_dataset, write
 
