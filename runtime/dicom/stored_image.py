@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from runtime.dicom.header_reader import HEADER_TAGS, header_from, wanted_tags
@@ -11,6 +11,7 @@ from runtime.dicom.part10_reader import DicomFile, ReadingLimits, opened
 from runtime.dicom_header.functional_groups import DISPLAY_MACROS, with_display_of_frame
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from runtime.image.header import ImageHeader
@@ -53,6 +54,8 @@ class StoredImage:
     path: Path
     header: ImageHeader
     file: DicomFile
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Keyword to macro, of the elements that stand in functional groups."""
 
 
 def open_image(path: Path, limits: ReadingLimits = IMAGE_LIMITS) -> StoredImage:
@@ -66,5 +69,6 @@ def open_image(path: Path, limits: ReadingLimits = IMAGE_LIMITS) -> StoredImage:
     with opened(path) as stream:
         file = read_image_file(stream, IMAGE_TAGS, limits)
     header = header_from(file.elements, transfer_syntax_uid=file.transfer_syntax_uid)
-    file = replace(file, elements=with_display_of_frame(file.elements))
-    return StoredImage(path=path, header=header, file=file)
+    elements, places = with_display_of_frame(file.elements)
+    file = replace(file, elements=elements)
+    return StoredImage(path=path, header=header, file=file, places=places)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from runtime.exams.exam_revision import ExamRevisions
     from runtime.image.header import ImageHeader
     from runtime.image.outcome import Job, JobOutcome, ModelRef, PixelComparison, ViewOutcome
-    from runtime.ledger.ledger import Ledger
+    from runtime.ledger.ledger import Ledger, LedgerError
     from runtime.ledger.transaction import LedgerTransaction
     from runtime.publishing.message_factory import MessageFactory
 
@@ -97,6 +97,11 @@ class ImageRegistration:
         """How many jobs wait for the worker; asks no transaction."""
         return self._ledger.jobs_open
 
+    @property
+    def ledger_fault(self) -> LedgerError | None:
+        """Why the ledger cannot be relied on now; None if it can. Asks no transaction."""
+        return self._ledger.fault
+
     def role(self, header: ImageHeader) -> Role:
         """What an image of that header is to its exam."""
         return role_of(
@@ -151,6 +156,7 @@ class ImageRegistration:
             return Received(image_id=image_id, receipt=Receipt.CONFLICT)
         exam_key = self._message_factory.exam_key(study_uid)
         tx.exam_history.identify(study_uid, exam_key, spooled.identity, now_ms)
+        self._say_unknown_type(tx, spooled.header, now_ms)
         self._join(tx, image_id, study_uid, now_ms)
         return Received(image_id=image_id, receipt=Receipt.STORED)
 
@@ -330,6 +336,23 @@ class ImageRegistration:
             detail=f"other pixels under a known SOP Instance UID; {which_stands}",
             exam=header.study_instance_uid,
             image=header.sop_instance_uid,
+        )
+        tx.enqueue(event, now_ms)
+
+    def _say_unknown_type(self, tx: LedgerTransaction, header: ImageHeader, now_ms: int) -> None:
+        """Once in an exam for each term: a unit that writes one writes it into each image."""
+        known = self._active.manifest.accepts.image_types
+        terms = header.unknown_terms(known)
+        images = tx.exam_objects(header.study_instance_uid) if terms else []
+        if not terms or any(terms == other.header.unknown_terms(known) for other in images[:-1]):
+            return
+        event = self._message_factory.event_message(
+            EventKind.UNKNOWN_IMAGE_TYPE,
+            at_ms=now_ms,
+            detail=header.kind_detail,
+            exam=header.study_instance_uid,
+            image=header.sop_instance_uid,
+            data={"terms": "\\".join(terms)},
         )
         tx.enqueue(event, now_ms)
 

@@ -178,8 +178,14 @@ class ImageHeader:
         if self.kind is ImageKind.SYNTHETIC_2D:
             return synthetic_2d
         if self.kind is ImageKind.OTHER:
-            return bool(self.image_terms) and set(self.image_terms) <= set(image_types)
+            return bool(self.image_terms) and not self.unknown_terms(image_types)
         return self.kind is ImageKind.STANDARD
+
+    def unknown_terms(self, image_types: Collection[str]) -> tuple[str, ...]:
+        """The terms of Image Type that it is not assessed for, because nobody knows them."""
+        if self.kind is not ImageKind.OTHER:
+            return ()
+        return tuple(term for term in self.image_terms if term not in image_types)
 
     @property
     def sides_contradict(self) -> bool:
@@ -209,6 +215,13 @@ class ImageHeader:
     def mammography(self) -> bool:
         """Is this a mammogram at all: an MG storage class, or a digitised film of one?"""
         return self.film or self.sop_class_uid in MAMMOGRAPHY_CLASSES
+
+    @property
+    def class_detail(self) -> str:
+        """What is wrong with the storage class of what is no mammogram by it."""
+        if self.modality.upper() == "MG":
+            return "Modality says MG, but the SOP class is not one of a mammogram"
+        return "its SOP class is not one of a mammogram"
 
     @property
     def disqualifying_modifiers(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from runtime.image.descriptors import ImageDescriptors
 from runtime.image.outcome import COMPARE, AnsweredBytes, Job, JobImage, JobOutcome, ViewOutcome
+from runtime.ledger.integrity import whole
 
 if TYPE_CHECKING:
     import sqlite3
@@ -74,8 +75,8 @@ class JobRows:
     def open_job(self, job_id: int) -> OpenJob | None:
         """A job that has no outcome yet."""
         row = self._connection.execute(
-            "SELECT job_id, study_uid, package_sha256, precision, images, worker_deaths FROM jobs"
-            " WHERE job_id = ? AND done = 0",
+            "SELECT job_id, study_uid, package_sha256, precision, images, worker_deaths FROM jobs"  # noqa: S608
+            f" WHERE job_id = ? AND done = 0 AND {whole('jobs')}",
             (job_id,),
         ).fetchone()
         return None if row is None else self._open_job(row)
@@ -83,8 +84,8 @@ class JobRows:
     def next_job(self, skip: Collection[int] = ()) -> OpenJob | None:
         """The oldest open job that is not in `skip`."""
         rows = self._connection.execute(
-            "SELECT job_id, study_uid, package_sha256, precision, images, worker_deaths FROM jobs"
-            " WHERE done = 0 ORDER BY job_id LIMIT ?",
+            "SELECT job_id, study_uid, package_sha256, precision, images, worker_deaths FROM jobs"  # noqa: S608
+            f" WHERE done = 0 AND {whole('jobs')} ORDER BY job_id LIMIT ?",
             (len(skip) + 1,),
         )
         for row in rows:
@@ -109,8 +110,8 @@ class JobRows:
 
     def _job_image(self, image_id: int, slot: str) -> JobImage:
         row = self._connection.execute(
-            "SELECT path, sha256, json_extract(header, '$.transfer_syntax_uid') FROM objects"
-            " WHERE image_id = ?",
+            "SELECT path, sha256, json_extract(header, '$.transfer_syntax_uid') FROM objects"  # noqa: S608
+            f" WHERE image_id = ? AND {whole('objects')}",
             (image_id,),
         ).fetchone()
         if row is None:

@@ -11,6 +11,7 @@ from runtime.exam_rules.exam_flag import Role
 from runtime.exam_rules.state_machine import Phase
 from runtime.exam_rules.stored_object import StoredObject
 from runtime.image.header import ImageHeader
+from runtime.ledger.integrity import whole
 
 if TYPE_CHECKING:
     import sqlite3
@@ -89,7 +90,7 @@ class ObjectRows:
     def object(self, image_id: int) -> StoredObject:
         """One object. Raises KeyError."""
         row = self._connection.execute(
-            f"{_SELECT_OBJECT} FROM objects WHERE image_id = ?", (image_id,)
+            f"{_SELECT_OBJECT} FROM objects WHERE image_id = ? AND {whole('objects')}", (image_id,)
         ).fetchone()
         if row is None:
             raise KeyError(image_id)
@@ -98,7 +99,8 @@ class ObjectRows:
     def exam_objects(self, study_uid: str) -> list[StoredObject]:
         """The objects of an exam that count, oldest first (conflicting copies do not)."""
         rows = self._connection.execute(
-            f"{_SELECT_OBJECT} FROM objects WHERE study_uid = ? AND {COUNTS} ORDER BY image_id",
+            f"{_SELECT_OBJECT} FROM objects WHERE study_uid = ? AND {COUNTS}"
+            f" AND {whole('objects')} ORDER BY image_id",
             (study_uid,),
         )
         return [_stored(row) for row in rows]

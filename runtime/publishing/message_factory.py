@@ -316,8 +316,28 @@ class MessageFactory:
         return Announcement(self.topics.status, message.encode())
 
     def last_will(self, facts: StatusFacts, *, at_ms: int, last_seq: int) -> Announcement:
-        """What the broker says for us when we are gone. `at` is when the connection was made."""
-        return self.status_message(facts, at_ms=at_ms, last_seq=last_seq, offline=True)
+        """What the broker says for us when we are gone; written when the connection is made.
+
+        It says so of itself, and nothing that only that moment knew.
+        """
+        lasting = facts.model_copy(
+            update={
+                "reasons": (),
+                "executed_precision": None,
+                "actual_device": None,
+                "fallback_reason": "",
+            }
+        )
+        message = StatusMessage(
+            **self._envelope(at_ms),
+            **dict(lasting),
+            last_seq=last_seq,
+            ledger_id=self.ledger_id,
+            state=UnitState.OFFLINE,
+            will=True,
+            connected_at=utc_text(at_ms),
+        )
+        return Announcement(self.topics.status, message.encode())
 
     def health_message(
         self, facts: HealthFacts, outbox: OutboxFacts, *, at_ms: int, last_seq: int

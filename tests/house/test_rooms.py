@@ -34,7 +34,6 @@ SMALL = {
     "runtime/system/secret_file.py": "one thing of the operating system",
     "runtime/timing/backoff.py": "one rule of timing, used by rooms that share nothing else",
     "runtime/timing/token_bucket.py": "one rule of timing, used by rooms that share nothing else",
-    "runtime/unit/housekeeping.py": "what age removes",
     "runtime/unit/idle_detector.py": "when a unit is idle; malloc_tuning acts on it",
     "runtime/web/languages.py": "which languages both pages speak",
     "firmware_bridge/dicom_network/association_end.py": "the end of every association of ours",

@@ -76,6 +76,7 @@ class ConsoleBench:
             reader=self.reader,
             acknowledgements=self.acknowledgement,
             clock_ms=now_ms,
+            audit_file=folder / "console-audit.jsonl",
         )
         self.ledger.on_commit(self.console.poke)
         self._numbers = 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from runtime.exam_rules.exam_flag import Completion
 from runtime.exams.intake_ports import Receipt
+from runtime.image.header import ImageKind
 from runtime.image.outcome import Flag, NotAssessed
 from runtime.image.reasons import Reason
 from tests.runtime.exams.test_exam_service import ALL, Bench
@@ -372,3 +374,31 @@ def test_conflicting_copies_do_not_count_towards_the_limit(bench):
         bench.compare_next()
     assert bench.receive("LCC").receipt is Receipt.STORED
     assert isinstance(bench.judge_next(unassessed()).images[1].outcome, NotAssessed)
+
+
+def test_an_unknown_term_of_image_type_is_an_event_that_names_it_once_in_an_exam(bench):
+    """The term alone: so that the site can ask the vendor, and release it."""
+    unknown = {"kind": ImageKind.OTHER, "kind_detail": "Image Type value 3 PHOTON_COUNTED"}
+    for view in ("RCC", "LCC"):
+        bench.receive(view, **unknown, image_terms=("PHOTON_COUNTED",))
+    bench.receive("RMLO", **unknown, image_terms=("WIDE_ANGLE",))
+    bench.receive("LMLO", **(unknown | {"kind_detail": "Image Type value 3 TOMO"}))
+    events = bench.said("event")
+    assert [event["event"] for event in events] == ["unknown_image_type"] * 2
+    assert [event["data"] for event in events] == [
+        {"terms": "PHOTON_COUNTED"},
+        {"terms": "WIDE_ANGLE"},
+    ]
+    assert events[0]["detail"] == "Image Type value 3 PHOTON_COUNTED"
+    assert "1.2.3" not in str(events)
+
+
+def test_a_term_that_is_released_is_no_event(tmp_path):
+    """`accept_image_types` of the package or of the unit's settings."""
+    released = Bench(tmp_path)
+    active = released.registration._active
+    accepting = replace(active, manifest=active.manifest.accepting(("PHOTON_COUNTED",)))
+    released.registration._active = accepting
+    released.receive("RCC", kind=ImageKind.OTHER, image_terms=("PHOTON_COUNTED",))
+    assert released.said("event") == []
+    released.ledger.close()
