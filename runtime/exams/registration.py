@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from runtime.publishing.message_factory import MessageFactory
 
 NOT_DECODED = {Reason.UNDECODABLE, Reason.UNREADABLE, Reason.INTEGRITY_FAILED}
+FOR_WANT_OF_A_FILE = {*NOT_DECODED, Reason.PROCESSING_FAILED}
+"""What a file that is gone, cut or cut while it is read can end in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -363,8 +365,13 @@ def _outcome_in(tx: LedgerTransaction, study_uid: str, image_id: int) -> ViewOut
 
 def _file_is_missed(stored: StoredObject, outcome: ViewOutcome | None) -> bool:
     """Whether the image waits, or waits in vain, for a file that is not there or not whole."""
-    if outcome is not None:
-        return isinstance(outcome, NotAssessed) and Reason.INTEGRITY_FAILED in outcome.reasons
+    if isinstance(outcome, NotAssessed):
+        if Reason.INTEGRITY_FAILED in outcome.reasons:
+            return True
+        if FOR_WANT_OF_A_FILE.isdisjoint(outcome.reasons):
+            return False
+    elif outcome is not None:
+        return False
     try:
         return Path(stored.path).stat().st_size != stored.size_bytes
     except FileNotFoundError:

@@ -122,11 +122,8 @@ class Job:
     package_sha256: str
     precision: str
     images: tuple[JobImage, ...]
-
-    @property
-    def is_comparison(self) -> bool:
-        """Whether two files are to be compared, and nothing judged."""
-        return any(image.slot == COMPARE for image in self.images)
+    is_comparison: bool = False
+    """Two files are to be compared, and nothing judged."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,15 +94,15 @@ class JobRows:
         return None
 
     def _open_job(self, row: tuple[int, str, str, str, str, int]) -> OpenJob:
-        job_id, study_uid, package_sha256, precision, images, worker_deaths = row
+        job_id, study_uid, package_sha256, precision, images_json, worker_deaths = row
+        images = json.loads(images_json)
         return OpenJob(
             job=Job(
                 job_id=job_id,
                 package_sha256=package_sha256,
                 precision=precision,
-                images=tuple(
-                    self._job_image(image_id, slot) for image_id, slot in json.loads(images)
-                ),
+                images=tuple(self._job_image(image_id, slot) for image_id, slot in images),
+                is_comparison=any(slot == COMPARE for _image_id, slot in images),
             ),
             study_uid=study_uid,
             worker_deaths=worker_deaths,

@@ -39,13 +39,12 @@ from runtime.worker.protocol import (
     Ready,
     Start,
     WorkerLink,
+    file_stamp,
 )
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-    from runtime.image.outcome import AnsweredBytes, ImageOutcome, Job, JobOutcome
-    from runtime.worker.protocol import FromWorkerMessage
+    from runtime.image.outcome import ImageOutcome, Job, JobOutcome
+    from runtime.worker.protocol import FileStamp, FromWorkerMessage
 
 LOG = logging.getLogger(__name__)
 
@@ -96,12 +95,17 @@ def open_pipeline(start: Start) -> Pipeline:
 
 @dataclass(frozen=True, kw_only=True)
 class _Anticipated:
-    """A view that was judged before its job came, and which bytes were there then."""
+    """A view that was judged before its job came."""
 
     path: str
-    found: Future[AnsweredBytes | None]
+    stamp: FileStamp
     outcome: ImageOutcome
     stage_ms: dict[str, float]
+
+    def holds_for(self, job: Job) -> bool:
+        """Nobody has written to the job's file since before the control process hashed it."""
+        paths = [image.path for image in job.images]
+        return paths == [self.path] and self.stamp == file_stamp(self.path) != ()
 
 
 class Worker:
@@ -136,31 +140,30 @@ class Worker:
                 return Faulted(job_id=request.job.job_id, detail=str(error))
             return Done(outcome=outcome, memory_mb=peak_resident_mb())
         if isinstance(request, Anticipate):
-            self._anticipate(request.path)
+            self._anticipate(request)
         return Anticipated()
 
-    def _anticipate(self, path: str) -> None:
+    def _anticipate(self, hint: Anticipate) -> None:
         self._anticipated = None
         if not self._pipeline.judges_single_views:
             return
-        found = self._hasher.begin(path)
         try:
-            outcome, stage_ms = self._pipeline.judge_view(0, Path(path))
+            outcome, stage_ms = self._pipeline.judge_view(0, Path(hint.path))
         except EngineFaultError as error:
             LOG.warning("anticipated view: %s", error)  # the job itself will say so
             return
-        self._anticipated = _Anticipated(path=path, found=found, outcome=outcome, stage_ms=stage_ms)
+        self._anticipated = _Anticipated(
+            path=hint.path, stamp=hint.stamp, outcome=outcome, stage_ms=stage_ms
+        )
 
     def _judge(self, job: Job) -> JobOutcome:
         if job.package_sha256 != self._package_sha256:
             raise EngineFaultError("the job is for another package than the one that is open")
         begun, self._anticipated = self._anticipated, None
-        if begun is not None and [begun.path] == [image.path for image in job.images]:
-            found = [begun.found]
-            outcome = self._pipeline.as_job_outcome(job, begun.outcome, begun.stage_ms)
-        else:
-            found = [self._hasher.begin(image.path) for image in job.images]
-            outcome = self._pipeline.judge_job(job)
+        if begun is not None and begun.holds_for(job):
+            return self._pipeline.as_job_outcome(job, begun.outcome, begun.stage_ms)
+        found = [self._hasher.begin(image.path) for image in job.images]
+        outcome = self._pipeline.judge_job(job)
         return checked(outcome, job, [one.result() for one in found])
 
 

@@ -1,7 +1,8 @@
 """Is a spooled file still the one that its sender was answered for?
 
 Disks forget, and lie; a person may put another file in its place. A file is hashed while it is
-judged, from the same pages of memory that the judgement reads.
+judged, from the same pages of memory that the judgement reads. One that arrives in this moment is
+being hashed by the control process: there it is enough that nobody has written to it since.
 """
 
 from __future__ import annotations

@@ -24,6 +24,18 @@ assert LENGTH.size == 4  # noqa: S101 - checked once, at import
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 
+FileStamp = tuple[int, ...]
+
+
+def file_stamp(path: str) -> FileStamp:
+    """Changes with every write to the file, and with another file of its name; () without one."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 @dataclass(frozen=True, kw_only=True)
 class Start:
     """The first message to a worker: everything that it needs to know."""
@@ -47,6 +59,8 @@ class Anticipate:
     """A hint: this spooled view will be asked for in a moment. It makes no outcome by itself."""
 
     path: str
+    stamp: FileStamp
+    """Of the file, from before the control process hashed it."""
     say: Literal["anticipate"] = "anticipate"
 
 

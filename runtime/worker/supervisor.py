@@ -29,6 +29,7 @@ from runtime.worker.protocol import (
     Ready,
     Start,
     WorkerLink,
+    file_stamp,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from runtime.exams.exam_service import ExamService
     from runtime.image.outcome import Job, JobOutcome
     from runtime.ledger.job_table import OpenJob
+    from runtime.worker.protocol import FileStamp
 
 LOG = logging.getLogger(__name__)
 
@@ -91,6 +93,7 @@ class _Coming:
 
     path: str
     sop_instance_uid: str
+    stamp: FileStamp
 
 
 class Supervisor:
@@ -164,8 +167,9 @@ class Supervisor:
         a tenth of the time to the flag of an uncompressed view (`make bench`, with and without
         the body of this method).
         """
+        coming = _Coming(path=path, sop_instance_uid=sop_instance_uid, stamp=file_stamp(path))
         with self._news:
-            self._anticipated = _Coming(path=path, sop_instance_uid=sop_instance_uid)
+            self._anticipated = coming
             self._news.notify_all()
 
     def stop(self, drain_s: float) -> None:
@@ -315,7 +319,7 @@ class Supervisor:
             elif job is not None and not self._do(worker, job):
                 return
 
-    def _next_work(self, worker: _Worker) -> tuple[OpenJob | None, str | None]:
+    def _next_work(self, worker: _Worker) -> tuple[OpenJob | None, _Coming | None]:
         """The next job, or else a hint; blocks while there is neither and the worker lives."""
         while True:
             with self._news:
@@ -338,14 +342,14 @@ class Supervisor:
                 return job, None
             # Not for what may be a repeat: no work is lost on it, no poison is tried again.
             if hint is not None and not self._exam_service.knows(hint.sop_instance_uid):
-                return None, hint.path
+                return None, hint
 
-    def _follow(self, worker: _Worker, hint: str) -> bool:
+    def _follow(self, worker: _Worker, hint: _Coming) -> bool:
         """Lets the worker begin with a view; False if it was lost over it."""
         try:
-            worker.link.ask(Anticipate(path=hint))
+            worker.link.ask(Anticipate(path=hint.path, stamp=hint.stamp))
         except LinkLostError as error:
-            self._died_over = hint
+            self._died_over = hint.path
             self._lost(worker, str(error))
             return False
         return True

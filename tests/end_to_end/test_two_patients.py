@@ -9,8 +9,9 @@ from pydicom import dcmread
 
 from tests.conftest import skip_or_fail
 from tests.end_to_end.conftest import STORESCU, dcmtk_send, exam_messages, wait_for_final
-from tests.end_to_end.test_frames import events
-from tests.support.exams import BRIGHT, write_exam
+from tests.end_to_end.test_frames import FRAMES_TOML, events
+from tests.firmware_bridge.firmware import Firmware, wait_socket
+from tests.support.exams import BRIGHT, VIEWS, write_exam
 from tests.support.waiting import CHILD_S, wait_until
 
 DCMCJPEG = Path("/usr/bin/dcmcjpeg")
@@ -102,3 +103,36 @@ def test_an_image_in_another_transfer_syntax_is_no_conflict(story):
     key = unit.message_factory().image_key(other.SOPInstanceUID)
     assert conflict["image_key"] == key
     assert exam_messages(subscriber, exam.study_uid, unit)[-1].body == final
+
+
+def test_frames_have_the_patient_of_their_exam_opened(story):
+    """The firmware opens the exam again under another patient; corrected, the flag comes."""
+    story.broker.start()
+    unit = story.unit(more_toml=FRAMES_TOML).start().wait_listening()
+    subscriber = story.subscriber()
+    exam = write_exam(story.folder / "exam", 44, light=BRIGHT)
+    wait_socket(unit.folder / "frames.sock")
+
+    def hand_over(view, patient_id):
+        opened = {"study_instance_uid": exam.study_uid, "patient_id": patient_id}
+        assert firmware.ask("exam_opened", **opened)["type"] == "accepted"
+        image = dcmread(exam.files[view])
+        names = {"sop": str(image.SOPInstanceUID), "laterality": view[0], "view": view[1:]}
+        return firmware.send_frame(image.pixel_array, study=exam.study_uid, **names)["receipt"]
+
+    with Firmware(unit.folder / "frames.sock") as firmware:
+        firmware.hello("frames")
+        given = {view: "PID-JOAN-8" if view == "LMLO" else "PID-JANE-7" for view in VIEWS}
+        assert {hand_over(view, given[view]) for view in VIEWS} == {"stored"}
+        wrong = wait_for_final(subscriber, exam.study_uid, unit, images=4)
+        assert (wrong["flag"], wrong["reasons"]) == ("not_assessed", ["identity_conflict"])
+        assert hand_over("LMLO", "PID-JANE-7") == "conflict"
+    wait_until(
+        lambda: (
+            exam_messages(subscriber, exam.study_uid, unit)[-1].body["revision"] > wrong["revision"]
+        ),
+        "the next revision",
+    )
+    right = exam_messages(subscriber, exam.study_uid, unit)[-1].body
+    assert (right["flag"], right["final"]) == ("priority", True)
+    assert events(subscriber, "image_conflict") == []

@@ -14,7 +14,7 @@ from tests.support.units import UnitProcess
 from tests.support.waiting import wait_until
 
 IMAGES = 5
-MOST_FILES = 46
+MOST_FILES = 55
 
 
 def test_an_image_passes_few_files(tmp_path, capsys):

@@ -277,6 +277,19 @@ def test_the_same_image_again_stands_in_for_a_file_that_is_gone_or_cut(bench, tm
     assert [image.outcome.score for image in images(bench)] == [0.2]
 
 
+@pytest.mark.parametrize("reason", [Reason.UNREADABLE, Reason.PROCESSING_FAILED])
+def test_what_failed_for_want_of_its_file_is_tried_with_a_whole_one(bench, tmp_path, reason):
+    """As older versions said it, or after a cut that took workers down; not while it is whole."""
+    spooled = tmp_path / "a.dcm"
+    spooled.write_bytes(b"whole")
+    bench.receive("RCC", path=str(spooled), size_bytes=5)
+    bench.judge_next(unassessed(reason))
+    assert bench.receive("RCC", path="/b.dcm", size_bytes=5).receipt is Receipt.KNOWN
+    spooled.write_bytes(b"wh")
+    assert bench.receive("RCC", path="/b.dcm", size_bytes=5).receipt is Receipt.STORED
+    assert path_of_next(bench) == "/b.dcm"
+
+
 @pytest.mark.parametrize("outcome", [result(0.1), unassessed(Reason.NO_BREAST)])
 def test_an_image_that_was_judged_needs_its_file_no_more(bench, outcome):
     """Known, though nothing is left of it in the spool."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 
 import pytest
 
@@ -10,6 +12,7 @@ from runtime.dicom.part10_reader import begin_data_set
 from runtime.image.outcome import AnsweredBytes, ImageOutcome, Job, JobImage, JobOutcome
 from runtime.image.reasons import Reason
 from runtime.worker.file_check import bytes_found, checked
+from runtime.worker.protocol import file_stamp
 from tests.support.builders import MODEL, header, result, unassessed
 from tests.support.synthetic import mammogram_dataset, write
 
@@ -71,6 +74,28 @@ def test_a_file_that_is_gone_or_cut_is_another_file(spooled):
     assert bytes_found(spooled) is None
     spooled.unlink()
     assert bytes_found(spooled) is None
+
+
+def test_the_stamp_of_a_file_changes_with_what_is_in_it(spooled, tmp_path):
+    """Written to, its times set back; cut; another file of its name; none."""
+    stamps = [file_stamp(str(spooled))]
+    assert stamps == [file_stamp(str(spooled))]
+    times = spooled.stat()
+    time.sleep(0.02)  # the file system's clock ticks every few milliseconds
+    content = bytearray(spooled.read_bytes())
+    content[-1] ^= 1
+    spooled.write_bytes(content)
+    os.utime(spooled, ns=(times.st_atime_ns, times.st_mtime_ns))
+    stamps.append(file_stamp(str(spooled)))
+    spooled.write_bytes(content[:-1])
+    stamps.append(file_stamp(str(spooled)))
+    (tmp_path / "b.dcm").write_bytes(content)
+    (tmp_path / "b.dcm").rename(spooled)
+    stamps.append(file_stamp(str(spooled)))
+    spooled.unlink()
+    stamps.append(file_stamp(str(spooled)))
+    assert len(set(stamps)) == 5
+    assert stamps[-1] == ()
 
 
 @pytest.mark.parametrize("found", [None, OTHER, BIG_ENDIAN])
