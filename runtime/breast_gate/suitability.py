@@ -219,11 +219,13 @@ def _manufacturer_is_refused(header: ImageHeader, accepts: Accepts) -> bool:
 def _spacing_is_missed(header: ImageHeader, recipe: Recipe | None) -> bool:
     if header.pixel_spacing_mm is not None or recipe is None:
         return False
+    steps = recipe.runtime_steps
+    if header.film and any(s.step == "resize" and s.film_spacing_mm is not None for s in steps):
+        return False
     return any(
-        step.step == "resize"
-        and step.mode == "spacing_mm"
-        and not (header.film and step.film_spacing_mm is not None)
-        for step in recipe.runtime_steps
+        (step.step == "resize" and step.mode == "spacing_mm")
+        or (step.step == "crop" and step.mode == "breast_box" and step.margin_mm > 0)
+        for step in steps
     )
 
 

@@ -168,6 +168,14 @@ REASON_WORDS: Final[dict[Reason, tuple[str, str]]] = {
         "more images than `exam.max_images`: the others are kept, not judged",
         "two exams under one Study Instance UID?",
     ),
+    Reason.INTEGRITY_FAILED: (
+        "the spooled file is gone, cut, or not the one that was answered",
+        "send the image again; look at the disk",
+    ),
+    Reason.IDENTITY_CONFLICT: (
+        "images of one Study Instance UID say that they are of two patients",
+        "correct the patient at the unit and send the whole exam again",
+    ),
 }
 """Cause and remedy."""
 

@@ -13,7 +13,9 @@ from models.package import load_package
 from runtime.cli.displayed_picture import displayed_picture, write_picture
 from runtime.cli.explanation import as_table, explain, words_of
 from runtime.cli.init import reference_package
-from runtime.image.outcome import Flag, ViewResult
+from runtime.dicom.other_objects import name_of_other
+from runtime.image.header import passed_over
+from runtime.image.outcome import Flag, ModelRef, ViewResult
 from runtime.inference.devices import EngineFaultError, NoUsableDeviceError
 from runtime.inference.engine import open_engine
 from runtime.unit.active_model import model_ref
@@ -102,13 +104,12 @@ def judge_command(arguments: Namespace) -> int:
                 file=sys.stderr,
             )
             return 2
+        precision = arguments.precision or package.manifest.default_precision
         try:
             model = model_ref(
-                package, precision=arguments.precision, operating_point=arguments.operating_point
+                package, precision=precision, operating_point=arguments.operating_point
             )
-            engine = open_engine(
-                package, arguments.precision, devices, None, threads=arguments.threads
-            )
+            engine = open_engine(package, precision, devices, None, threads=arguments.threads)
         except KeyError as error:
             print(f"mammoedge: --operating-point {error.args[0]}", file=sys.stderr)
             return 2
@@ -117,12 +118,15 @@ def judge_command(arguments: Namespace) -> int:
             return 1
         manifest = package.manifest.accepting(tuple(arguments.accept_image_types or ()))
         pipeline = Pipeline(manifest=manifest, model=model, engine=engine, max_pixels=MAX_PIXELS)
-        return _judge_files(arguments, pipeline, ",".join(devices))
+        return _judge_files(arguments, pipeline, model, ",".join(devices))
 
 
-def _judge_files(arguments: Namespace, pipeline: Pipeline, requested: str) -> int:
+def _judge_files(arguments: Namespace, pipeline: Pipeline, model: ModelRef, requested: str) -> int:
     worst = 0
     for number, file in enumerate(arguments.files, 1):
+        if name := name_of_other(file):
+            _say_passed_over(file, name, as_json=arguments.json)
+            continue
         try:
             look, image, stage_ms = _looked_at(arguments, pipeline, file)
         except EngineFaultError as error:
@@ -134,12 +138,21 @@ def _judge_files(arguments: Namespace, pipeline: Pipeline, requested: str) -> in
             explained = explain(look, image, pipeline.display)
         verdict = FileVerdict(file=str(file), image=image, stage_ms=stage_ms, explained=explained)
         if arguments.json:
-            print(json.dumps(verdict.as_json(arguments.precision, requested, pipeline)), flush=True)
+            print(json.dumps(verdict.as_json(model.precision, requested, pipeline)), flush=True)
         else:
             print(verdict.as_text(), flush=True)
         if arguments.picture is not None:
             _picture(arguments, number, look, pipeline.display)
     return worst
+
+
+def _say_passed_over(file: Path, name: str, *, as_json: bool) -> None:
+    """A DICOM object that is no image has no flag, and is no fault."""
+    if not as_json:
+        print(f"{passed_over(name)}  {file}", flush=True)
+        return
+    said = {"file": str(file), "outcome": "passed_over", "reasons": [], "detail": name}
+    print(json.dumps({**said, "score": None, "flag": None}), flush=True)
 
 
 def _looked_at(

@@ -47,10 +47,19 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
 
 
+def _backup_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the backup")
+    _config(parser)
+
+
 def _judge_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="DICOM files")
     parser.add_argument("--package", type=Path, help="model package (the reference package)")
-    parser.add_argument("--precision", choices=("fp32", "fp16", "bf16", "int8"), default="int8")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "fp16", "bf16", "int8"),
+        help="(what the package advises, else its nearest to the source)",
+    )
     parser.add_argument("--operating-point", default="balanced")
     parser.add_argument(
         "--device",
@@ -108,6 +117,18 @@ OWN_COMMANDS = (
         help="check settings, disk, devices, package and broker: a verdict each",
         add_arguments=_check_arguments,
         run="runtime.cli.check:check_command",
+    ),
+    Command(
+        name="backup",
+        help="copy ledger, site key and settings of a unit into a new folder, while it runs, too",
+        add_arguments=_backup_arguments,
+        run="runtime.cli.backup:backup_command",
+    ),
+    Command(
+        name="restore",
+        help="put a backup back on a unit that does not run; what is there is set aside",
+        add_arguments=_backup_arguments,
+        run="runtime.cli.backup:restore_command",
     ),
     Command(
         name="judge",

@@ -7,12 +7,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from models.errors import PeerError
+from runtime.image.reasons import Reason
 from runtime.image.view_codes import HARMLESS_MODIFIERS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-    from runtime.image.reasons import Reason
 
 # PS3.6: Digital Mammography For Presentation and For Processing, Breast Tomosynthesis, Breast
 # Projection X-Ray For Presentation and For Processing.
@@ -42,6 +41,23 @@ class HeaderRefusedError(PeerError):
         self.reason = reason
         self.detail = detail
         super().__init__(f"{reason}: {detail}")
+
+
+class NoImageError(HeaderRefusedError):
+    """A DICOM object that is no image: a report, a presentation state, a directory and others.
+
+    Attributes:
+        name: of its storage class, as PS3.6 has it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(Reason.NOT_MAMMOGRAPHY, passed_over(name))
+
+
+def passed_over(name: str) -> str:
+    """The words for people, wherever an object that is no image is met."""
+    return f"passed over: {name}"
 
 
 class Laterality(StrEnum):

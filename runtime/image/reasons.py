@@ -35,6 +35,8 @@ class Reason(StrEnum):
     UNSUPPORTED_PIXELS = "unsupported_pixels"
     ENGINE_FAULT = "engine_fault"
     PROCESSING_FAILED = "processing_failed"
+    INTEGRITY_FAILED = "integrity_failed"
+    """The spooled file is not, or no longer wholly, the one that was answered."""
     # of the images of a model that sees several views at once
     COMPANION_MISSING = "companion_missing"
     COMPANION_NOT_ASSESSED = "companion_not_assessed"
@@ -42,6 +44,7 @@ class Reason(StrEnum):
     AWAITING_VIEWS = "awaiting_views"
     VIEW_NOT_RECEIVED = "view_not_received"
     TOO_MANY_IMAGES = "too_many_images"
+    IDENTITY_CONFLICT = "identity_conflict"
 
 
 class Remark(StrEnum):

@@ -1,4 +1,4 @@
-"""Numbers and terms of a command line: refused there, with the option's name, before any work."""
+"""Values of a command line: refused there, with the option's name, before any work is done."""
 
 from __future__ import annotations
 
@@ -30,6 +30,14 @@ def up_to_one(text: str) -> float:
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError("must be above 0 and at most 1")
     return value
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Words between commas; at least one."""
+    found = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not found:
+        raise argparse.ArgumentTypeError("must name at least one")
+    return found
 
 
 def count(text: str) -> int:

@@ -37,6 +37,7 @@ from runtime.pixels.mammogram import load_mammogram
 from runtime.pixels.pixel_format import PixelLimits, PixelsRefusedError
 from runtime.pixels.preview import write_preview
 from runtime.preprocessing.preparation import prepare
+from runtime.worker.comparison import compare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -140,9 +141,11 @@ class Pipeline:
     # --- jobs ------------------------------------------------------------------------------------
 
     def judge_job(self, job: Job) -> JobOutcome:
-        """The outcome of each image of the job. Raises EngineFaultError."""
+        """The outcome of each image of the job, or of its comparison. Raises EngineFaultError."""
         from pathlib import Path
 
+        if job.is_comparison:
+            return JobOutcome(job_id=job.job_id, comparison=compare(job, self._limits))
         if len(job.images) == 1 and self.judges_single_views:
             image = job.images[0]
             outcome, stage_ms = self.judge_view(image.image_id, Path(image.path))
