@@ -215,7 +215,10 @@ REMARK_WORDS: Final[dict[Remark, str]] = {
         "a padding value that the stored bits cannot hold, or among the image's own values, marks"
         " no pixel"
     ),
-    Remark.PADDING_DARKENED: "pixels of a padding value that displays bright were made dark",
+    Remark.PADDING_DARKENED: (
+        "pixels of a padding value that displays bright, or of a wide padding range, were made"
+        " the darkest"
+    ),
     Remark.LATERALITY_FROM_CONTENT: "the side was taken from the picture",
     Remark.LATERALITY_UNCONFIRMED: (
         "one attribute alone names the side: Patient Orientation and chest wall do not confirm it"

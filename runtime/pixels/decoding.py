@@ -132,12 +132,18 @@ def _native(image: StoredImage, layout: PixelFormat) -> NDArray[np.generic]:
         flat = np.frombuffer(found, np.uint8, count=len(found))
     else:
         size = image.path.stat().st_size
-        count = max(0, min(layout.frame_bytes, size - place.offset))
+        count = max(0, min(place.length, size - place.offset))
         flat = (
             np.memmap(image.path, np.uint8, "r", offset=place.offset, shape=(count,))
             if count
             else np.empty(0, np.uint8)
         )
+        # A writer may fill up with zeros; anything else belongs to a picture of another size.
+        if np.any(flat[layout.frame_bytes + layout.frame_bytes % 2 :]):
+            raise PixelsRefusedError(
+                Reason.UNSUPPORTED_PIXELS,
+                f"{place.length} bytes of pixels, {layout.frame_bytes} announced",
+            )
     if flat.size < layout.frame_bytes:
         raise PixelsRefusedError(
             Reason.UNDECODABLE, f"cut off: {flat.size} of {layout.frame_bytes} bytes"

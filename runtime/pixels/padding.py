@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MOST_BEYOND = 0.01
 """Share of the image that may lie on the padding's far side: noise, markers."""
+WIDE = 1 / 32
+"""Of the stored values; real ranges are 30 of 4,096."""
 
 
 def without_padding(
@@ -51,8 +53,8 @@ def without_padding(
     cleaned = pixels.copy()
     cleaned[padding] = image.max() if bright_is_low else image.min()
     is_bright = (above < below) ^ bright_is_low
-    if is_bright:
-        why = "it displays bright and was made dark"
+    if is_bright or high - low > WIDE * top:
+        why = "bright or of a wide range, and made the darkest of the image"
         told = (replace(told[0], why=why, remark=Remark.PADDING_DARKENED), *told[1:])
     return cleaned, told
 

@@ -198,12 +198,12 @@ def of_rescale(ds: Dataset) -> Dataset:
 
 def photometric(ds: Dataset) -> None:
     other = {"MONOCHROME1": "MONOCHROME2", "MONOCHROME2": "MONOCHROME1"}
-    ds.PhotometricInterpretation = other[ds.PhotometricInterpretation]
+    ds.PhotometricInterpretation = other.get(ds.PhotometricInterpretation, "RGB")
 
 
 def shape(ds: Dataset) -> None:
     other = {"IDENTITY": "INVERSE", "INVERSE": "IDENTITY"}
-    ds.PresentationLUTShape = other[ds.PresentationLUTShape]
+    ds.PresentationLUTShape = other.get(ds.PresentationLUTShape, "INVERSE")
 
 
 def slope_turned(ds: Dataset) -> None:
@@ -261,7 +261,7 @@ def no_window(ds: Dataset) -> None:
 def table_bits(bits: int) -> Callable[[Dataset], None]:
     def change(ds: Dataset) -> None:
         if "VOILUTSequence" in of_display(ds):
-            item = of_display(ds).VOILUTSequence[0]
+            item = of_display(ds).VOILUTSequence[-1]
             item.LUTDescriptor = [*item.LUTDescriptor[:2], bits]
 
     return change
@@ -269,13 +269,13 @@ def table_bits(bits: int) -> Callable[[Dataset], None]:
 
 def table_cut(ds: Dataset) -> None:
     if "VOILUTSequence" in of_display(ds):
-        item = of_display(ds).VOILUTSequence[0]
+        item = of_display(ds).VOILUTSequence[-1]
         item.LUTData = item.LUTData[:-10]
 
 
 def table_turned(ds: Dataset) -> None:
     if "VOILUTSequence" in of_display(ds):
-        item = of_display(ds).VOILUTSequence[0]
+        item = of_display(ds).VOILUTSequence[-1]
         item.LUTData = np.frombuffer(item.LUTData, "<u2")[::-1].tobytes()
 
 
@@ -300,7 +300,9 @@ def padding_of(low: float, high: float) -> Callable[[Dataset], None]:
 
 
 def window_at_the_top(ds: Dataset) -> None:
-    ds.WindowCenter, ds.WindowWidth = 77, 99
+    """Beside the one in a functional group."""
+    if of_display(ds) is not ds:
+        ds.WindowCenter, ds.WindowWidth = 77, 99
 
 
 def modality_table(ds: Dataset) -> None:
@@ -310,7 +312,56 @@ def modality_table(ds: Dataset) -> None:
     ds.ModalityLUTSequence = Sequence([item])
 
 
+def two_windows(ds: Dataset) -> None:
+    """The first shows nothing; the second is a reader's alternative."""
+    place = of_display(ds)
+    if "WindowCenter" in place:
+        place.WindowCenter, place.WindowWidth = [1e6, 300], [10, 400]
+
+
+def another_center(ds: Dataset) -> None:
+    place = of_display(ds)
+    if "WindowCenter" in place:
+        place.WindowCenter = [place.WindowCenter, 1]
+
+
+def table_first(value: int) -> Callable[[Dataset], None]:
+    def change(ds: Dataset) -> None:
+        if "VOILUTSequence" in of_display(ds):
+            item = of_display(ds).VOILUTSequence[-1]
+            item.LUTDescriptor = [item.LUTDescriptor[0], value, item.LUTDescriptor[2]]
+
+    return change
+
+
+def empty_table_first(ds: Dataset) -> None:
+    place = of_display(ds)
+    if "VOILUTSequence" in place:
+        place.VOILUTSequence = Sequence([Dataset(), *place.VOILUTSequence])
+
+
+def attribute(keyword: str, value: object) -> Callable[[Dataset], None]:
+    def change(ds: Dataset) -> None:
+        setattr(ds, keyword, value)
+
+    return change
+
+
 CHANGES: dict[str, Callable[[Dataset], None]] = {
+    "two windows": two_windows,
+    "window of negative width": window_of(500, -300),
+    "window of width 1": window_of(500, 1),
+    "two centers, one width": another_center,
+    "table beyond": table_first(30000),
+    "empty table first": empty_table_first,
+    "colour": attribute("SamplesPerPixel", 3),
+    "palette": attribute("PhotometricInterpretation", "PALETTE COLOR"),
+    "shape of nobody": attribute("PresentationLUTShape", "LIN OD"),
+    "allocated 32": attribute("BitsAllocated", 32),
+    "allocated 8": attribute("BitsAllocated", 8),
+    "one row fewer": lambda ds: setattr(ds, "Rows", ds.Rows - 1),
+    "one column fewer": lambda ds: setattr(ds, "Columns", ds.Columns - 1),
+    "two frames": attribute("NumberOfFrames", 2),
     "photometric": photometric,
     "shape": shape,
     "slope turned": slope_turned,
@@ -341,6 +392,20 @@ CHANGES: dict[str, Callable[[Dataset], None]] = {
     "padding of white": padding_of(1, 1),
     "window at the top": window_at_the_top,
     "modality table": modality_table,
+}
+
+
+OF_LAYOUT = {
+    "sign",
+    "two bits fewer",
+    "two bits more",
+    "one bit more",
+    "allocated 8",
+    "allocated 32",
+    "one row fewer",
+    "one column fewer",
+    "two frames",
+    "colour",
 }
 
 
@@ -404,7 +469,7 @@ def found(ds: Dataset, syntax: str, recipe: Recipe = VIEWER, stream: bytes = b""
         return Found(remarks=remarks, off=float(np.abs(gray - GRAY).max()))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120, deadline=None, derandomize=True)
 @given(facts())
 def test_a_header_without_a_contradiction_shows_the_drawing(told):
     """Bits, sign, polarity, rescale, window, table, place, syntax: within a gray level."""
@@ -416,7 +481,7 @@ def test_a_header_without_a_contradiction_shows_the_drawing(told):
     assert seen.off <= LEVEL
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=600, deadline=None, derandomize=True)
 @given(facts(), st.lists(st.sampled_from(sorted(CHANGES)), min_size=1, max_size=2, unique=True))
 def test_a_contradiction_is_refused_remarked_on_or_shows_the_drawing(told, changes):
     """Never another picture in silence."""
@@ -426,13 +491,13 @@ def test_a_contradiction_is_refused_remarked_on_or_shows_the_drawing(told, chang
         CHANGES[change](ds)
     assert ds.PixelData == frame
     syntax = told.syntax
-    if {"sign", "two bits fewer", "two bits more", "one bit more"} & set(changes):
+    if OF_LAYOUT & set(changes):
         syntax = ExplicitVRLittleEndian  # an encoder of ours would believe the header
     seen = found(ds, syntax)
     assert seen.honest, seen
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(facts(), st.booleans(), st.sampled_from([0, 2, 4]))
 def test_a_codestream_of_another_sign_or_depth_is_not_shown_in_silence(told, shifted, more):
     """Level-shifted numbers under a signed header, words of more bits than stored."""
@@ -444,7 +509,7 @@ def test_a_codestream_of_another_sign_or_depth_is_not_shown_in_silence(told, shi
     assert seen.honest, seen
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(facts())
 def test_what_a_codec_lost_is_always_a_remark(told):
     """By its label or by its own word."""

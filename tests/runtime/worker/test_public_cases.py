@@ -469,6 +469,15 @@ PIXELS = {
         source=STREAM,
         expected="unsupported_pixels",
     ),
+    "a column fewer than there are": Row(
+        change=lambda ds: setattr(ds, "Columns", ds.Columns - 1),
+        source="PS3.5 8.2: the lines would be sheared",
+        expected="unsupported_pixels",
+    ),
+    "filled up with zeros": Row(
+        change=lambda ds: setattr(ds, "PixelData", ds.PixelData + bytes(4096)),
+        source="writers that fill a block",
+    ),
     "no codestream": Row(
         change=stream(lambda values: b"none at all", JPEG2000Lossless),
         source="pydicom J2K notes",
