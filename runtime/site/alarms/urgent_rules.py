@@ -40,12 +40,10 @@ IMAGES_REFUSED = "images_refused"
 
 @dataclass(frozen=True, kw_only=True)
 class UrgentLimits:
-    """When a warning becomes critical, and how the services share their work."""
+    """When a warning becomes critical, and a service silent; how long the broker keeps for it."""
 
     critical_after_ms: int = 600_000
     service_silent_ms: int = 60_000
-    shared: bool = False
-    """Whether several services share one subscription ($share)."""
     session_ms: int = 168 * 3_600_000
 
 
@@ -198,9 +196,10 @@ def _rates_beyond_bounds(unit: UnitSummary, book: _Book) -> Iterable[AlarmFindin
 
 def _abandoned_queues(summary: FleetSummary, book: _Book) -> Iterable[AlarmFinding]:
     limits = book.limits
-    if not limits.shared:
-        return
     for service in summary.services:
+        said = json.loads(service.said)
+        if not said.get("group") or said.get("stopped") or said.get("taken_over_by"):
+            continue  # it shares with nobody, ended its session itself, or another hears it out
         silent_ms = summary.at_ms - service.seen_ms
         if limits.service_silent_ms < silent_ms < limits.session_ms:
             yield book.finding(

@@ -169,11 +169,22 @@ class LockedUnits:
         boot.ledger_id = ledger_id
         self._ledgers[boot.unit_id, ledger_id] = boot.ledger
 
-    def claimed(self, boot: Boot, last_seq: int) -> None:
-        """The unit says which number it gave last."""
+    def claimed(self, boot: Boot, last_seq: int, *, live: bool) -> None:
+        """The unit says which number it gave last. Heard `live`, all that follow it are owed."""
         stream = self._streams.get((boot.unit_id, boot.ledger))
-        if stream is not None and self._plausible(boot, last_seq):
-            stream.claimed_seq = max(stream.claimed_seq, last_seq)
+        if not live and stream is None:
+            return
+        stream = stream or self._stream(boot.unit_id, boot.ledger)
+        if not stream.plausible(last_seq):
+            return
+        stream.claimed_seq = max(stream.claimed_seq, last_seq)
+        if live:
+            owed_from = 1 if self._is_a_further_ledger(boot) else last_seq + 1
+            stream.owed_from = min(stream.owed_from or owed_from, owed_from)
+
+    def _is_a_further_ledger(self, boot: Boot) -> bool:
+        """A ledger with a name that follows one that we heard: nothing of it is history to us."""
+        return boot.ledger_id is not None and boot.ledger > 0
 
     # --- numbers -----------------------------------------------------------------------------
 
