@@ -52,6 +52,9 @@ def urgent_findings(summary: FleetSummary, limits: UrgentLimits) -> list[AlarmFi
     book = _Book(summary, limits)
     found: list[AlarmFinding] = []
     for unit in summary.units:
+        if unit.standing is Standing.RETIRED:
+            continue
+        found += _retired_that_speaks(unit, book)
         found += _cannot_judge(unit, book)
         found += _parked(unit, book)
         found += _unacknowledged(unit, book)
@@ -131,6 +134,18 @@ def _reasons_that_stop(unit: UnitSummary, now_ms: int) -> list[str]:
     if starting and now_ms - (unit.state_since_ms or now_ms) >= STARTING_MS:
         stopped.append(StatusReason.STARTING.value)
     return stopped
+
+
+def _retired_that_speaks(unit: UnitSummary, book: _Book) -> Iterable[AlarmFinding]:
+    if unit.retired_ms is not None:
+        yield book.finding(
+            AlarmKind.RETIRED_UNIT_SPEAKS,
+            unit.unit,
+            "the unit was taken out of service, and was heard since",
+            f"If it is back: mammoedge site retire {unit.unit} --undo. If not, somebody uses its"
+            " name: revoke its certificate.",
+            since_ms=unit.last_heard_ms,
+        )
 
 
 def _parked(unit: UnitSummary, book: _Book) -> Iterable[AlarmFinding]:
