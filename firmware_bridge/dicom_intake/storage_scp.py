@@ -22,12 +22,21 @@ from firmware_bridge.dicom_intake.object_identity import matches_command
 from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.store_status import StoreRefusal, StoreStatus
-from firmware_bridge.dicom_network.transfer_syntaxes import KEY_OBJECT_SELECTION, accepted_contexts
+from firmware_bridge.dicom_network.transfer_syntaxes import (
+    KEY_OBJECT_SELECTION,
+    accepted_contexts,
+    passed_over_contexts,
+)
 from firmware_bridge.dicom_services.mpps import MppsService, StepReader
 from firmware_bridge.dicom_services.rejection_note import NO_REJECTION_NOTE, tell_rejections
 from firmware_bridge.dicom_services.storage_commitment import StorageCommitment
-from runtime.exams.intake_ports import IntakePorts, ObjectRefusedError, OutOfRoomError
-from runtime.image.header import HeaderRefusedError
+from runtime.exams.intake_ports import (
+    IntakePorts,
+    ObjectPassedOverError,
+    ObjectRefusedError,
+    OutOfRoomError,
+)
+from runtime.image.header import HeaderRefusedError, passed_over
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import EventKind
 from runtime.system.pending_connections import PendingConnections
@@ -124,6 +133,7 @@ class DicomIntake:
                     (evt.EVT_N_SET, steps.set),
                     (evt.EVT_N_ACTION, self._commitment().request),
                     (evt.EVT_REQUESTED, self._admit),
+                    (evt.EVT_REQUESTED, _offer_to_pass_over),
                     (evt.EVT_REJECTED, self._rejected),
                 ],
                 server_class=AssociationServer,
@@ -314,7 +324,7 @@ class DicomIntake:
         except OutOfRoomError:
             return StoreRefusal(status=StoreStatus.OUT_OF_RESOURCES, comment="out of room")
         except ObjectRefusedError as refused:
-            return StoreRefusal.of(refused.reason)
+            return _answer_to(refused)
         return None
 
     def _take_note(self, note: IncomingObject) -> StoreRefusal | None:
@@ -323,9 +333,7 @@ class DicomIntake:
             told = tell_rejections(note.path, self._require_ports().notices)
         except HeaderRefusedError as refused:
             return StoreRefusal.of(refused.reason)
-        if told:
-            return None
-        return StoreRefusal(status=StoreStatus.CANNOT_UNDERSTAND, comment=NO_REJECTION_NOTE)
+        return None if told else _passed_over(NO_REJECTION_NOTE)
 
     def _check_command(self, event: Any, incoming: IncomingObject) -> StoreRefusal | None:
         """What the request says must be what was agreed, and what the data set says."""
@@ -351,6 +359,26 @@ class DicomIntake:
         if self._ports is None:
             raise RuntimeError("the intake was not started")
         return self._ports
+
+
+def _offer_to_pass_over(event: Any) -> None:
+    """Before the negotiation: what holds no images is accepted too, where it is proposed."""
+    proposed = event.assoc.requestor.primitive.presentation_context_definition_list
+    acceptor = event.assoc.acceptor
+    acceptor.supported_contexts = [
+        *acceptor.supported_contexts,
+        *passed_over_contexts(str(context.abstract_syntax) for context in proposed),
+    ]
+
+
+def _answer_to(refused: ObjectRefusedError) -> StoreRefusal:
+    if isinstance(refused, ObjectPassedOverError):
+        return _passed_over(refused.name)
+    return StoreRefusal.of(refused.reason)
+
+
+def _passed_over(name: str) -> StoreRefusal:
+    return StoreRefusal(status=StoreStatus.ELEMENTS_DISCARDED, comment=passed_over(name))
 
 
 def _storage_fault(fault: LedgerError | OSError) -> StoreRefusal:

@@ -10,16 +10,19 @@ import time
 from typing import TYPE_CHECKING
 
 from models.errors import PackageRefusedError
+from models.manifest import ProofVerdict
 from runtime.cli.broker_check import check_broker
 from runtime.cli.check_result import CheckResult, Grade, faulty_settings, report
 from runtime.console.access_middleware import TokenRefusedError, read_token
 from runtime.console.console import PACKAGE
 from runtime.exams.unit_clock import wall_ms
 from runtime.inference.devices import NoUsableDeviceError
+from runtime.ledger.opening import facts_of_file
 from runtime.mqtt.tls import SOON_DAYS, days_left
 from runtime.publishing.site_key import SiteKeyError, read_site_key
+from runtime.system.folder_lock import FolderInUseError, sole_user
 from runtime.system.process_memory import MEGABYTE
-from runtime.unit.active_model import model_ref, open_package
+from runtime.unit.active_model import model_ref, open_package, precision_of
 from runtime.unit.service import intake_types
 from runtime.unit.settings import load_settings
 from runtime.user_input.settings_section import SettingsError
@@ -76,6 +79,32 @@ def check_storage(settings: Settings) -> Iterator[CheckResult]:
     )
 
 
+def check_ledger(settings: Settings) -> CheckResult:
+    """Every page and row of the ledger is whole; that of a running service is its own affair."""
+    ledger = settings.storage.folder / "ledger.db"
+    if not ledger.exists():
+        return CheckResult(name="ledger", grade=Grade.GOOD, found="none yet")
+    try:
+        with sole_user(settings.storage.folder):
+            facts = facts_of_file(ledger)
+    except FolderInUseError:
+        found = "in use by the running service, whose status says how it is"
+        return CheckResult(name="ledger", grade=Grade.GOOD, found=found)
+    except OSError as error:
+        return CheckResult(name="ledger", grade=Grade.BAD, found=f"{ledger}: {error.strerror}")
+    if facts.faults:
+        return CheckResult(
+            name="ledger",
+            grade=Grade.BAD,
+            found=f"{ledger}: damaged: {facts.faults[0]}",
+            advice="copy the folder, then start the service: it sets the ledger aside, makes a new"
+            " one of what is whole, and names what it lost",
+        )
+    return CheckResult(
+        name="ledger", grade=Grade.GOOD, found=f"whole, up to number {facts.last_seq}"
+    )
+
+
 def check_key(settings: Settings) -> CheckResult:
     """The site's key is there, long enough and private."""
     try:
@@ -89,10 +118,10 @@ def check_package(settings: Settings) -> tuple[CheckResult, Package | None]:
     """The package holds: hashes, schema, signature, precision, operating point."""
     try:
         package = open_package(settings)
-        package.precision(settings.model.precision)
+        precision = precision_of(settings, package)
         model_ref(
             package,
-            precision=settings.model.precision,
+            precision=precision,
             operating_point=settings.model.operating_point,
         )
     except PackageRefusedError as error:
@@ -105,12 +134,19 @@ def check_package(settings: Settings) -> tuple[CheckResult, Package | None]:
     signature = f"signed by {package.signed_by}" if package.signed else "the one that ships"
     if not package.trusted:
         signature = "unsigned"
+    unproved = any(
+        part.precision == precision and part.verdict is ProofVerdict.NOT_PROVED
+        for part in package.manifest.parity
+    )
+    advice = "" if package.trusted else "fit for a bench only; `status` will say so"
+    if unproved:
+        advice = f"{precision} was not proved on labelled images; see the package's CARD.md"
     return (
         CheckResult(
             name="package",
-            grade=Grade.GOOD if package.trusted else Grade.WARNING,
-            found=f"{package.manifest.label}, {signature}",
-            advice="" if package.trusted else "fit for a bench only; `status` will say so",
+            grade=Grade.GOOD if package.trusted and not unproved else Grade.WARNING,
+            found=f"{package.manifest.label}, {signature}, {precision}",
+            advice=advice,
         ),
         package,
     )
@@ -124,7 +160,7 @@ def check_engine(settings: Settings, package: Package) -> CheckResult:
     try:
         engine = open_engine(
             package,
-            settings.model.precision,
+            precision_of(settings, package),
             settings.model.devices,
             settings.storage.folder / "compiled",
             threads=settings.model.threads,
@@ -222,6 +258,7 @@ def verdicts(arguments: Namespace) -> Iterator[CheckResult]:
         return
     yield CheckResult(name="settings", grade=Grade.GOOD, found=str(settings.file))
     yield from check_storage(settings)
+    yield check_ledger(settings)
     yield check_key(settings)
     verdict, package = check_package(settings)
     yield verdict

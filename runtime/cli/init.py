@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.package import load_package
 from runtime.publishing.site_key import write_site_key
 from runtime.site_trust.arguments import is_about_a_site
 
@@ -28,7 +29,7 @@ keep_records_days = 30
 
 [model]
 package = "{package}"
-precision = "int8"       # one of the package's precisions: fp32, fp16, bf16, int8
+precision = "{precision}"       # one of the package's: fp32, fp16, bf16, int8; else what it advises
 operating_point = "balanced"
 devices = ["NPU", "GPU", "CPU"]   # in order of preference; what is missing is passed over, and said
 allow_unsigned = false   # true only on a bench: `status` says so. The package that ships is trusted
@@ -111,9 +112,9 @@ def reference_package() -> Path:
     return Path(next(iter(models.__path__))).resolve() / "reference"
 
 
-def unit_toml(*, site: str, unit: str, package: Path) -> str:
+def unit_toml(*, site: str, unit: str, package: Path, precision: str) -> str:
     """The text of a unit.toml; names are checked when it is loaded."""
-    return TEMPLATE.format(site=site, unit=unit, package=package.as_posix())
+    return TEMPLATE.format(site=site, unit=unit, package=package.as_posix(), precision=precision)
 
 
 def init_command(arguments: Namespace) -> int:
@@ -131,8 +132,12 @@ def init_command(arguments: Namespace) -> int:
     if file.exists() and not arguments.force:
         print(f"mammoedge: {file} is there already; --force replaces it", file=sys.stderr)
         return 1
+    package = reference_package()
     text = unit_toml(
-        site=arguments.site or "my-site", unit=arguments.unit, package=reference_package()
+        site=arguments.site or "my-site",
+        unit=arguments.unit,
+        package=package,
+        precision=load_package(package).manifest.default_precision,
     )
     file.write_text(text, encoding="utf-8")
     print(f"{file}: written")

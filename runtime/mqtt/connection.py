@@ -165,6 +165,11 @@ class BrokerConnection:
         self._client.subscribe([(topic, options) for topic in topics])
         self._wakeup.ring()
 
+    def listen_no_more(self, topics: Sequence[str]) -> None:
+        """Unsubscribes: nothing more is queued for us; `Listening` follows."""
+        self._client.unsubscribe(list(topics))
+        self._wakeup.ring()
+
     def watch(self, topic: str) -> None:
         """Subscribes to one topic for what the broker has kept there; nobody is asked about it."""
         self._watched = topic
@@ -174,11 +179,6 @@ class BrokerConnection:
     def unwatch(self) -> None:
         """Ends `watch`; what is said on the topic after this is not heard."""
         self._client.unsubscribe(self._watched)
-        self._wakeup.ring()
-
-    def listen_no_more(self, topics: Sequence[str]) -> None:
-        """Unsubscribes: nothing more is queued for us; `Listening` follows."""
-        self._client.unsubscribe(list(topics))
         self._wakeup.ring()
 
     def publish(

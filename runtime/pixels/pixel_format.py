@@ -55,6 +55,20 @@ class PixelFormat:
     monochrome1: bool
 
     @property
+    def lowest(self) -> int:
+        """The lowest stored value that there can be."""
+        return -(2 ** (self.bits_stored - 1)) if self.signed else 0
+
+    @property
+    def said(self) -> str:
+        """The layout in words."""
+        kind = "signed" if self.signed else "unsigned"
+        return (
+            f"{self.rows} x {self.columns}, {self.bits_stored} of {self.bits_allocated} bits,"
+            f" high bit {self.high_bit}, {kind}"
+        )
+
+    @property
     def dtype(self) -> np.dtype[np.generic]:
         """The element type as stored, native byte order."""
         return np.dtype(f"{'i' if self.signed else 'u'}{self.bits_allocated // 8}")

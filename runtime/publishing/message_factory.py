@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from runtime.dicom.patient_identity import PatientFacts
     from runtime.exam_rules.exam_flag import ExamFlag, ExamImage
+    from runtime.exam_rules.one_patient import PatientKeys
     from runtime.image.outcome import Execution, ModelRef, ViewOutcome
     from runtime.image.reasons import Reason
 
@@ -96,6 +98,10 @@ class MessageFactory:
     def image_key(self, sop_instance_uid: str) -> str:
         """The image's pseudonym."""
         return Pseudonyms(site_key=self.site_key).image_key(sop_instance_uid)
+
+    def patient_keys(self, facts: PatientFacts) -> PatientKeys:
+        """What the unit compares of a patient; no message has it."""
+        return Pseudonyms(site_key=self.site_key).patient_keys(facts)
 
     # --- numbered -----------------------------------------------------------------------------
 

@@ -86,8 +86,10 @@ class ModelSettings(Section):
     """Which package runs, where, and at which operating point."""
 
     package: Path = Field(description="folder or zip of the model package")
-    precision: Literal["fp32", "fp16", "bf16", "int8"] = Field(
-        default="int8", description="which of the package's precisions runs"
+    precision: Literal["fp32", "fp16", "bf16", "int8"] | None = Field(
+        default=None,
+        description="which of the package's precisions runs; none: the one that it advises, else"
+        " its nearest to the source",
     )
     operating_point: str = Field(
         default="balanced", description="which of the package's thresholds decides"

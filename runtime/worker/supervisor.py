@@ -392,7 +392,13 @@ class Supervisor:
 
 
 def _answers(outcome: JobOutcome, job: Job) -> bool:
-    """Whether the outcome is that of the job: one for each of its images, scores from 0 to 1."""
+    """Whether the outcome is that of the job: one for each of its images, scores from 0 to 1.
+
+    A comparison has no outcome of images, and nothing else has one of a comparison.
+    """
+    if job.is_comparison or outcome.comparison is not None:
+        answered = job.is_comparison and outcome.comparison is not None and not outcome.images
+        return outcome.job_id == job.job_id and answered
     images = sorted(image.image_id for image in outcome.images)
     scores = [i.outcome.score for i in outcome.images if isinstance(i.outcome, ViewResult)]
     return (

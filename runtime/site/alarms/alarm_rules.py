@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 TWIN_REMEMBERED_MS = HOUR_MS
 LOST_REMEMBERED_MS = DAY_MS
+ROLLBACK_REMEMBERED_MS = DAY_MS
 
 
 class AlarmKind(StrEnum):
@@ -34,6 +35,7 @@ class AlarmKind(StrEnum):
 
     UNIT_SILENT = "unit_silent"
     NUMBERS_LOST = "numbers_lost"
+    LEDGER_ROLLED_BACK = "ledger_rolled_back"
     CLOCK_OFF = "clock_off"
     TWO_UNITS_ONE_NAME = "two_units_one_name"
     RATE_RISEN = "rate_risen"
@@ -92,6 +94,7 @@ def findings(
     for unit in summary.units:
         found += _silence(unit, summary.at_ms)
         found += _losses(unit, summary.at_ms)
+        found += _went_back(unit, summary.at_ms)
         found += _clock(unit, limits, summary.at_ms)
         found += _twins(unit, summary.at_ms)
         found += _rates(unit, expected)
@@ -128,6 +131,22 @@ def _losses(unit: UnitSummary, now_ms: int) -> Iterable[AlarmFinding]:
             advice="The unit keeps messages for its replay_days; older ones are gone from the wire."
             " Its console and ledger still have the exams. Look for a broker without persistence.",
             data={"lost": unit.gap.lost},
+        )
+
+
+def _went_back(unit: UnitSummary, now_ms: int) -> Iterable[AlarmFinding]:
+    rollback = unit.rollback
+    if rollback is not None and now_ms - rollback.at_ms < ROLLBACK_REMEMBERED_MS:
+        yield AlarmFinding(
+            kind=AlarmKind.LEDGER_ROLLED_BACK,
+            unit=unit.unit,
+            severity=Severity.CRITICAL,
+            since_ms=rollback.at_ms,
+            saw=f"the unit counts on from {rollback.last_seq}; {rollback.known_seq} had been heard",
+            advice="Was a backup restored, a disk cloned, or a damaged ledger rebuilt? The unit's"
+            " events say which. What it says from now on is entered as new; compare its console"
+            " with the exams here.",
+            data={"last_seq": rollback.last_seq, "known_seq": rollback.known_seq},
         )
 
 

@@ -27,8 +27,8 @@ CANNOT_JUDGE = frozenset(
         StatusReason.WORKER_NOT_READY.value,
         StatusReason.BACKLOG_FULL.value,
         StatusReason.DISK_LOW.value,
-        "ledger_failed",
-        "storage_failed",
+        StatusReason.LEDGER_FAILED.value,
+        StatusReason.STORAGE_FAILED.value,
     }
 )
 STARTING_MS = 300_000
@@ -222,8 +222,8 @@ def _abandoned_queues(summary: FleetSummary, book: _Book) -> Iterable[AlarmFindi
                 "",
                 f"the broker keeps a share of all messages for the service {service.service}, which"
                 " does not fetch them",
-                "Start it again: its queue is then drained. If it is gone for good, end its session"
-                " at the broker; until then replays lose their share too.",
+                "Start it again: its queue is then drained. Another of its group should have heard"
+                " what waits for it: see the log of the one that watches.",
                 subject=service.service,
                 since_ms=service.seen_ms,
             )

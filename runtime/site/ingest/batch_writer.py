@@ -51,7 +51,7 @@ def enter(
             unit.last_heard_ms = max(unit.last_heard_ms, ingested.received_ms)
         message = ingested.message
         if isinstance(message, StatusMessage):
-            units.ledger_named(boot, message.ledger_id)
+            units.ledger_named(boot, message, ingested.received_ms)
             # A will has the last number of when it was written.
             live = not ingested.retained and message.state is not UnitState.OFFLINE
             units.claimed(boot, message.last_seq, live=live)

@@ -122,6 +122,7 @@ class Fleet:
             parked=health.outbox.parked if health else 0,
             queue_depth=health.queue_depth if health else 0,
             gap=facts.gap(unit_id),
+            rollback=facts.rollbacks.get(unit_id),
             duplicates=row["duplicates"],
             conflicts=row["conflicts"],
             alarms=tuple(

@@ -18,6 +18,7 @@ from runtime.site.queries.fleet_summary import (
     Percentiles,
     RateSummary,
     ReasonRate,
+    RollbackSummary,
 )
 from runtime.site.queries.summary_figures import (
     drift_summary,
@@ -36,6 +37,7 @@ from runtime.site.store.tables import (
     IMAGES,
     LATENCIES,
     REASONS,
+    ROLLBACKS,
     STREAMS,
 )
 
@@ -78,6 +80,12 @@ class FleetFacts:
         }
         self.drifts = _newest_drifts(connection)
         self._gaps = _gaps(connection)
+        self.rollbacks = {
+            row["unit_id"]: RollbackSummary(
+                at_ms=row["at_ms"], known_seq=row["known_seq"], last_seq=row["last_seq"]
+            )
+            for row in connection.execute(select(ROLLBACKS)).mappings()
+        }
         self.alarms = open_alarms(connection)
         self.refused = _refused(connection, now_ms - HOUR_MS)
         self.images = _images(connection, now_ms - HOUR_MS)
@@ -143,7 +151,7 @@ def _refused(connection: Connection, since_ms: int) -> Counter[int]:
         .where(EVENTS.c.happened_ms >= since_ms, EVENTS.c.event.in_(kinds))
         .group_by(EVENTS.c.unit_id)
     )
-    return Counter(dict(rows.tuples().all()))
+    return Counter({row[0]: row[1] for row in rows})
 
 
 def _images(connection: Connection, since_ms: int) -> Counter[int]:
@@ -153,7 +161,7 @@ def _images(connection: Connection, since_ms: int) -> Counter[int]:
         .where(IMAGES.c.happened_ms >= since_ms)
         .group_by(IMAGES.c.unit_id)
     )
-    return Counter(dict(rows.tuples().all()))
+    return Counter({row[0]: row[1] for row in rows})
 
 
 def _unacknowledged(connection: Connection, since_ms: int) -> dict[int, list[int]]:

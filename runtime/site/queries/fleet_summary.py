@@ -133,6 +133,15 @@ class GapSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RollbackSummary:
+    """When a unit's ledger went back, or was made anew: from which number to which."""
+
+    at_ms: int
+    known_seq: int
+    last_seq: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class AlarmEntry:
     """An alarm, open while `closed_ms` is None. `unit`: "" where it is about the service."""
 
@@ -186,6 +195,8 @@ class UnitSummary:
     parked: int
     queue_depth: int
     gap: GapSummary
+    rollback: RollbackSummary | None
+    """The last one; None if there was none."""
     duplicates: int
     conflicts: int
     alarms: tuple[AlarmEntry, ...]

@@ -18,6 +18,7 @@ WORDS = {name: Wording(catalogue) for name, catalogue in site_catalogues().items
 FIGURES = {
     AlarmKind.UNIT_SILENT: ("", {"last_state": "online"}),
     AlarmKind.NUMBERS_LOST: ("", {"lost": 4}),
+    AlarmKind.LEDGER_ROLLED_BACK: ("", {"last_seq": 20, "known_seq": 30}),
     AlarmKind.CLOCK_OFF: ("", {"offset_s": 99.5}),
     AlarmKind.TWO_UNITS_ONE_NAME: ("", {}),
     AlarmKind.RATE_RISEN: (
