@@ -47,6 +47,11 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
 
 
+def _retire_arguments(parser: argparse.ArgumentParser) -> None:
+    _config(parser)
+    parser.add_argument("--force", action="store_true", help="leave messages that still wait")
+
+
 def _backup_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the backup")
     _config(parser)
@@ -135,6 +140,12 @@ OWN_COMMANDS = (
         help="flags for files on disk, with no services at all",
         add_arguments=_judge_arguments,
         run="runtime.cli.judge:judge_command",
+    ),
+    Command(
+        name="retire",
+        help="take a unit out of service: clears what it retained at the broker, keeps its books",
+        add_arguments=_retire_arguments,
+        run="runtime.cli.retire:retire_command",
     ),
     Command(
         name="reference",

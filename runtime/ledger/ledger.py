@@ -303,6 +303,10 @@ class Ledger:
         self.wake()
         return count
 
+    def retained_topics(self) -> list[str]:
+        """Where the broker may have something of ours."""
+        return self.transact(lambda tx: tx.outbox.retained_topics())
+
     def put_back(self, after_seq: int, now_ms: int) -> int:
         """Makes retained messages behind a number that still hold wait again; how many."""
         count = self.transact(lambda tx: tx.outbox.put_back(after_seq, now_ms))

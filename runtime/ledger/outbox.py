@@ -165,6 +165,13 @@ class Outbox:
             (seq,),
         ).rowcount
 
+    def retained_topics(self) -> list[str]:
+        """Where the broker may have something of ours."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT topic FROM outbox WHERE retained = 1 AND cleared = 0"
+        )
+        return [topic for (topic,) in rows]
+
     def put_back(self, after_seq: int, now_ms: int) -> int:
         """Retained messages behind that number that still hold wait again; how many.
 

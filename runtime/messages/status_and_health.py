@@ -18,6 +18,9 @@ from runtime.messages.envelope import (
 )
 from runtime.messages.vocabulary import Open
 
+RETIRED = "retired"
+"""The reason of a last `offline`: the unit was taken out of service, and will not come back."""
+
 
 class UnitState(StrEnum):
     """Whether the unit can be relied on."""

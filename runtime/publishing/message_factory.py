@@ -30,6 +30,7 @@ from runtime.messages.payloads import (
     ViewEntry,
     ViewMessage,
 )
+from runtime.messages.status_and_health import RETIRED
 from runtime.messages.topics import Topics, view_slug
 from runtime.publishing.pseudonyms import Pseudonyms
 from runtime.publishing.publication import Announcement, Publication
@@ -338,6 +339,11 @@ class MessageFactory:
             connected_at=utc_text(at_ms),
         )
         return Announcement(self.topics.status, message.encode())
+
+    def retired_message(self, facts: StatusFacts, *, at_ms: int, last_seq: int) -> Announcement:
+        """The last word of a unit that is taken out of service."""
+        last = facts.model_copy(update={"reasons": (RETIRED,)})
+        return self.status_message(last, at_ms=at_ms, last_seq=last_seq, offline=True)
 
     def health_message(
         self, facts: HealthFacts, outbox: OutboxFacts, *, at_ms: int, last_seq: int

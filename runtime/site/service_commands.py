@@ -41,6 +41,12 @@ def _password_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--owner", metavar="USER", help="as whom the service runs (root may say)")
 
 
+def _retire_arguments(parser: ArgumentParser) -> None:
+    _config(parser)
+    parser.add_argument("unit", help="the unit's name")
+    parser.add_argument("--undo", action="store_true", help="it is in service again")
+
+
 def _report_arguments(parser: ArgumentParser) -> None:
     _config(parser)
     parser.add_argument("--month", metavar="YYYY-MM", help="the month, UTC (the last whole one)")
@@ -62,6 +68,12 @@ SUBCOMMANDS: tuple[Command, ...] = (
         help="who may look at the fleet page: sets a person's password, asked twice",
         add_arguments=_password_arguments,
         run="runtime.site.sign_in.password_command:password_command",
+    ),
+    Command(
+        name="retire",
+        help="take a unit out of service: it keeps its books, and must not speak again",
+        add_arguments=_retire_arguments,
+        run="runtime.site.service.retire:retire_command",
     ),
     Command(
         name="report",

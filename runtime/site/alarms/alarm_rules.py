@@ -51,6 +51,7 @@ class AlarmKind(StrEnum):
     RATE_OUT_OF_BOUNDS = "rate_out_of_bounds"
     BROKER_QUEUE_ABANDONED = "broker_queue_abandoned"
     EXPIRY_MISSING = "expiry_missing"
+    RETIRED_UNIT_SPEAKS = "retired_unit_speaks"
 
 
 @dataclass(frozen=True, kw_only=True)

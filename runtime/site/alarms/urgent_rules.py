@@ -27,8 +27,8 @@ CANNOT_JUDGE = frozenset(
         StatusReason.WORKER_NOT_READY.value,
         StatusReason.BACKLOG_FULL.value,
         StatusReason.DISK_LOW.value,
-        "ledger_failed",
-        "storage_failed",
+        StatusReason.LEDGER_FAILED.value,
+        StatusReason.STORAGE_FAILED.value,
     }
 )
 STARTING_MS = 300_000
@@ -40,12 +40,10 @@ IMAGES_REFUSED = "images_refused"
 
 @dataclass(frozen=True, kw_only=True)
 class UrgentLimits:
-    """When a warning becomes critical, and how the services share their work."""
+    """When a warning becomes critical, and a service silent; how long the broker keeps for it."""
 
     critical_after_ms: int = 600_000
     service_silent_ms: int = 60_000
-    shared: bool = False
-    """Whether several services share one subscription ($share)."""
     session_ms: int = 168 * 3_600_000
 
 
@@ -54,6 +52,9 @@ def urgent_findings(summary: FleetSummary, limits: UrgentLimits) -> list[AlarmFi
     book = _Book(summary, limits)
     found: list[AlarmFinding] = []
     for unit in summary.units:
+        if unit.standing is Standing.RETIRED:
+            continue
+        found += _retired_that_speaks(unit, book)
         found += _cannot_judge(unit, book)
         found += _parked(unit, book)
         found += _unacknowledged(unit, book)
@@ -135,6 +136,18 @@ def _reasons_that_stop(unit: UnitSummary, now_ms: int) -> list[str]:
     return stopped
 
 
+def _retired_that_speaks(unit: UnitSummary, book: _Book) -> Iterable[AlarmFinding]:
+    if unit.retired_ms is not None:
+        yield book.finding(
+            AlarmKind.RETIRED_UNIT_SPEAKS,
+            unit.unit,
+            "the unit was taken out of service, and was heard since",
+            f"If it is back: mammoedge site retire {unit.unit} --undo. If not, somebody uses its"
+            " name: revoke its certificate.",
+            since_ms=unit.last_heard_ms,
+        )
+
+
 def _parked(unit: UnitSummary, book: _Book) -> Iterable[AlarmFinding]:
     if unit.parked and unit.standing is not Standing.OFFLINE:
         yield book.finding(
@@ -198,11 +211,10 @@ def _rates_beyond_bounds(unit: UnitSummary, book: _Book) -> Iterable[AlarmFindin
 
 def _abandoned_queues(summary: FleetSummary, book: _Book) -> Iterable[AlarmFinding]:
     limits = book.limits
-    if not limits.shared:
-        return
     for service in summary.services:
-        if json.loads(service.said).get("taken_over_by"):
-            continue  # another of its group has heard what waited for it
+        said = json.loads(service.said)
+        if not said.get("group") or said.get("stopped") or said.get("taken_over_by"):
+            continue  # it shares with nobody, ended its session itself, or another hears it out
         silent_ms = summary.at_ms - service.seen_ms
         if limits.service_silent_ms < silent_ms < limits.session_ms:
             yield book.finding(

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, insert, select
 
 from runtime.messages.payloads import HealthMessage, NumberedMessage, StatusMessage, UnitState
+from runtime.messages.status_and_health import RETIRED
 from runtime.site.ingest.exam_writer import enter_drifts, enter_events, enter_exams, enter_images
 from runtime.site.ingest.sequence_numbers import LockedUnits
 from runtime.site.store.aggregates import BatchSums
 from runtime.site.store.ingested_message import Entered
+from runtime.site.store.retired_units import retire_unit
 from runtime.site.store.site_clock import offset_from_birth
 from runtime.site.store.tables import FOREIGN, STATES
 from runtime.site.store.upsert import upsert
@@ -54,6 +56,8 @@ def enter(
             live = not ingested.retained and message.state is not UnitState.OFFLINE
             units.claimed(boot, message.last_seq, live=live)
             states += _enter_status(unit, boot, message, ingested)
+            if RETIRED in message.reasons and message.state is UnitState.OFFLINE:
+                retire_unit(connection, unit.unit_id, ingested.received_ms)
         elif isinstance(message, HealthMessage):
             units.claimed(boot, message.last_seq, live=not ingested.retained)
             _enter_health(unit, message, ingested)

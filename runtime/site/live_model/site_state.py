@@ -92,7 +92,7 @@ class SiteState:
         if isinstance(said, CommandHeard):
             return self._command(said, at_ms)
         # `_site/alarm` says that an alarm is over; on its own topic it only stands no more.
-        gone = isinstance(said, Cleared) and said.place.what is TopicKind.STANDING_ALARM
+        gone = isinstance(said, Cleared) and said.place.what is not TopicKind.EXAM
         if gone or isinstance(said, ProbeHeard):
             return []
         name = said.place.unit if isinstance(said, Cleared) else said.unit

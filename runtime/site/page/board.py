@@ -51,6 +51,8 @@ class Level(StrEnum):
     WARNING = "warning"
     AWAY = "away"
     """It said that it leaves: a unit that is switched off for the night."""
+    RETIRED = "retired"
+    """It was taken out of service; its books are kept."""
     WELL = "well"
 
 
@@ -223,6 +225,8 @@ def _troubles(unit: UnitSummary, now_ms: int) -> list[tuple[UnitTrouble, bool]]:
 
 
 def _level(unit: UnitSummary, troubles: tuple[UnitTrouble, ...]) -> Level:
+    if unit.standing is Standing.RETIRED:
+        return Level.RETIRED
     severe = any(alarm.severity == "critical" for alarm in unit.alarms)
     if unit.standing is Standing.SILENT or severe or UnitTrouble.TWIN in troubles:
         return Level.CRITICAL

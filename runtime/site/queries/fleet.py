@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from runtime.site.store.store import Store
 
 MOST_FOREIGN_SHOWN = 100
+LAST_WORDS_MS = 5_000
+"""What a unit said last may come so long after it was retired."""
 
 
 class Fleet:
@@ -82,7 +84,8 @@ class Fleet:
             site=row["site"],
             unit=row["unit"],
             unit_id=unit_id,
-            standing=self._standing(row, facts.now_ms),
+            standing=self._standing(row, facts),
+            retired_ms=facts.retired.get(unit_id),
             reasons=tuple(status.reasons) if status else (),
             state_since_ms=row["state_since_ms"],
             last_heard_ms=row["last_heard_ms"],
@@ -130,7 +133,10 @@ class Fleet:
             charts=facts.charts_of(unit_id),
         )
 
-    def _standing(self, row: RowMapping, now_ms: int) -> Standing | OtherCode:
+    def _standing(self, row: RowMapping, facts: FleetFacts) -> Standing | OtherCode:
+        now_ms, retired_ms = facts.now_ms, facts.retired.get(row["unit_id"])
+        if retired_ms is not None and row["last_heard_ms"] <= retired_ms + LAST_WORDS_MS:
+            return Standing.RETIRED
         if row["state"] == UnitState.OFFLINE:
             return Standing.OFFLINE
         if now_ms - row["last_heard_ms"] > self._silent_after_ms or row["state"] is None:

@@ -27,6 +27,7 @@ from runtime.site.queries.summary_figures import (
     reason_rates,
 )
 from runtime.site.store.aggregates import UNIT_STRETCH, WIRE_STRETCH
+from runtime.site.store.retired_units import retired_units
 from runtime.site.store.site_clock import DAY_MS, HOUR_MS, day_of, hour_of
 from runtime.site.store.tables import (
     CHARTS,
@@ -88,6 +89,7 @@ class FleetFacts:
         self.alarms = open_alarms(connection)
         self.refused = _refused(connection, now_ms - HOUR_MS)
         self.images = _images(connection, now_ms - HOUR_MS)
+        self.retired = retired_units(connection)
         self.unacknowledged = _unacknowledged(connection, now_ms - DAY_MS)
 
     def _count_hours(self, connection: Connection, since_ms: int, day_ms: int) -> None:

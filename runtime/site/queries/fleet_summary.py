@@ -20,6 +20,7 @@ class Standing(StrEnum):
     ONLINE = "online"
     DEGRADED = "degraded"
     OFFLINE = "offline"
+    RETIRED = "retired"
     SILENT = "silent"
     """It should speak (its last word was not `offline`) and has not for too long."""
 
@@ -208,6 +209,8 @@ class UnitSummary:
     unacknowledged: int = 0
     """Priority exams of the last day that nobody saw in time, nor since."""
     unacknowledged_since_ms: int | None = None
+    retired_ms: int | None = None
+    """When it was taken out of service."""
 
 
 @dataclass(frozen=True, kw_only=True)

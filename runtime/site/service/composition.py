@@ -292,7 +292,6 @@ def watch_rules(settings: SiteSettings) -> WatchRules:
         ),
         urgent=UrgentLimits(
             critical_after_ms=int(watch.critical_after_s * 1000),
-            shared=settings.listen.group is not None,
             session_ms=int(settings.listen.session_hours * HOUR_MS),
         ),
         replays=ReplaySchedule(

@@ -44,6 +44,17 @@ from runtime.timing.timestamps import utc_ms
 DEEPEST = 8
 """Containers inside each other; the deepest of our own messages has 4."""
 
+CLEARABLE = frozenset(
+    {
+        TopicKind.EXAM,
+        TopicKind.STANDING_ALARM,
+        TopicKind.STATUS,
+        TopicKind.HEALTH,
+        TopicKind.DRIFT,
+    }
+)
+"""An expired flag, an alarm that is over, and all of a unit that was taken out of service."""
+
 PAYLOAD_AT: dict[TopicKind, type[Message | AlarmMessage]] = {
     TopicKind.STATUS: StatusMessage,
     TopicKind.EXAM: ExamMessage,
@@ -159,7 +170,7 @@ def _read_at(place: ParsedTopic, payload: bytes) -> Said:
     if place.what is TopicKind.PROBE:
         return ProbeHeard(place=place)
     if not payload:
-        if place.what in (TopicKind.EXAM, TopicKind.STANDING_ALARM):
+        if place.what in CLEARABLE:
             return Cleared(place=place)
         raise _ForeignError(ForeignReason.EMPTY)
     kind = PAYLOAD_AT[place.what]

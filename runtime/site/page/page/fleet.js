@@ -2,7 +2,7 @@
 import { body, boxNow, byId, doubtBy, el, follow, icon, locale, put, since, startTicking, t, text } from "./web.js";
 
 const DEAF_AFTER_MS = 30_000;
-const LEVEL_ICONS = { critical: "trouble", warning: "warning", away: "away", well: "well" };
+const LEVEL_ICONS = { critical: "trouble", warning: "warning", away: "away", well: "well", retired: "away" };
 const shortClock = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
 const dayAndTime = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
 const number = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
@@ -133,7 +133,7 @@ function showFleet() {
   byId("well-part").hidden = well.length === 0;
   byId("nothing").hidden = units.length > 0;
   byId("nothing").textContent = t(board.units.length ? "fleet.none_found" : "fleet.none");
-  const counted = ["critical", "warning", "away", "well"].map((level) => [level, board.units.filter((unit) => unit.level === level).length]);
+  const counted = ["critical", "warning", "away", "well", "retired"].map((level) => [level, board.units.filter((unit) => unit.level === level).length]);
   const said = counted.filter(([, n]) => n).map(([level, n]) => t(`count.${level}`, { n })).join(" · ");
   if (byId("counts").textContent !== said) byId("counts").textContent = said;
   byId("alarms-part").hidden = board.alarms.length === 0;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 pytest.importorskip("sqlalchemy", reason="extra [site] is not installed")
@@ -22,7 +24,7 @@ from runtime.site.store.upsert import upsert
 from tests.support.site_units import NOON_MS, SaidUnit
 
 MINUTE_MS = 60_000
-LIMITS = UrgentLimits(critical_after_ms=10 * MINUTE_MS, shared=True)
+LIMITS = UrgentLimits(critical_after_ms=10 * MINUTE_MS)
 
 
 class Watch:
@@ -36,10 +38,10 @@ class Watch:
         with self.store.writing() as connection:
             enter(connection, arrivals, now_ms=NOON_MS)
 
-    def look(self, after_ms=1000, limits=LIMITS) -> dict:
+    def look(self, after_ms=1000) -> dict:
         """Findings by (kind, subject) of a look that long after noon."""
         now_ms = NOON_MS + after_ms
-        found = urgent_findings(Fleet(self.store).summary(now_ms), limits)
+        found = urgent_findings(Fleet(self.store).summary(now_ms), LIMITS)
         with self.store.writing() as connection:
             reconcile(connection, "st-anna", found, now_ms=now_ms)
         assert all(f.saw and f.advice and f.since_ms <= now_ms for f in found)
@@ -157,15 +159,23 @@ def test_four_exams_are_no_rate(watch):
     assert watch.look() == {}
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_a_queue_that_nobody_drains_is_an_alarm_where_services_share_the_work(watch, shared):
-    """The broker goes on keeping a share of everything for the one that is gone."""
-    row = {"service": "site-2", "started_ms": 1, "seen_ms": NOON_MS - 20 * MINUTE_MS, "said": "{}"}
+@pytest.mark.parametrize(
+    ("said", "abandoned"),
+    [
+        ({"group": "books"}, True),
+        ({"group": None}, False),
+        ({"group": "books", "stopped": True}, False),
+        ({"group": "books", "taken_over_by": "site-1"}, False),
+    ],
+)
+def test_a_queue_that_nobody_drains_is_an_alarm(watch, said, abandoned):
+    """The broker keeps a share of all for one of a group that is gone, until another hears it."""
+    gone_ms = NOON_MS - 20 * MINUTE_MS
+    row = {"service": "site-2", "started_ms": 1, "seen_ms": gone_ms, "said": json.dumps(said)}
     with watch.store.writing() as connection:
         connection.execute(upsert(connection, SERVICES), [row])
-    limits = UrgentLimits(critical_after_ms=10 * MINUTE_MS, shared=shared)
-    found = watch.look(limits=limits)
-    if not shared:
+    found = watch.look()
+    if not abandoned:
         assert found == {}
         return
     finding = found[AlarmKind.BROKER_QUEUE_ABANDONED, "site-2"]

@@ -43,6 +43,7 @@ FIGURES = {
     ),
     AlarmKind.BROKER_QUEUE_ABANDONED: ("site-2", {}),
     AlarmKind.EXPIRY_MISSING: ("", {}),
+    AlarmKind.RETIRED_UNIT_SPEAKS: ("", {}),
 }
 
 
