@@ -98,6 +98,8 @@ class InputPort(Frozen):
 class OutputPort(Frozen):
     """One score: element `index` of the flattened output `tensor`, after `activation`.
 
+    A softmax runs over one dimension: of an output of two heads, [1, 2, 2], over each by itself.
+
     Exactly one output (or one for each laterality) is the `suspicion`.
     """
 
@@ -106,6 +108,12 @@ class OutputPort(Frozen):
     index: int = Field(default=0, ge=0, description="which element of the flattened output")
     activation: Literal["none", "sigmoid", "softmax"] = Field(
         default="none", description="still to be applied"
+    )
+    axis: int | None = Field(
+        default=None,
+        ge=0,
+        description="of activation `softmax`: the dimension that it runs over; none: the last that"
+        " has more than one element",
     )
     suspicion: bool = Field(default=False, description="this score is held against the threshold")
     laterality: Literal["R", "L"] | None = Field(

@@ -121,6 +121,11 @@ def _hint(taken: Any, wanted: tuple[int, ...]) -> str:
 def _activation_faults(output: OutputPort, port: Any, size: int) -> Iterator[str]:
     if output.activation == "none":
         return
+    if output.activation == "softmax" and output.axis is not None and size > 1:
+        shape = list(port.shape)
+        if output.axis >= len(shape) or shape[output.axis] == 1:
+            told = f"no softmax runs over axis {output.axis}"
+            yield f"output {output.tensor!r} has shape {shape}: {told}"
     if output.activation == "softmax" and size == 1:
         yield (
             f"output {output.tensor!r} has one element, whose softmax is always 1:"
