@@ -106,8 +106,12 @@ class OutputPort(Frozen):
     tensor: str = Field(description="name of the graph's output")
     score: Name = Field(description="what the score is called")
     index: int = Field(default=0, ge=0, description="which element of the flattened output")
-    activation: Literal["none", "sigmoid", "softmax"] = Field(
-        default="none", description="still to be applied"
+    activation: Literal["none", "sigmoid", "softmax", "exp"] = Field(
+        default="none",
+        description="still to be applied; `exp` where the graph ends in a logarithm (log-softmax)",
+    )
+    complement: bool = Field(
+        default=False, description="the score is 1 minus that: the output is of the healthy"
     )
     axis: int | None = Field(
         default=None,

@@ -189,7 +189,10 @@ class Stages:
             made = self._without_a_fault(labels, calibration, graph, tried)
             spent_s = time.monotonic() - began
             last = number == len(methods) or spent_s > 60 * self.arguments.mend_minutes
-            if made is not None and ("int8" in made.manifest.precisions or last):
+            holds = made is not None and "int8" in made.manifest.precisions
+            if holds and number > 1:
+                say(f"int8 is not refused any more, {method.name}")
+            if made is not None and (holds or last):
                 return made
             if last or (labels is None and not graph.refused):
                 break

@@ -16,7 +16,12 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 def _source_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="SOURCE", help="the trained model")
-    parser.add_argument("--recipe", type=Path, required=True, help="what the model is (TOML)")
+    parser.add_argument(
+        "--recipe",
+        type=Path,
+        required=True,
+        help="what the model is (TOML), or the name of one that ships, as nyu",
+    )
 
 
 def _calibration_arguments(parser: ArgumentParser) -> None:

@@ -119,10 +119,11 @@ def _rank(port: OutputPort, raw: NDArray[np.float64]) -> float:
 
     Of a softmax the logit less the logarithm of the others' powers.
     """
+    sign = -1.0 if port.complement else 1.0
     if port.activation != "softmax":
-        return float(raw.reshape(-1)[port.index])
+        return sign * float(raw.reshape(-1)[port.index])
     values, place = softmax_group(port, raw)
-    return float(values[place] - np.logaddexp.reduce(np.delete(values, place)))
+    return sign * float(values[place] - np.logaddexp.reduce(np.delete(values, place)))
 
 
 def _auc(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:

@@ -171,6 +171,10 @@ def score_of(port: OutputPort, outputs: Mapping[str, NDArray[np.float32]]) -> fl
         if port.activation == "sigmoid":
             # By tanh: exp() of a large negative logit would overflow.
             score = 0.5 * (1.0 + math.tanh(0.5 * score))
+        elif port.activation == "exp":
+            score = math.exp(min(score, 1.0))  # above 0 it is no logarithm of a probability
+    if port.complement:
+        score = 1.0 - score
     if not -ROUNDING <= score <= 1.0 + ROUNDING:
         raise EngineFaultError(f"score {port.score}: {score} is not between 0 and 1")
     return min(max(score, 0.0), 1.0)

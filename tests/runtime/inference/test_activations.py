@@ -51,6 +51,16 @@ def test_a_dimension_that_is_not_there_is_told() -> None:
         score(TWO_HEADS, axis=5, activation="softmax")
 
 
+def test_a_logarithm_and_an_output_of_the_healthy() -> None:
+    """NYU's networks end in a log-softmax; others say how likely a view is healthy."""
+    raw: list[object] = [[float(np.log(0.2)), float(np.log(0.8))]]
+    assert score(raw, index=1, activation="exp") == pytest.approx(0.8)
+    assert score(raw, index=1, activation="exp", complement=True) == pytest.approx(0.2)
+    assert score([[3.0]], activation="sigmoid", complement=True) == pytest.approx(sigmoid(-3.0))
+    with pytest.raises(EngineFaultError, match="is not between 0 and 1"):
+        score([[500.0]], activation="exp")
+
+
 @pytest.mark.parametrize("logit", [-800.0, -2.0, 0.0, 800.0])
 def test_a_sigmoid_of_any_logit_is_a_score(logit: float) -> None:
     """Without overflow."""
