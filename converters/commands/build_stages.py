@@ -252,6 +252,7 @@ class Stages:
                     target_cpu=asked.target_cpu,
                     proof=proof,
                     ready=ready,
+                    faithful=True,  # the build looks at them before anything else
                     left_out=left_out,
                     tried=tried,
                     say=say,

@@ -60,6 +60,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
             recipe=recipe,
             golden=golden,
             ready=ready,
+            faithful=True,
             calibration=calibration.tensors,
             calibration_label=calibration.label,
             descriptors=calibration.descriptors,

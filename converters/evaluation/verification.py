@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from converters.evaluation.score_cache import ScoreCache
-    from converters.evaluation.witness import Witness
+    from converters.evaluation.witness import ScoreWitness
     from converters.labelled.reading_options import EvaluationOptions
     from converters.labelled.scored_subject import ScoredSubject
     from models.manifest import Manifest
@@ -72,7 +72,7 @@ class Verification:
     agreements: tuple[Agreement, ...]
     doubts: Doubts = field(default_factory=Doubts)
     """Whether the source's scores are those of a model."""
-    witness: Witness | None = None
+    witness: ScoreWitness | None = None
     """What the hospital's own scores say of the preparation; None where there are none."""
 
     @property

@@ -52,7 +52,7 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Witness:
+class ScoreWitness:
     """The source's scores behind our preparation against those of the hospital's pipeline."""
 
     images: int
@@ -128,7 +128,7 @@ class LineUp:
     labels: Labels
     options: EvaluationOptions
 
-    def witness(self, cases: Sequence[Case], expected: Mapping[str, float]) -> Witness:
+    def witness(self, cases: Sequence[Case], expected: Mapping[str, float]) -> ScoreWitness:
         """The agreement, and the best match on the images that differ most.
 
         Args:
@@ -149,12 +149,14 @@ class LineUp:
             raise BenchFaultError(["--expected: names no single image that was assessed"])
         known.sort(key=lambda one: -abs(one[0].scores[SOURCE] - one[2]))
         apart = [abs(case.scores[SOURCE] - theirs) for case, _, theirs in known]
-        plain = Witness(images=len(known), largest=max(apart), mean=float(np.mean(apart)))
+        plain = ScoreWitness(images=len(known), largest=max(apart), mean=float(np.mean(apart)))
         if plain.agrees or self.manifest.scope is not Scope.VIEW:
             return plain
         return self._tried(plain, known[:LOOKED_AT])
 
-    def _tried(self, plain: Witness, known: Sequence[tuple[Case, LabelledImage, float]]) -> Witness:
+    def _tried(
+        self, plain: ScoreWitness, known: Sequence[tuple[Case, LabelledImage, float]]
+    ) -> ScoreWitness:
         """`plain` with the best match."""
         steps = self.manifest.preparation.steps
         theirs = [score for _, _, score in known]
@@ -181,7 +183,7 @@ class LineUp:
                     inputs=tuple(one for one in inputs if one is not None),
                 )
             )
-        return Witness(
+        return ScoreWitness(
             images=plain.images,
             largest=plain.largest,
             mean=plain.mean,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from converters.evaluation.benchmark import MeasuredLatency
     from converters.evaluation.proof import Margin
     from converters.evaluation.verification import Verification
-    from converters.evaluation.witness import Witness
+    from converters.evaluation.witness import ScoreWitness
     from models.manifest import Manifest
     from runtime.pixels.mammogram import Mammogram
 
@@ -135,7 +135,7 @@ def _verdict(reported: Reported) -> list[str]:
     return parts
 
 
-def _witnessed(witness: Witness | None) -> list[str]:
+def _witnessed(witness: ScoreWitness | None) -> list[str]:
     """What the preparation was compared with, and where it differs both inputs side by side."""
     if witness is None:
         told = "no scores of the hospital's own pipeline were given (--expected)"

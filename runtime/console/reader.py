@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from runtime.console.board import Board, ExamCard, card_of
 from runtime.console.exam_timeline import ExamTimeline, timeline_of
 from runtime.image.outcome import EVIDENCE_SUFFIX, PREVIEW_SUFFIX
+from runtime.ledger.ledger import LedgerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,12 +47,18 @@ class ConsoleReader:
         self._cards: dict[ExamListItem, ExamCard] = {}
 
     def board(self) -> Board:
-        """Today's exams, by the unit's own midnight, and the box. Raises LedgerError."""
+        """Today's exams, by the unit's own midnight, and the box.
+
+        While the ledger fails, the exams as they were last read; the box's state says so.
+        """
         since_ms = _midnight_ms(self._clock_ms())
-        # One transaction: each waits its turn behind the fsyncs of what is being recorded.
-        cards, backlog = self._ledger.transact(
-            lambda tx: (self._read_cards(tx, since_ms), tx.outbox.backlog())
-        )
+        try:
+            # One transaction: each waits its turn behind the fsyncs of what is being recorded.
+            cards, backlog = self._ledger.transact(
+                lambda tx: (self._read_cards(tx, since_ms), tx.outbox.backlog())
+            )
+        except LedgerError:
+            cards, backlog = self._cards, self._ledger.backlog()
         self._cards = cards
         return Board(
             exams=tuple(cards.values()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.messages.status_reason import StatusReason
+from runtime.messages.status_reason import BY_REASON, StatusReason
 
 if TYPE_CHECKING:
     from runtime.ledger.outbox import Backlog
@@ -21,12 +21,13 @@ LARGE = frozenset(
         StatusReason.WORKER_NOT_READY,
         StatusReason.BACKLOG_FULL,
         StatusReason.DISK_LOW,
+        StatusReason.STORAGE_FAILED,
+        StatusReason.LEDGER_FAILED,
         StatusReason.BROKER_AWAY,
         StatusReason.STARTING,
     }
 )
 """These change what the technologist can rely on now; the others can wait for the engineer."""
-BY_REASON = {reason.value: reason for reason in StatusReason}
 
 
 @dataclass(frozen=True, kw_only=True)

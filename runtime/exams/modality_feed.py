@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, TypeAdapter
 
 from runtime.exams.intake_ports import FeedEntry
+from runtime.ledger.renewal import LISTENERS_NOTE
 from runtime.messages.payloads import Kind, StatusFacts
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from runtime.ledger.transaction import LedgerTransaction
     from runtime.publishing.message_factory import MessageFactory
 
-LISTENERS_NOTE = "unit_listeners"
 LISTENERS_REMEMBERED = 16
 """A unit has one firmware, sometimes a service tool: of more, the longest unheard is forgotten."""
 

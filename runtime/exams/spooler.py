@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import shutil
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -14,9 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from runtime.dicom.arrived_file import ArrivedFile, read_arrived_file
-from runtime.exams.intake_ports import ObjectRefusedError, OutOfRoomError, Receipt, Received
+from runtime.exams.intake_ports import (
+    ObjectPassedOverError,
+    ObjectRefusedError,
+    OutOfRoomError,
+    Receipt,
+    Received,
+)
 from runtime.exams.registration import SpooledObject
-from runtime.image.header import HeaderRefusedError
+from runtime.image.header import HeaderRefusedError, NoImageError
+from runtime.image.outcome import EVIDENCE_SUFFIX, PREVIEW_SUFFIX
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import EventKind
@@ -33,6 +42,10 @@ LOG = logging.getLogger(__name__)
 
 FSYNC_THREADS = 8
 """Two for each object that is being made durable."""
+REFUSAL_SAID_S = 30.0
+RECOVERED = "recovered"
+"""The `source` of an image whose file lay in the spool without a row."""
+ARTEFACT_SUFFIXES = (EVIDENCE_SUFFIX, PREVIEW_SUFFIX)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +93,13 @@ class Spooler:
     ) -> None:
         self._incoming = folder / "incoming"
         self._spool = folder / "spool"
+        self._set_aside_folder = folder / "lost+found"
         self._limits = limits
         self._registration = registration
         self._worker = worker
         self._events = events
         self._shown = shown
-        self.backlog_is_full = False
+        self._refused_at_s = -math.inf
         self._fsync = ThreadPoolExecutor(FSYNC_THREADS, thread_name_prefix="fsync")
         for place in (self._incoming, self._spool):
             place.mkdir(parents=True, exist_ok=True)
@@ -103,11 +117,25 @@ class Spooler:
         """What the disk has left above its reserve; negative if it is below."""
         return shutil.disk_usage(self._spool).free - self._limits.reserve_bytes
 
+    @property
+    def refused_of_late(self) -> bool:
+        """Whether an image was refused in the last half minute, the disk being too full for it."""
+        return time.monotonic() - self._refused_at_s < REFUSAL_SAID_S
+
+    @property
+    def backlog_is_full(self) -> bool:
+        """Whether too many images wait for the worker."""
+        return self._registration.jobs_open >= self._limits.max_waiting_images
+
     def check_room(self, size_bytes: int = 0) -> None:
         """Raises OutOfRoomError if an object of that size must not be taken now."""
+        fault = self._registration.ledger_fault
+        if fault is not None:
+            # What can be committed may still be unable to become a flag.
+            raise OutOfRoomError(f"the ledger fails: {fault.detail}")
         if self.free_bytes() < size_bytes:
+            self._refused_at_s = time.monotonic()
             raise OutOfRoomError("the disk is below its reserve")
-        self.backlog_is_full = self._registration.jobs_open >= self._limits.max_waiting_images
         if self.backlog_is_full:
             raise OutOfRoomError("too many images wait for the worker")
 
@@ -117,6 +145,9 @@ class Spooler:
         """Takes over a complete DICOM file below `incoming`; returns when it is durable."""
         try:
             return self._receive(path, source=source, peer=peer, sha256=sha256)
+        except ObjectPassedOverError as other:
+            LOG.info("%s: %s", source, other.detail)
+            raise
         except ObjectRefusedError as error:
             LOG.warning("image refused: source=%s reason=%s", source, error.reason)
             self._events.publish_refusal(EventKind.IMAGE_REFUSED, f"{source}: {error.reason}")
@@ -141,6 +172,7 @@ class Spooler:
                 SpooledObject(
                     header=arrived.header,
                     identity=arrived.identity,
+                    patient=arrived.patient,
                     sha256=digest,
                     path=str(spooled),
                     size_bytes=size_bytes,
@@ -155,6 +187,8 @@ class Spooler:
                 self.remove(str(spooled))
         if received.receipt is Receipt.KNOWN:
             self.remove(str(spooled))
+        if received.instead_of:
+            self.remove(received.instead_of)
         self._worker.wake()
         return received
 
@@ -162,8 +196,8 @@ class Spooler:
         self, stream: BufferedReader, spooled: Path, sha256: Callable[[], str] | None
     ) -> tuple[ArrivedFile, str]:
         """What the file says, and the hash of its data set; both read while the disk is busy."""
-        # Content and directory entry at once: a journal commits both together, and without a
-        # row a file that has only one of them is swept away at the next start.
+        # Content and directory entry at once: a journal commits both together, and a file that has
+        # only one of them was not answered yet.
         durable = [
             self._fsync.submit(os.fsync, stream.fileno()),
             self._fsync.submit(_fsync_folder, self._spool),
@@ -189,11 +223,12 @@ class Spooler:
         """Raises ObjectRefusedError: it is no mammogram, or cannot be read."""
         try:
             arrived = read_arrived_file(stream, self._shown)
+        except NoImageError as other:
+            raise ObjectPassedOverError(other.name) from other
         except HeaderRefusedError as error:
             raise ObjectRefusedError(error.reason, error.detail) from error
         if not arrived.header.mammography:
-            detail = "its SOP class is not one of a mammogram"
-            raise ObjectRefusedError(Reason.NOT_MAMMOGRAPHY, detail)
+            raise ObjectRefusedError(Reason.NOT_MAMMOGRAPHY, arrived.header.class_detail)
         return arrived
 
     def remove(self, path: str) -> None:
@@ -201,30 +236,70 @@ class Spooler:
         for item in self._spool.glob(f"{Path(path).stem}.*"):
             item.unlink(missing_ok=True)
 
-    def sweep(self, known_paths: set[str], *, ledger_is_new: bool) -> int:
-        """At start: files that no row knows were never answered with success; how many went.
+    # --- at the start ----------------------------------------------------------------------------
 
-        Unless the ledger is new: then it was lost or taken away, and what lies in the spool may
-        have been answered. That is set aside in `lost+found`, for a person to look at.
+    def unregistered(self, known_paths: set[str]) -> list[Path]:
+        """Files of the spool that no row knows, oldest first: to be asked for before any intake is.
+
+        What still lies in `incoming` was never answered with success, and is removed.
         """
+        for half in self._incoming.iterdir():
+            with contextlib.suppress(IsADirectoryError):
+                half.unlink(missing_ok=True)
         known = {Path(path).stem for path in known_paths}
         # Artefacts lie beside their object: NAME.dcm, NAME.evidence.npy.
-        orphans = [item for item in self._spool.iterdir() if item.name.split(".")[0] not in known]
-        if orphans and ledger_is_new:
-            shelter = self._spool.with_name("lost+found")
-            shelter.mkdir(exist_ok=True)
-            for orphan in orphans:
-                orphan.rename(shelter / orphan.name)
-            LOG.error("the ledger is new, the spool is not: files=%d in lost+found", len(orphans))
-            self._events.publish(
-                EventKind.FAULT, f"{len(orphans)} spooled files without a ledger: in lost+found"
+        found = [item for item in self._spool.iterdir() if item.name.split(".")[0] not in known]
+        return sorted(found, key=lambda item: item.stat().st_mtime)
+
+    def take_in_again(self, path: Path) -> bool:
+        """Makes a file of the spool known that no row knew; False if it was set aside.
+
+        It may have been answered with success: the ledger was put back, or lost its last rows. The
+        file is the whole truth. What cannot be read goes to `lost+found`, for a person to look at.
+
+        Raises:
+            LedgerError: it cannot be made known now.
+            OSError: it can neither be read nor set aside now.
+        """
+        if path.suffix != ".dcm" and not path.name.endswith(ARTEFACT_SUFFIXES):
+            return self._set_aside(path)
+        if path.suffix != ".dcm" or not path.exists():
+            return True  # an artefact: its image decides, and the worker writes it again
+        try:
+            with path.open("rb") as stream:
+                arrived, digest = self._make_durable(stream, path, None)
+        except (ObjectRefusedError, OSError) as error:
+            reason = error.reason if isinstance(error, ObjectRefusedError) else error.strerror
+            LOG.warning("set aside in lost+found: %s: %s", path.name, reason)
+            return self._set_aside(path)
+        received = self._registration.receive(
+            SpooledObject(
+                header=arrived.header,
+                identity=arrived.identity,
+                sha256=digest,
+                path=str(path),
+                size_bytes=path.stat().st_size,
+                source=RECOVERED,
+                peer="",
             )
-            orphans = []
-        orphans += list(self._incoming.iterdir())
-        for orphan in orphans:
-            with contextlib.suppress(IsADirectoryError):
-                orphan.unlink(missing_ok=True)
-        return len(orphans)
+        )
+        if received.receipt is Receipt.KNOWN:
+            self.remove(str(path))
+        self._worker.wake()
+        return True
+
+    @property
+    def files_set_aside(self) -> bool:
+        """Whether files wait in `lost+found` for a person to look at."""
+        try:
+            return any(self._set_aside_folder.iterdir())
+        except OSError:
+            return False  # none yet, or that of a file system's root, which is not ours to read
+
+    def _set_aside(self, path: Path) -> bool:
+        self._set_aside_folder.mkdir(exist_ok=True)
+        path.rename(self._set_aside_folder / path.name)
+        return False
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from runtime.exam_rules.exam_flag import Completion, ExamFlag, ExamImage, Role
 from runtime.exam_rules.state_machine import Exam, Phase
 from runtime.image.outcome import Flag
+from runtime.ledger.integrity import whole
 from runtime.ledger.job_table import OUTCOME
 from runtime.ledger.object_table import COUNTS, HEADER
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from runtime.ledger.modality_notice_table import ModalityNoticeRows
     from runtime.ledger.object_table import ArrivalRows
+    from runtime.ledger.patient_table import PatientRows
 
 FLAG = TypeAdapter(ExamFlag)
 
@@ -27,6 +29,7 @@ class ExamRows:
     _connection: sqlite3.Connection
     notices: ModalityNoticeRows
     arrivals: ArrivalRows
+    patients: PatientRows
 
     def exam_images(self, study_uid: str) -> list[ExamImage]:
         """The exam's images, each with its newest outcome (None while it waits).
@@ -36,8 +39,10 @@ class ExamRows:
         rows = self._connection.execute(
             "SELECT image_id, sop_uid, header, role, received_at_ms, superseded_by,"  # noqa: S608 - a condition of ours
             " (SELECT outcome FROM outcomes WHERE outcomes.image_id = objects.image_id"
+            f"  AND {whole('outcomes')}"
             "  ORDER BY json_extract(outcome, '$.score') NOTNULL DESC, job_id DESC LIMIT 1)"
-            f" FROM objects WHERE study_uid = ? AND {COUNTS} ORDER BY image_id",
+            f" FROM objects WHERE study_uid = ? AND {COUNTS} AND {whole('objects')}"
+            " ORDER BY image_id",
             (study_uid,),
         ).fetchall()
         rejected = self.notices.rejections(study_uid)
@@ -66,8 +71,8 @@ class ExamRows:
     def exam(self, study_uid: str) -> Exam | None:
         """The exam's state, None before its first image."""
         row = self._connection.execute(
-            "SELECT phase, revision, closed_by, timed_out, last_activity_ms FROM exams"
-            " WHERE study_uid = ?",
+            "SELECT phase, revision, closed_by, timed_out, last_activity_ms FROM exams"  # noqa: S608
+            f" WHERE study_uid = ? AND {whole('exams')}",
             (study_uid,),
         ).fetchone()
         if row is None:
@@ -83,6 +88,7 @@ class ExamRows:
             narrowed_views=self.notices.narrowed_views(study_uid),
             images_missing=self.notices.images_missing(study_uid),
             images_surplus=self.arrivals.surplus(study_uid),
+            two_patients=self.patients.are_two(study_uid),
         )
 
     def save_exam(self, exam: Exam, flag: ExamFlag | None = None) -> None:
@@ -108,7 +114,8 @@ class ExamRows:
     def exam_flag(self, study_uid: str) -> ExamFlag | None:
         """The current revision of an exam's flag."""
         row = self._connection.execute(
-            "SELECT flag FROM exams WHERE study_uid = ?", (study_uid,)
+            f"SELECT flag FROM exams WHERE study_uid = ? AND {whole('exams')}",  # noqa: S608
+            (study_uid,),
         ).fetchone()
         return FLAG.validate_json(row[0]) if row and row[0] else None
 

@@ -8,16 +8,16 @@ restart that ends in the same flags, once.
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
+import shutil
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
-from models.errors import ResourceError
-from runtime.ledger.exam_history import EXAM_HISTORY_SCHEMA
-from runtime.ledger.job_table import DESCRIPTOR_SCHEMA
-from runtime.ledger.modality_notice_table import MODALITY_NOTICE_SCHEMA
-from runtime.ledger.object_table import SURPLUS_SCHEMA
+from runtime.ledger.opening import LedgerError, copy_ledger, open_ledger
 from runtime.ledger.outbox import Backlog, OutboxRow
 from runtime.ledger.transaction import LedgerTransaction
 
@@ -25,65 +25,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
+    from runtime.ledger.opening import Renewal
     from runtime.publishing.publication import Publication
+
+__all__ = ["Ledger", "LedgerError"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
+LOG = logging.getLogger(__name__)
 
-LEDGER_VERSION = 1
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS objects (
-    image_id INTEGER PRIMARY KEY AUTOINCREMENT,
-    sop_uid TEXT NOT NULL, sha256 TEXT NOT NULL, study_uid TEXT NOT NULL,
-    path TEXT NOT NULL, size_bytes INTEGER NOT NULL, header TEXT NOT NULL, role TEXT NOT NULL,
-    source TEXT NOT NULL, peer TEXT NOT NULL, received_at_ms INTEGER NOT NULL,
-    conflicts_with INTEGER, superseded_by INTEGER,
-    UNIQUE (sop_uid, sha256)) STRICT;
-CREATE INDEX IF NOT EXISTS objects_by_study ON objects (study_uid);
-CREATE TABLE IF NOT EXISTS exams (
-    study_uid TEXT PRIMARY KEY, phase TEXT NOT NULL, revision INTEGER NOT NULL,
-    closed_by TEXT, timed_out INTEGER NOT NULL, last_activity_ms INTEGER NOT NULL,
-    flag TEXT) STRICT;
-CREATE INDEX IF NOT EXISTS exams_by_phase ON exams (phase, last_activity_ms);
-CREATE TABLE IF NOT EXISTS jobs (
-    job_id INTEGER PRIMARY KEY AUTOINCREMENT, study_uid TEXT NOT NULL,
-    package_sha256 TEXT NOT NULL, precision TEXT NOT NULL, images TEXT NOT NULL,
-    done INTEGER NOT NULL DEFAULT 0, worker_deaths INTEGER NOT NULL DEFAULT 0,
-    created_at_ms INTEGER NOT NULL, done_at_ms INTEGER, stage_ms TEXT) STRICT;
-CREATE INDEX IF NOT EXISTS jobs_open ON jobs (job_id) WHERE done = 0;
-CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (done_at_ms);
-CREATE INDEX IF NOT EXISTS jobs_by_study ON jobs (study_uid);
-CREATE TABLE IF NOT EXISTS outcomes (
-    job_id INTEGER NOT NULL, image_id INTEGER NOT NULL, outcome TEXT NOT NULL,
-    PRIMARY KEY (job_id, image_id)) STRICT;
-CREATE INDEX IF NOT EXISTS outcomes_by_image ON outcomes (image_id, job_id);
-CREATE TABLE IF NOT EXISTS outbox (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, topic TEXT NOT NULL,
-    payload BLOB NOT NULL, retained INTEGER NOT NULL, at_ms INTEGER NOT NULL,
-    expires_at_ms INTEGER NOT NULL, refusals INTEGER NOT NULL DEFAULT 0,
-    delivered_at_ms INTEGER, parked_at_ms INTEGER, superseded INTEGER NOT NULL DEFAULT 0,
-    replayed INTEGER NOT NULL DEFAULT 0, cleared INTEGER NOT NULL DEFAULT 0) STRICT;
-DROP INDEX IF EXISTS outbox_waiting;
-CREATE INDEX IF NOT EXISTS outbox_turn ON outbox (replayed, seq)
-    WHERE delivered_at_ms IS NULL AND parked_at_ms IS NULL;
-CREATE INDEX IF NOT EXISTS outbox_parked ON outbox (parked_at_ms) WHERE parked_at_ms NOTNULL;
-CREATE INDEX IF NOT EXISTS outbox_retained ON outbox (topic, seq) WHERE retained = 1;
-CREATE INDEX IF NOT EXISTS outbox_to_clear ON outbox (expires_at_ms)
-    WHERE retained = 1 AND superseded = 0 AND cleared = 0;
-"""
-
-
-class LedgerError(ResourceError):
-    """The ledger cannot be opened or written; `detail` is what SQLite said."""
-
-    exit_code = 2
-
-    def __init__(self, path: Path, detail: str) -> None:
-        self.path = path
-        self.detail = detail
-        super().__init__(f"ledger {path.name}: {detail}")
+LEAST_ROOM_BYTES = 1 << 20
+"""With less than that the disk is full, whatever `storage.reserve_mb` says."""
 
 
 class Ledger:
@@ -93,55 +45,50 @@ class Ledger:
         LedgerError: from any method, if SQLite failed (disk full, file damaged, not ours).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, boot_id: str = "") -> None:
         self._path = path
         self._rows_version = 0
         self._rows_changed = threading.Condition()
         self._listeners: tuple[Callable[[], None], ...] = ()
-        self._jobs_open = 0
+        self._on_fault: Callable[[], None] = lambda: None
+        self._fault: LedgerError | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         try:
-            self._connection = self._thread.submit(self._open).result()
+            self._opened = self._thread.submit(open_ledger, path, boot_id).result()
         except LedgerError:
             self._thread.shutdown()
             raise
+        self._connection = self._opened.connection
+        self._ledger_id, self._last_seq, self._jobs_open, self._backlog = self._thread.submit(
+            self._standing
+        ).result()
 
-    def _open(self) -> sqlite3.Connection:
-        try:
-            connection = sqlite3.connect(self._path, isolation_level=None)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            # What retention removes is gone from the file as well, whatever SQLite was built with.
-            connection.execute("PRAGMA secure_delete = ON")
-            # One process only: a second service on the same ledger is refused, not interleaved.
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            connection.execute("BEGIN EXCLUSIVE")
-            connection.execute("COMMIT")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, LEDGER_VERSION):
-                raise LedgerError(
-                    self._path, f"has version {version}, this software writes {LEDGER_VERSION}"
-                )
-            # One transaction: else each statement is a commit, with an fsync of its own.
-            tables = (
-                SCHEMA
-                + MODALITY_NOTICE_SCHEMA
-                + EXAM_HISTORY_SCHEMA
-                + SURPLUS_SCHEMA
-                + DESCRIPTOR_SCHEMA
-            )
-            name = "INSERT OR IGNORE INTO meta VALUES ('ledger_id', lower(hex(randomblob(8))));"
-            connection.executescript(f"BEGIN; {tables} {name} COMMIT")
-            connection.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
-            self._jobs_open = LedgerTransaction(connection).jobs_open()
-        except sqlite3.Error as error:
-            raise LedgerError(self._path, str(error)) from error
-        return connection
+    def _standing(self) -> tuple[str, int, int, Backlog]:
+        tx = LedgerTransaction(self._connection)
+        opened = self._opened
+        return opened.ledger_id(), opened.last_seq(), tx.jobs_open(), tx.outbox.backlog()
 
     def close(self) -> None:
-        """Waits for the running transaction, checkpoints and closes the file."""
-        self._thread.submit(self._connection.close).result()
-        self._thread.shutdown()
+        """Waits for the running transaction, checkpoints and closes the file.
+
+        Raises:
+            LedgerError: the disk fails.
+        """
+        try:
+            self._thread.submit(self._close).result()
+        except (sqlite3.Error, OSError) as error:
+            raise LedgerError.of(self._path, error) from error
+        finally:
+            self._thread.shutdown()
+
+    def _close(self) -> None:
+        mark = self._opened.mark
+        try:
+            self._connection.close()
+            if self._fault is None:
+                mark.closed()
+        finally:
+            mark.close()
 
     def __enter__(self) -> Self:
         return self
@@ -171,28 +118,138 @@ class Ledger:
 
     def _transact(self, work: Callable[[LedgerTransaction], T]) -> T:
         transaction = LedgerTransaction(self._connection)
-        committed = False
         changes = self._connection.total_changes
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            result = work(transaction)
-            jobs_open = transaction.jobs_open() if transaction.jobs_changed else self._jobs_open
-            self._connection.execute("COMMIT")
-            committed = True
-            self._jobs_open = jobs_open
-        except sqlite3.Error as error:
-            raise LedgerError(self._path, str(error)) from error
-        finally:
-            if not committed and self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            result = self._committed(transaction, work)
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            fault = self._damaged_row() or LedgerError.of(self._path, error)
+            self._failed(fault)
+            raise fault from error
+        changed = self._connection.total_changes != changes
+        if damaged_row := self._damaged_row():
+            self._failed(damaged_row)
+        elif changed and self._fault is not None and not self._fault.damaged:
+            self._failed(None)
         if transaction.enqueued:
             with self._rows_changed:
                 self._rows_version += 1
                 self._rows_changed.notify_all()
-        if self._connection.total_changes != changes:
+        if changed:
             for listener in self._listeners:
                 listener()
         return result
+
+    def _committed(
+        self, transaction: LedgerTransaction, work: Callable[[LedgerTransaction], T]
+    ) -> T:
+        committed = False
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            result = work(transaction)
+            jobs_open = transaction.jobs_open() if transaction.jobs_changed else self._jobs_open
+            last_seq = self._opened.last_seq() if transaction.enqueued else self._last_seq
+            self._connection.execute("COMMIT")
+            committed = True
+        finally:
+            if not committed and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        self._jobs_open = jobs_open
+        if last_seq != self._last_seq:
+            self._last_seq = last_seq
+            self._set_mark()
+        return result
+
+    # --- how it stands ---------------------------------------------------------------------------
+
+    def _set_mark(self) -> None:
+        try:
+            self._opened.mark.set(self._ledger_id, self._last_seq)
+        except OSError as error:  # what was committed is committed; the disk is looked at again
+            self._failed(LedgerError.of(self._path, error))
+
+    def _damaged_row(self) -> LedgerError | None:
+        tables = self._opened.hashes.damaged
+        if not tables:
+            return None
+        detail = f"a row of {', '.join(sorted(tables))} is not as it was written"
+        return LedgerError(self._path, detail, damaged=True)
+
+    def _failed(self, fault: LedgerError | None) -> None:
+        before = self._fault
+        if before is not None and before.damaged:
+            return  # until it is rebuilt, at a start
+        self._fault = fault
+        if (fault and fault.detail) != (before and before.detail):
+            if fault is None:
+                LOG.warning("%s works again", self._path.name)
+            else:
+                LOG.error("%s: %s", fault.reason, fault)
+            self._on_fault()
+
+    @property
+    def fault(self) -> LedgerError | None:
+        """Why it cannot be relied on now; None if it can. Asks no transaction."""
+        return self._fault
+
+    def on_fault(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` when `fault` is another one; under the same terms as `on_commit`."""
+        self._on_fault = listener
+
+    @property
+    def renewal(self) -> Renewal | None:
+        """When and why it last began anew (went back, was rebuilt); None if it never did."""
+        return self._opened.renewal
+
+    @property
+    def renewed_now(self) -> bool:
+        """Whether that was at this opening: it is still to be said."""
+        return self._opened.renewed_now
+
+    def prove_disk(self) -> None:
+        """Puts something on the disk and, where the ledger failed, into the ledger.
+
+        Raises:
+            LedgerError: it cannot be written.
+        """
+        self._thread.submit(self._prove_disk).result()
+
+    def _prove_disk(self) -> None:
+        try:
+            self._opened.mark.sync()
+            _check_room(self._path.parent)
+        except OSError as error:
+            fault = LedgerError.of(self._path, error)
+            self._failed(fault)
+            raise fault from error
+        if self._fault is not None and not self._fault.damaged:
+            self._transact(lambda tx: tx.set_meta("proved", self._ledger_id))
+
+    def copy_to(self, path: Path) -> None:
+        """All of it into another file, while it runs; nothing else is committed meanwhile.
+
+        Raises:
+            LedgerError: it cannot be read, or the copy not be written.
+        """
+        try:
+            self._thread.submit(copy_ledger, self._connection, path).result()
+        except (sqlite3.Error, OSError) as error:
+            raise LedgerError.of(path, error) from error
+
+    def examine(self) -> tuple[str, ...]:
+        """Looks at every page and row (SQLite's integrity_check, our hashes); what is wrong.
+
+        Takes a second or so for a hundred megabytes, in which nothing else is committed.
+        """
+        return self._thread.submit(self._examine).result()
+
+    def _examine(self) -> tuple[str, ...]:
+        try:
+            faults = self._opened.hashes.faults()
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            faults = (LedgerError.of(self._path, error).detail,)
+        if faults:
+            self._failed(LedgerError(self._path, faults[0], damaged=True))
+        return faults
 
     @property
     def jobs_open(self) -> int:
@@ -246,6 +303,12 @@ class Ledger:
         self.wake()
         return count
 
+    def put_back(self, after_seq: int, now_ms: int) -> int:
+        """Makes retained messages behind a number that still hold wait again; how many."""
+        count = self.transact(lambda tx: tx.outbox.put_back(after_seq, now_ms))
+        self.wake()
+        return count
+
     def retained_topics_to_clear(self, now_ms: int) -> list[tuple[str, int]]:
         """(topic, seq) of delivered retained messages that expired and were not cleared yet."""
         return self.transact(lambda tx: tx.outbox.retained_topics_to_clear(now_ms))
@@ -260,13 +323,22 @@ class Ledger:
 
     @property
     def ledger_id(self) -> str:
-        """Made with the file; a ledger that was lost and begun again has another."""
-        return self.transact(LedgerTransaction.meta, "ledger_id") or ""
+        """Made with the file; a ledger that was lost, went back or was rebuilt has another."""
+        return self._ledger_id
 
     def last_seq(self) -> int:
-        """The highest `seq` ever given, 0 before the first."""
-        return self.transact(lambda tx: tx.outbox.last_seq())
+        """The highest `seq` ever given, 0 before the first; as of the last commit."""
+        return self._last_seq
 
     def backlog(self) -> Backlog:
-        """How much waits, since when, and how much is parked."""
-        return self.transact(lambda tx: tx.outbox.backlog())
+        """How much waits, since when, and how much is parked; while it fails, as it was last."""
+        try:
+            self._backlog = self.transact(lambda tx: tx.outbox.backlog())
+        except LedgerError:
+            LOG.debug("the backlog is as of before the ledger failed")
+        return self._backlog
+
+
+def _check_room(folder: Path) -> None:
+    if shutil.disk_usage(folder).free < LEAST_ROOM_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from runtime.exam_rules.procedure_step import StepState
 from runtime.exam_rules.retakes import Rejection
+from runtime.ledger.integrity import whole
 
 if TYPE_CHECKING:
     import sqlite3
@@ -64,7 +65,8 @@ class ModalityNoticeRows:
     def narrowed_views(self, study_uid: str) -> tuple[str, ...]:
         """The views that the unit narrowed the exam to; () if it did not."""
         row = self._connection.execute(
-            "SELECT views FROM narrowed_views WHERE study_uid = ?", (study_uid,)
+            f"SELECT views FROM narrowed_views WHERE study_uid = ? AND {whole('narrowed_views')}",  # noqa: S608
+            (study_uid,),
         ).fetchone()
         return tuple(json.loads(row[0])) if row else ()
 
@@ -86,7 +88,9 @@ class ModalityNoticeRows:
     def rejections(self, study_uid: str) -> dict[str, Rejection]:
         """The rejected images of an exam by SOP Instance UID, whether they came or not."""
         rows = self._connection.execute(
-            "SELECT sop_uid, retake_uid FROM rejections WHERE study_uid = ?", (study_uid,)
+            "SELECT sop_uid, retake_uid FROM rejections"  # noqa: S608 - a condition of ours
+            f" WHERE study_uid = ? AND {whole('rejections')}",
+            (study_uid,),
         )
         return {sop: Rejection(sop_uid=sop, retake_uid=retake) for sop, retake in rows}
 

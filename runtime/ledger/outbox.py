@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from runtime.ledger.integrity import whole, whole_or_passed_over
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Sequence
@@ -85,9 +87,10 @@ class Outbox:
         A flag of now must not wait behind a week that somebody asked to hear again.
         """
         rows = self._connection.execute(
-            "SELECT seq, kind, topic, payload, retained, at_ms, expires_at_ms, refusals,"
+            "SELECT seq, kind, topic, payload, retained, at_ms, expires_at_ms, refusals,"  # noqa: S608 - a condition of ours
             " superseded, replayed FROM outbox"
             " WHERE delivered_at_ms IS NULL AND parked_at_ms IS NULL"
+            f" AND {whole_or_passed_over('outbox')}"
             " AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY replayed, seq LIMIT ?",
             (json.dumps(list(skip)), limit),
         )
@@ -125,7 +128,7 @@ class Outbox:
         places = ",".join("?" * len(kinds))
         return self._connection.execute(
             f"SELECT seq, kind, payload FROM outbox WHERE seq > ? AND kind IN ({places})"  # noqa: S608 - question marks
-            " AND superseded = 0 AND expires_at_ms > ? ORDER BY seq LIMIT ?",
+            f" AND superseded = 0 AND expires_at_ms > ? AND {whole('outbox')} ORDER BY seq LIMIT ?",
             (seq, *(kind.value for kind in kinds), now_ms, limit),
         ).fetchall()
 
@@ -160,6 +163,17 @@ class Outbox:
             "UPDATE outbox SET delivered_at_ms = NULL, parked_at_ms = NULL, refusals = 0,"
             " replayed = 1 WHERE seq >= ? AND (delivered_at_ms NOTNULL OR parked_at_ms NOTNULL)",
             (seq,),
+        ).rowcount
+
+    def put_back(self, after_seq: int, now_ms: int) -> int:
+        """Retained messages behind that number that still hold wait again; how many.
+
+        They come behind what is new, under their own numbers and with the time that is left.
+        """
+        return self._connection.execute(
+            "UPDATE outbox SET delivered_at_ms = NULL, replayed = 1 WHERE seq > ? AND retained = 1"
+            " AND superseded = 0 AND cleared = 0 AND expires_at_ms > ? AND delivered_at_ms NOTNULL",
+            (after_seq, now_ms),
         ).rowcount
 
     def retained_topics_to_clear(self, now_ms: int) -> list[tuple[str, int]]:

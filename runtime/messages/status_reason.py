@@ -20,6 +20,11 @@ class StatusReason(StrEnum):
     WORKER_NOT_READY = "worker_not_ready", "W1"
     BACKLOG_FULL = "backlog_full", "W4"
     DISK_LOW = "disk_low", "D1"
+    STORAGE_FAILED = "storage_failed", "D2"
+    FILES_SET_ASIDE = "files_set_aside", "D3"
+    LEDGER_FAILED = "ledger_failed", "L1"
+    LEDGER_ROLLED_BACK = "ledger_rolled_back", "L2"
+    LEDGER_REBUILT = "ledger_rebuilt", "L3"
     ROWS_PARKED = "rows_parked", "B2"
     NAME_TAKEN = "name_taken", "B3"
     CONNECTION_UNSTABLE = "connection_unstable", "B4"
@@ -36,3 +41,6 @@ class StatusReason(StrEnum):
         member._value_ = reason
         member.code = code
         return member
+
+
+BY_REASON = {reason.value: reason for reason in StatusReason}

@@ -6,10 +6,12 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from runtime.ledger.ledger import LedgerError
 from runtime.messages.commands import CommandRefusedError, parse_rebirth, parse_replay
 from runtime.messages.payloads import EventKind, OutboxFacts
+from runtime.mqtt.broker_memory import BrokerMemory, MarkWire
 from runtime.mqtt.connection_events import Heard, PublishAcknowledged
-from runtime.mqtt.in_flight import Clearing, InFlightMessages, SentStatus
+from runtime.mqtt.in_flight import Clearing, InFlightMessages, SentProbe, SentStatus
 from runtime.mqtt.outbox_delivery import FAILURE, PACKET_TOO_LARGE
 
 if TYPE_CHECKING:
@@ -27,28 +29,17 @@ LOG = logging.getLogger(__name__)
 
 STATUS_LOOK_S = 5.0
 CLEARING_S = 60.0
+LEDGER_PAUSE_S = 1.0
 NOT_AUTHORIZED = 0x87
 PACKET_OVERHEAD_BYTES = 64
 """Fixed header, lengths and properties of our PUBLISH: 40 bytes, rounded up."""
 
 
-class Wire(Protocol):
+class Wire(MarkWire, Protocol):
     """What a session needs of a connection."""
 
     def listen(self, topics: Sequence[str]) -> None:
         """Subscribes."""
-        ...
-
-    def publish(
-        self,
-        topic: str,
-        payload: bytes,
-        *,
-        qos: int = 1,
-        retained: bool = False,
-        expiry_s: int | None = None,
-    ) -> int:
-        """Sends; the message id."""
         ...
 
 
@@ -70,6 +61,8 @@ class Agenda:
     status_wanted: bool = True
     health_s: float = 0.0
     clearing_s: float = 0.0
+    ledger_again_s: float = 0.0
+    """Until then nothing is asked of a ledger that failed."""
     said: StatusFacts | None = None
 
 
@@ -90,6 +83,7 @@ class BrokerSession:
         state: PublisherState,
     ) -> None:
         self._wire = wire
+        self._connected = connected
         self._ledger = ledger
         self._delivery = delivery
         self._message_factory = message_factory
@@ -100,6 +94,14 @@ class BrokerSession:
         limit = min(settings.in_flight, connected.receive_maximum)
         self._half_window = max(1, limit // 2)
         self._in_flight = InFlightMessages(limit=limit, monotonic=providers.monotonic)
+        self._memory = BrokerMemory(
+            wire=wire,
+            topic=message_factory.topics.probe,
+            ledger=ledger,
+            ledger_id=message_factory.ledger_id or "",
+            delivery=delivery,
+            in_flight=self._in_flight,
+        )
         self._packet_limit = connected.maximum_packet_bytes
         # Longer than the broker may stay silent on a connection that lives.
         self._patience_s = 2.0 * settings.keepalive_s
@@ -109,6 +111,7 @@ class BrokerSession:
         self._offline_said = False
         self._offline_taken = False
         self._born = False
+        self._born_s = 0.0
 
     @property
     def stands(self) -> bool:
@@ -123,13 +126,20 @@ class BrokerSession:
         self._wire.listen(
             [self._message_factory.topics.replay, self._message_factory.topics.rebirth]
         )
+        self._memory.begin(self._providers.monotonic())
 
     def hear(self, signal: Signal) -> None:
         """Something happened on the connection."""
-        if isinstance(signal, PublishAcknowledged):
-            self._acknowledged(signal)
-        elif isinstance(signal, Heard):
-            self._command(signal)
+        try:
+            if isinstance(signal, PublishAcknowledged):
+                self._acknowledged(signal)
+            elif isinstance(signal, Heard) and self._memory.is_mark(signal.topic):
+                self._more |= self._memory.heard(signal.payload, self._providers.clock_ms())
+            elif isinstance(signal, Heard):
+                self._command(signal)
+        except LedgerError as error:
+            # What was refused or cleared waits in the ledger as before; a command is said again.
+            LOG.error("an answer is not on record: %s", error)  # noqa: TRY400 - no defect of ours
 
     def turn(self) -> str | None:
         """Says what is due; why the connection is of no use any more, or None."""
@@ -140,10 +150,18 @@ class BrokerSession:
             self._look_again()
         now_s = self._providers.monotonic()
         self._say_status(now_s)
-        self._send_rows()
         self._say_health(now_s)
-        self._clear_expired(now_s)
-        self._delivery.settle_if_due()
+        if now_s < self._agenda.ledger_again_s:
+            return None
+        try:
+            self._send_rows()
+            self._clear_expired(now_s)
+            self._delivery.settle_if_due()
+            self._more |= self._memory.turn(now_s, self._providers.clock_ms())
+        except LedgerError as error:
+            # The connection stays: it is what says that the ledger fails.
+            LOG.error("messages wait: %s", error)  # noqa: TRY400 - no defect of ours
+            self._agenda.ledger_again_s = now_s + LEDGER_PAUSE_S
         return None
 
     def wait(self) -> None:
@@ -166,7 +184,7 @@ class BrokerSession:
         if lost is not None and lost.name_taken:
             self._somebody_has_our_name()
         elif lost is not None and self._born:
-            self._state.was_lost()
+            self._state.was_lost(self._providers.monotonic() - self._born_s)
 
     def _somebody_has_our_name(self) -> None:
         if not self._state.name_taken:
@@ -189,10 +207,14 @@ class BrokerSession:
         """Until the next thing that time alone makes due."""
         now_s = self._providers.monotonic()
         agenda = self._agenda
+        if now_s < agenda.ledger_again_s:
+            standing_s = min(agenda.status_look_s, agenda.health_s, agenda.ledger_again_s)
+            return max(0.0, standing_s - now_s)
         due_in_s = [
             min(agenda.status_look_s, agenda.health_s, agenda.clearing_s) - now_s,
             self._delivery.settle_due_in_s(),
             self._delivery.held_due_in_s(),
+            self._memory.due_in_s(now_s),
             STATUS_LOOK_S,
         ]
         return max(0.0, min(s for s in due_in_s if s is not None))
@@ -210,8 +232,12 @@ class BrokerSession:
                 self._status_refused(signal.reason_code)
             elif not self._born and not answered.offline:
                 self._born = True
-                LOG.info("connected: %s:%d", self._settings.host, self._settings.port)
+                self._born_s = self._providers.monotonic()
+                LOG.info("connected: %s", self._connected.address)
                 self._state.connected.set()
+        elif isinstance(answered, SentProbe):
+            if failed:
+                LOG.warning("the broker refuses our mark: 0x%02x", signal.reason_code)
         elif isinstance(answered, Clearing):
             if not failed:
                 self._ledger.cleared(answered.seq)

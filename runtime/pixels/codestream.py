@@ -10,6 +10,8 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from models.errors import PeerError
+
 START_OF_IMAGE: Final = b"\xff\xd8"
 START_OF_CODESTREAM: Final = b"\xff\x4f\xff\x51"
 # T.81 table B.1: SOF0 to SOF15 without DHT, JPG and DAC; T.87: SOF55 of JPEG-LS.
@@ -33,16 +35,29 @@ class CodestreamHeader:
     rows: int
     columns: int
     precision_bits: int
-    signed: bool
+    signed: bool | None
+    """None: JPEG and JPEG-LS do not tell."""
     lossy: bool
+
+    @property
+    def said(self) -> str:
+        """The word in words."""
+        kind = {True: "signed", False: "unsigned", None: "sign not told"}[self.signed]
+        loss = "lossy" if self.lossy else "lossless"
+        return f"{self.rows} x {self.columns}, {self.precision_bits} bits, {kind}, {loss}"
+
+
+class SeveralComponentsError(PeerError, ValueError):
+    """A codestream of colour, or of several gray planes."""
 
 
 def read_codestream(src: bytes) -> CodestreamHeader:
     """The word of a JPEG, JPEG-LS or JPEG 2000 codestream, from its headers alone.
 
     Raises:
-        ValueError: no such codestream, or one of several components: each further one would be
-            allocated and decoded before anybody sees its shape.
+        SeveralComponentsError: each further one would be allocated and decoded before anybody
+            sees its shape.
+        ValueError: no such codestream.
         struct.error: it is cut off in its headers.
     """
     if src[:4] == START_OF_CODESTREAM:
@@ -94,7 +109,7 @@ def _jpeg(src: bytes) -> CodestreamHeader:
                 rows=frame[1],
                 columns=frame[2],
                 precision_bits=frame[0],
-                signed=False,
+                signed=None,
                 lossy=_has_lost(process, src[at + 5 : at + 2 + length]),
             )
         at += 2 + length
@@ -111,4 +126,4 @@ def _has_lost(process: int, scan: bytes) -> bool:
 
 def _check_gray(components: int) -> None:
     if components != 1:
-        raise ValueError(f"a codestream of {components} components")
+        raise SeveralComponentsError(f"a codestream of {components} components")

@@ -29,6 +29,7 @@ from runtime.sparkplug.node import NodeTopics
 from runtime.system.folder_lock import sole_user
 from runtime.system.process_memory import MEGABYTE
 from runtime.unit.active_model import model_ref, open_package, precision_of
+from runtime.unit.spool_recovery import SpoolRecovery
 from runtime.user_input.settings_section import SettingsError
 from runtime.worker.protocol import Start
 from runtime.worker.supervisor import Supervisor, WorkerLimits
@@ -70,6 +71,7 @@ class UnitComponents:
     exam_service: ExamService
     supervisor: Supervisor
     spooler: Spooler
+    recovery: SpoolRecovery
     events: EventReporter
     ports: IntakePorts
     publisher: Publisher
@@ -135,7 +137,7 @@ def build_unit(
     model = _model(settings, package)
     settings.storage.folder.mkdir(parents=True, exist_ok=True)
     closing.enter_context(sole_user(settings.storage.folder))
-    ledger = closing.enter_context(Ledger(settings.storage.folder / "ledger.db"))
+    ledger = closing.enter_context(Ledger(settings.storage.folder / "ledger.db", boot_id=boot_id))
     message_factory = _message_factory(settings, ledger, boot_id)
     exams = exam_parts(
         ledger=ledger,
@@ -171,6 +173,7 @@ def build_unit(
         exam_service=exams.exam_service,
         supervisor=supervisor,
         spooler=spooler,
+        recovery=SpoolRecovery(spooler=spooler, ledger=ledger, events=events),
         events=events,
         ports=IntakePorts(objects=spooler, notices=exams.notices, feed=feed, events=events),
         publisher=_publisher(settings, ledger, message_factory, callbacks, clock),
@@ -317,6 +320,7 @@ def _console(
         ),
         acknowledgements=acknowledgements,
         clock_ms=clock.now_ms,
+        audit_file=settings.storage.folder / "console-audit.jsonl",
     )
     ledger.on_commit(console.poke)
     return console

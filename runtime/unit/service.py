@@ -17,13 +17,13 @@ from models.errors import InternalError
 from runtime.console.system_status import BrokerLink, SystemStatus, system_status_of
 from runtime.exams.unit_clock import UnitClock
 from runtime.ledger.ledger import LedgerError
-from runtime.ledger.transaction import LedgerTransaction
 from runtime.messages.payloads import EventKind, HealthFacts, StatusFacts
 from runtime.mqtt.tls import ends_soon
 from runtime.system.process_memory import MEGABYTE
 from runtime.system.process_secrecy import leave_nothing_readable
+from runtime.unit.backup_request import answer
 from runtime.unit.composition import Callbacks, build_unit
-from runtime.unit.housekeeping import keep_house
+from runtime.unit.housekeeping import examine_ledger, keep_house
 from runtime.unit.idle_detector import IdleDetector
 from runtime.unit.malloc_tuning import (
     give_back_free_memory,
@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-ROOM_CHECK_S = 5.0
+ROOM_CHECK_S = 4.0
+"""A disk that fails is said within five seconds."""
+RECOVERY_PAUSE_S = 0.05
 HOUSEKEEPING_S = 600.0
 DRAIN_S = 20.0
 
@@ -95,6 +97,7 @@ class Service:
         reasons = degraded_reasons(
             parts,
             backlog or parts.ledger.backlog(),
+            now_ms=self._clock.now_ms(),
             disk_low=self._disk_low,
             certificate_ends_soon=ends_soon(self._settings.broker, self._clock.now_ms()),
         )
@@ -128,18 +131,24 @@ class Service:
         """Runs until `stop`. Raises OSError if an intake's address is taken."""
         parts = self._parts
         with self._closing:  # the ledger closes last
-            swept = parts.spooler.sweep(
-                parts.ledger.transact(LedgerTransaction.spooled_paths),
-                ledger_is_new=parts.ledger.last_seq() == 0,
-            )
+            parts.ledger.on_fault(self._announce)
+            self._say_renewal()
+            found = parts.recovery.begin()
             parts.clock_jump.open()
             open_jobs = parts.exam_service.adopt_open_work()
-            LOG.info("ledger open: jobs=%d unanswered_files=%d", open_jobs, swept)
+            LOG.info("ledger open: jobs=%d files_without_a_row=%d", open_jobs, found)
             try:
                 self._start()
                 self._loop()
             finally:
                 self._shut_down()
+
+    def _say_renewal(self) -> None:
+        """The ledger that was found at this start is not the one that was left."""
+        renewal = self._parts.ledger.renewal
+        if renewal is not None and self._parts.ledger.renewed_now:
+            kind = EventKind(renewal.reason.value)
+            self._parts.events.report(kind, renewal.detail, source="ledger")
 
     def stop(self) -> None:
         """Asks `run` to drain and return; safe in a signal handler."""
@@ -176,13 +185,18 @@ class Service:
             self._look_after_threads()
             pause_s = min(ROOM_CHECK_S, self._settings.exam.idle_timeout_s)
             try:
+                parts.ledger.prove_disk()
                 if parts.clock_jump.look():
                     parts.publisher.announce()
                 self._check_room()
+                answer(self._settings.storage.folder, parts.ledger)
+                if parts.recovery.go_on():
+                    pause_s = RECOVERY_PAUSE_S
                 parts.exam_service.time_out_idle()
                 self._attend_console()
                 if self._rest.begins(parts.ledger.last_seq(), time.monotonic()):
                     give_back_free_memory()
+                    examine_ledger(parts, self._clock.now_ms())
                 if time.monotonic() >= next_housekeeping and not parts.clock_jump.unsettled:
                     keep_house(parts, self._settings, self._clock.now_ms())
                     next_housekeeping = time.monotonic() + HOUSEKEEPING_S
@@ -222,7 +236,7 @@ class Service:
         parts = self._parts
         # Some slack above the reserve, or else an image more or less would make an event each time.
         slack = self._settings.storage.reserve_mb * MEGABYTE // 20 if self._disk_low else 0
-        low = parts.spooler.free_bytes() < slack
+        low = parts.spooler.free_bytes() < slack or parts.spooler.refused_of_late
         if low != self._disk_low:
             self._disk_low = low
             LOG.warning("disk %s its reserve", "below" if low else "above")

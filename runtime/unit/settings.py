@@ -108,7 +108,8 @@ class ModelSettings(Section):
         " runtime does not know; judged like images without them",
     )
     allow_unsigned: bool = Field(
-        default=False, description="take a package without a signature; `status` says so"
+        default=False,
+        description="take a package that is neither signed nor ours that ships; `status` says so",
     )
     trusted_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = Field(
         default=(), description="Ed25519 public keys (hex) whose signature counts"

@@ -16,15 +16,35 @@ if TYPE_CHECKING:
     from runtime.unit.composition import UnitComponents
 
 
+RENEWAL_SAID_MS = 24 * 60 * 60 * 1000
+"""So long a unit says that its ledger began anew: until somebody is there who looks after it."""
+
+
 def degraded_reasons(
-    parts: UnitComponents, backlog: Backlog, *, disk_low: bool, certificate_ends_soon: bool = False
+    parts: UnitComponents,
+    backlog: Backlog,
+    *,
+    now_ms: int,
+    disk_low: bool,
+    certificate_ends_soon: bool = False,
 ) -> tuple[StatusReason, ...]:
     """Why the unit cannot be wholly relied on; () if it can."""
     state = parts.supervisor.state
+    fault, renewal = parts.ledger.fault, parts.ledger.renewal
+    failing = None if fault is None else fault.reason
+    renewed = None
+    if renewal is not None and now_ms - renewal.at_ms < RENEWAL_SAID_MS:
+        renewed = renewal.reason
     reasons = (
+        (StatusReason.LEDGER_FAILED, failing is StatusReason.LEDGER_FAILED),
+        (StatusReason.STORAGE_FAILED, failing is StatusReason.STORAGE_FAILED),
+        (StatusReason.LEDGER_ROLLED_BACK, renewed is StatusReason.LEDGER_ROLLED_BACK),
+        (StatusReason.LEDGER_REBUILT, renewed is StatusReason.LEDGER_REBUILT),
         (StatusReason.WORKER_NOT_READY, state.ready is None and bool(state.faults)),
-        (StatusReason.STARTING, state.ready is None and not state.faults),
+        # While nothing can be recorded the worker is started again and again.
+        (StatusReason.STARTING, state.ready is None and not state.faults and fault is None),
         (StatusReason.DISK_LOW, disk_low),
+        (StatusReason.FILES_SET_ASIDE, parts.spooler.files_set_aside),
         (StatusReason.BACKLOG_FULL, parts.spooler.backlog_is_full),
         (StatusReason.ROWS_PARKED, bool(backlog.parked)),
         (StatusReason.CLOCK_JUMPED, parts.clock_jump.unsettled),
@@ -50,7 +70,7 @@ def status_facts(
         executed_precision=execution.executed_precision if execution else None,
         requested_device=",".join(requested_devices),
         actual_device=execution.actual_device if execution else None,
-        unsigned_package=not parts.package.signed,
+        unsigned_package=not parts.package.trusted,
         fallback_reason=execution.fallback_reason[:512] if execution else "",
         intakes=tuple(intake.address for intake in parts.intakes),
     )

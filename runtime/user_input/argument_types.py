@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 LARGEST = 10**7
 
@@ -53,3 +54,10 @@ def share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError("must be 0 to 1")
     return value
+
+
+def image_type_term(text: str) -> str:
+    """A value of Image Type, as `accept_image_types` of unit.toml has it."""
+    if not re.fullmatch("[A-Z0-9_]{1,16}", text):
+        raise argparse.ArgumentTypeError("must be 1 to 16 of A-Z, 0-9 and _")
+    return text

@@ -5,10 +5,11 @@ Pure: a fleet summary in, findings out. A finding that is no more found closes i
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runtime.messages.alarm import Severity
 from runtime.site.control_charts.chart_rules import RULES
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 TWIN_REMEMBERED_MS = HOUR_MS
 LOST_REMEMBERED_MS = DAY_MS
+ROLLBACK_REMEMBERED_MS = DAY_MS
 
 
 class AlarmKind(StrEnum):
@@ -33,6 +35,7 @@ class AlarmKind(StrEnum):
 
     UNIT_SILENT = "unit_silent"
     NUMBERS_LOST = "numbers_lost"
+    LEDGER_ROLLED_BACK = "ledger_rolled_back"
     CLOCK_OFF = "clock_off"
     TWO_UNITS_ONE_NAME = "two_units_one_name"
     RATE_RISEN = "rate_risen"
@@ -42,6 +45,12 @@ class AlarmKind(StrEnum):
     DRIFT = "drift"
     FOREIGN_MESSAGES = "foreign_messages"
     SERVICE_SILENT = "service_silent"
+    UNIT_CANNOT_JUDGE = "unit_cannot_judge"
+    ROWS_PARKED = "rows_parked"
+    PRIORITY_UNACKNOWLEDGED = "priority_unacknowledged"
+    RATE_OUT_OF_BOUNDS = "rate_out_of_bounds"
+    BROKER_QUEUE_ABANDONED = "broker_queue_abandoned"
+    EXPIRY_MISSING = "expiry_missing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +93,7 @@ def findings(
     for unit in summary.units:
         found += _silence(unit, summary.at_ms)
         found += _losses(unit, summary.at_ms)
+        found += _went_back(unit, summary.at_ms)
         found += _clock(unit, limits, summary.at_ms)
         found += _twins(unit, summary.at_ms)
         found += _rates(unit, expected)
@@ -120,6 +130,22 @@ def _losses(unit: UnitSummary, now_ms: int) -> Iterable[AlarmFinding]:
             advice="The unit keeps messages for its replay_days; older ones are gone from the wire."
             " Its console and ledger still have the exams. Look for a broker without persistence.",
             data={"lost": unit.gap.lost},
+        )
+
+
+def _went_back(unit: UnitSummary, now_ms: int) -> Iterable[AlarmFinding]:
+    rollback = unit.rollback
+    if rollback is not None and now_ms - rollback.at_ms < ROLLBACK_REMEMBERED_MS:
+        yield AlarmFinding(
+            kind=AlarmKind.LEDGER_ROLLED_BACK,
+            unit=unit.unit,
+            severity=Severity.CRITICAL,
+            since_ms=rollback.at_ms,
+            saw=f"the unit counts on from {rollback.last_seq}; {rollback.known_seq} had been heard",
+            advice="Was a backup restored, a disk cloned, or a damaged ledger rebuilt? The unit's"
+            " events say which. What it says from now on is entered as new; compare its console"
+            " with the exams here.",
+            data={"last_seq": rollback.last_seq, "known_seq": rollback.known_seq},
         )
 
 
@@ -305,6 +331,9 @@ def _foreign(last_hour: int, limits: AlarmLimits, summary: FleetSummary) -> Iter
 
 def _services(summary: FleetSummary, limits: AlarmLimits) -> Iterable[AlarmFinding]:
     for service in summary.services:
+        said = json.loads(service.said)
+        if said.get("stopped"):
+            continue
         if summary.at_ms - service.seen_ms > limits.service_silent_ms:
             seen = datetime.fromtimestamp(service.seen_ms / 1000, tz=UTC)
             yield AlarmFinding(
@@ -314,6 +343,18 @@ def _services(summary: FleetSummary, limits: AlarmLimits) -> Iterable[AlarmFindi
                 severity=Severity.WARNING,
                 since_ms=service.seen_ms,
                 saw=f"the service {service.service} was last seen at {seen:%Y-%m-%d %H:%M} UTC",
-                advice="Start it again. One that was taken away on purpose is forgotten with the"
-                " rest after keep_days.",
+                advice=_advice_on_silence(said),
             )
+
+
+def _advice_on_silence(said: dict[str, Any]) -> str:
+    other = said.get("taken_over_by")
+    if other:
+        return (
+            f"Start it again. Nothing is lost: {other} heard what the broker kept for it, and has"
+            " its share of the load."
+        )
+    return (
+        "Start it again. One that was taken away on purpose is forgotten with the rest after"
+        " keep_days."
+    )

@@ -3,7 +3,8 @@
 A number is known by (unit, ledger, seq). A unit that lost its ledger begins again at 1; which
 ledger a boot writes to is what its `status` names (`ledger_id`). Of one that names none it is
 judged here: by a birth whose `last_seq` is below what we have, or by a number that we have from an
-earlier boot with other content. All rows of a unit are written under its locked row.
+earlier boot with other content. Where it names one that we know, the same means that the ledger
+went back: it was put back from a copy. All rows of a unit are written under its locked row.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from runtime.messages.payloads import (
     StatusMessage,
     UnitState,
 )
+from runtime.messages.status_reason import StatusReason
 from runtime.site.store.site_clock import happened_ms
 from runtime.site.store.stream import Stream, save_streams, streams_of
-from runtime.site.store.tables import BOOTS, NUMBERS, UNITS
+from runtime.site.store.tables import BOOTS, NUMBERS, ROLLBACKS, UNITS
 from runtime.site.store.upsert import upsert
 from runtime.timing.timestamps import utc_ms
 
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from runtime.site.store.ingested_message import IngestedMessage
 
 UnitName = tuple[str, str]
+BEGAN_ANEW = {StatusReason.LEDGER_ROLLED_BACK.value, StatusReason.LEDGER_REBUILT.value}
+"""Reasons of a unit that found out by itself that its ledger is not the one that it left."""
 
 
 @dataclass(kw_only=True)
@@ -67,6 +71,8 @@ class Boot:
     ledger_id: str | None
     born_ms: int | None
     last_ms: int
+    is_new: bool = False
+    """Whether the message that is entered is the first that we hear of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +110,7 @@ class LockedUnits:
                 select(BOOTS.c.unit_id, BOOTS.c.ledger_id, BOOTS.c.ledger)
                 .where(BOOTS.c.unit_id.in_(ids), BOOTS.c.ledger_id.is_not(None))
                 .distinct()
+                .order_by(BOOTS.c.ledger)  # of one that went back, what it has said since
             )
         }
         boot_ids = {ingested.message.boot_id for ingested in ingested_messages}
@@ -124,6 +131,7 @@ class LockedUnits:
         known = self._boots.get((unit.unit_id, boot_id))
         if known is not None:
             known.last_ms = max(known.last_ms, ingested.received_ms)
+            known.is_new = False
             return known
         streams = [s for (unit_id, _), s in self._streams.items() if unit_id == unit.unit_id]
         newest = max(streams, key=lambda stream: stream.ledger, default=None)
@@ -147,12 +155,18 @@ class LockedUnits:
             ledger_id=None,
             born_ms=None,
             last_ms=ingested.received_ms,
+            is_new=True,
         )
         self._boots[unit.unit_id, boot_id] = boot
         return boot
 
-    def ledger_named(self, boot: Boot, ledger_id: str | None) -> None:
-        """A birth names the ledger that its numbers count in: one that we know, or a new one."""
+    def ledger_named(self, boot: Boot, said: StatusMessage, received_ms: int) -> None:
+        """A birth names the ledger that its numbers count in: one that we know, or a new one.
+
+        One that we know, and which has given fewer numbers than we have, was put back from a copy:
+        what it says from now on is new. So it is where the unit has found that out itself.
+        """
+        ledger_id = said.ledger_id
         if ledger_id is None or boot.ledger_id == ledger_id:
             return
         others = {
@@ -161,19 +175,43 @@ class LockedUnits:
             if unit_id == boot.unit_id and named != ledger_id
         }
         known = self._ledgers.get((boot.unit_id, ledger_id))
-        if known is not None:
+        before = boot.ledger if known is None else known
+        received = self._streams.get((boot.unit_id, before))
+        known_seq = received.received_seq if received is not None else 0
+        behind = known is not None and boot.is_new and said.last_seq < known_seq
+        if behind or (known is None and BEGAN_ANEW & set(said.reasons)):
+            self._went_back(boot, known_seq, said.last_seq, received_ms)
+        if known is not None and not behind:
             boot.ledger = known
-        elif boot.ledger in others:
+        elif behind or boot.ledger in others:
             used = {stream.ledger for stream in self._streams_of(boot.unit_id)}
-            boot.ledger = 1 + max(used | others)
+            boot.ledger = 1 + max(used | others | {before})
         boot.ledger_id = ledger_id
         self._ledgers[boot.unit_id, ledger_id] = boot.ledger
 
-    def claimed(self, boot: Boot, last_seq: int) -> None:
-        """The unit says which number it gave last."""
+    def _went_back(self, boot: Boot, known_seq: int, last_seq: int, at_ms: int) -> None:
+        row = {
+            "unit_id": boot.unit_id, "at_ms": at_ms, "known_seq": known_seq, "last_seq": last_seq
+        }  # fmt: skip
+        changing = ("at_ms", "known_seq", "last_seq")
+        self._connection.execute(upsert(self._connection, ROLLBACKS, replace=changing), [row])
+
+    def claimed(self, boot: Boot, last_seq: int, *, live: bool) -> None:
+        """The unit says which number it gave last. Heard `live`, all that follow it are owed."""
         stream = self._streams.get((boot.unit_id, boot.ledger))
-        if stream is not None and self._plausible(boot, last_seq):
-            stream.claimed_seq = max(stream.claimed_seq, last_seq)
+        if not live and stream is None:
+            return
+        stream = stream or self._stream(boot.unit_id, boot.ledger)
+        if not stream.plausible(last_seq):
+            return
+        stream.claimed_seq = max(stream.claimed_seq, last_seq)
+        if live:
+            owed_from = 1 if self._is_a_further_ledger(boot) else last_seq + 1
+            stream.owed_from = min(stream.owed_from or owed_from, owed_from)
+
+    def _is_a_further_ledger(self, boot: Boot) -> bool:
+        """A ledger with a name that follows one that we heard: nothing of it is history to us."""
+        return boot.ledger_id is not None and boot.ledger > 0
 
     # --- numbers -----------------------------------------------------------------------------
 
@@ -194,7 +232,13 @@ class LockedUnits:
             standing = known.get((unit.unit_id, boot.ledger, message.seq))
             if standing is not None and standing != (boot.boot_no, at_ms):
                 if self._is_new_ledger(boot, standing[0], message):
+                    if boot.ledger_id is not None:
+                        known_seq = self._stream(unit.unit_id, boot.ledger).received_seq
+                        before = message.seq - 1
+                        self._went_back(boot, known_seq, before, ingested.received_ms)
                     boot.ledger = 1 + max(s.ledger for s in self._streams_of(unit.unit_id))
+                    if boot.ledger_id is not None:
+                        self._ledgers[unit.unit_id, boot.ledger_id] = boot.ledger
                     standing = None
                 elif not _is_expired(message):
                     unit.conflicts += 1
@@ -257,8 +301,7 @@ class LockedUnits:
 
     def _is_new_ledger(self, boot: Boot, standing_boot_no: int, message: NumberedMessage) -> bool:
         """Whether a younger boot gave a number anew that an older one had given."""
-        unnamed = boot.ledger_id is None
-        return unnamed and boot.boot_no > standing_boot_no and not _is_expired(message)
+        return boot.boot_no > standing_boot_no and not _is_expired(message)
 
     def _plausible(self, boot: Boot, seq: int) -> bool:
         stream = self._streams.get((boot.unit_id, boot.ledger))

@@ -37,6 +37,9 @@ class ChangeKind(StrEnum):
     GAP_CLOSED = "gap_closed"
     SEQ_RESTARTED = "seq_restarted"
     """A new start of the unit counts from further back: its ledger was lost or put back."""
+    LEDGER_ROLLED_BACK = "ledger_rolled_back"
+    """A ledger that we know by its name has given fewer numbers than we heard, or one of them
+    again with another content: it was put back from a copy."""
     TWO_UNITS = "two_units"
     """A start of the unit that was over speaks again: two units under one name."""
     CLEARED = "cleared"

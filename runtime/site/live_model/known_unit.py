@@ -52,7 +52,7 @@ class KnownUnit:
         self._memory = RecentMessages(limits)
         self.counts = dict.fromkeys(
             ("rows", "replayed", "doubles", "conflicts", "stale", "forgotten", "foreign",
-             "commands", "seq_restarts", "two_units"), 0
+             "commands", "seq_restarts", "rollbacks", "two_units"), 0
         )  # fmt: skip
         self._limits = limits
         self._times = ClockAndLatency()
@@ -183,7 +183,13 @@ class KnownUnit:
             self.counts["forgotten"] += 1
             return [self._change(ChangeKind.FORGOTTEN, at_ms, message=said)]
         if seen is Seen.AGAIN:
-            return [self._again(said, payload, retained=retained, at_ms=at_ms)]
+            again = self._again(said, payload, retained=retained, at_ms=at_ms)
+            before = self.kept.get(said.seq)
+            follows = before is not None and said.boot_id == self.boot_id != before.boot_id
+            if again.kind is ChangeKind.CONFLICT and follows:
+                detail = f"number {said.seq} is given a second time, with another content"
+                return [again, self._rolled_back(at_ms, detail)]
+            return [again]
         self._now.keep(said, payload)
         return self._new_row(
             said, gaps, replayed=seen is Seen.FILLED, retained=retained, at_ms=at_ms
@@ -291,7 +297,10 @@ class KnownUnit:
         known = self._now.ledger_id
         other = word.ledger_id is not None and known is not None and word.ledger_id != known
         if other or (back and not word.offline):
+            same = word.ledger_id is not None and word.ledger_id == known
             changes.append(self._turn_to(word, last_seq, at_ms, anew=back and not other))
+            if same:
+                changes.append(self._rolled_back(at_ms, changes[-1].detail))
         elif word.ledger_id is not None and known is None:
             self._name_ledger(word.ledger_id)
         self._boots.heard(word)
@@ -313,6 +322,11 @@ class KnownUnit:
             # Of a ledger that says its name nothing was heard yet, however far it has counted.
             self.book.claim(last_seq + 1 if anew else 1)
         return self._change(ChangeKind.SEQ_RESTARTED, at_ms, detail=detail)
+
+    def _rolled_back(self, at_ms: int, detail: str) -> Change:
+        """The ledger that speaks is an older state of itself: a copy that was put back."""
+        self.counts["rollbacks"] += 1
+        return self._change(ChangeKind.LEDGER_ROLLED_BACK, at_ms, detail=detail)
 
     def _new_generation(self, ledger_id: str | None) -> Generation:
         limits = self._limits

@@ -87,6 +87,17 @@ BOOTS = Table(
     UniqueConstraint("unit_id", "boot_id"),
 )
 
+# The last time that a unit's ledger was an older one than we had heard, or was made anew.
+ROLLBACKS = Table(
+    "rollbacks",
+    METADATA,
+    _unit_column(),
+    Column("at_ms", BigInteger, nullable=False),
+    # The highest number that we had; and the one from which the unit counts on.
+    Column("known_seq", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+)
+
 STREAMS = Table(
     "streams",
     METADATA,

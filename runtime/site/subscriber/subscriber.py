@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from runtime.messages.alarm import AlarmMessage, AlarmState
 from runtime.messages.commands import Rebirth, Replay
 from runtime.messages.topics import ROOT, SITE_SERVICE, Topics
 from runtime.mqtt.connection import BrokerConnection
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
     from random import Random
 
-    from runtime.messages.alarm import AlarmMessage
     from runtime.mqtt.settings import BrokerSettings
 
 LOG = logging.getLogger(__name__)
@@ -66,6 +66,8 @@ class SubscriberSettings:
     commands_per_s: float = 0.05
     commands_of_all_at_once: int = 50
     commands_of_all_per_s: float = 5.0
+    empties_session: bool = False
+    """Do not listen: hear only what the broker has kept for this client id so far."""
 
     @property
     def topic(self) -> str:
@@ -152,6 +154,11 @@ class Subscriber:
         """Ends `receive` soon. Any thread."""
         self._loop.stop()
 
+    def stand_aside(self) -> None:
+        """Leaves until the next `receive`; the broker keeps what comes meanwhile."""
+        self.up = False
+        self._loop.close()
+
     def close(self, *, forget: bool = False) -> None:
         """Leaves. `forget`: the broker drops our session, and what would come for it."""
         self._loop.stop()
@@ -178,8 +185,11 @@ class Subscriber:
         connection = self._loop.connection
         if connection is None or not self.up:
             return False
-        topics = Topics(site=self._settings.site, unit=SITE_SERVICE)
-        mid = connection.publish(f"{topics.root}/alarm", alarm.encode())
+        root = Topics(site=self._settings.site, unit=SITE_SERVICE).root
+        stands = alarm.encode() if alarm.state is not AlarmState.CLEARED else b""
+        # First what stands: a broker that has the second has the first (MQTT 5, 4.6).
+        connection.publish(f"{root}/alarm/{alarm.key}", stands, retained=True)
+        mid = connection.publish(f"{root}/alarm", alarm.encode())
         self._owed[mid] = taken
         return True
 
@@ -233,8 +243,11 @@ class Subscriber:
             return self._message(signal)
         if isinstance(signal, Connected):
             self._session_present = signal.session_present
-            if self._loop.connection is not None:
-                self._loop.connection.listen([self._settings.topic])
+            connection = self._loop.connection
+            if connection is not None and self._settings.empties_session:
+                connection.listen_no_more([self._settings.topic])
+            elif connection is not None:
+                connection.listen([self._settings.topic])
         elif isinstance(signal, Listening):
             return self._listening(signal)
         elif isinstance(signal, Lost):
@@ -256,6 +269,7 @@ class Subscriber:
             payload=heard.payload,
             retained=heard.retained,
             at_ms=self._clock_ms(),
+            expires=heard.expires,
         )
         return HeardMessage(arrival=arrival, mid=heard.mid, connection=self._loop.attempts)
 

@@ -38,6 +38,7 @@ TROUBLE = frozenset(
     {
         ChangeKind.CONFLICT, ChangeKind.GAP_OPENED, ChangeKind.SEQ_RESTARTED, ChangeKind.TWO_UNITS,
         ChangeKind.FOREIGN, ChangeKind.DISCONNECTED, ChangeKind.ALARM, ChangeKind.STALE,
+        ChangeKind.LEDGER_ROLLED_BACK,
     }
 )  # fmt: skip
 

@@ -68,6 +68,7 @@ def _troubles(unit: KnownUnit, now_ms: int) -> list[str]:
         ("numbers missing", bool(unit.book.missing)),
         ("two units of this name", bool(counts["two_units"])),
         ("conflicts", bool(counts["conflicts"])),
+        ("ledger rolled back", bool(counts["rollbacks"])),
         ("counts anew", bool(counts["seq_restarts"])),
         (f"clock off by {_seconds(skew or 0)}", skew is not None and abs(skew) > SKEW_SHOWN_MS),
         ("foreign messages", bool(counts["foreign"])),

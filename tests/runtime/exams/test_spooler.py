@@ -26,13 +26,15 @@ class FakeRegistration:
         self.jobs_open = jobs_open
         self.received: list[SpooledObject] = []
         self.receipt = Receipt.STORED
+        self.instead_of = ""
         self.broken = False
+        self.ledger_fault = None
 
     def receive(self, spooled):
         if self.broken:
             raise LedgerError(self.folder / "ledger.db", "database or disk is full")
         self.received.append(spooled)
-        return Received(image_id=1, receipt=self.receipt)
+        return Received(image_id=1, receipt=self.receipt, instead_of=self.instead_of)
 
 
 class Bench:
@@ -97,6 +99,17 @@ def test_a_known_image_leaves_no_second_file(bench):
     assert bench.spooled() == []
 
 
+def test_what_is_left_of_a_damaged_file_goes_when_the_image_came_again(bench):
+    """The new file stays; the old one and the picture beside it do not."""
+    spool = bench.spooler.incoming.parent / "spool"
+    for name in ("old.dcm", "old.preview.jpg"):
+        (spool / name).write_bytes(b"rotten")
+    bench.registration.instead_of = str(spool / "old.dcm")
+    bench.spooler.receive(bench.arrive(mammogram_dataset(rows=64, columns=48)), source="t", peer="")
+    (arrived,) = bench.registration.received
+    assert [str(path) for path in bench.spooled()] == [arrived.path]
+
+
 def test_a_ledger_that_cannot_commit_refuses_the_image(bench):
     """A full disk under the ledger: out of room, nothing left behind, no success."""
     bench.registration.broken = True
@@ -133,24 +146,65 @@ def test_no_room_on_disk_or_in_the_queue_refuses(tmp_path):
             bench.spooler.check_room()
 
 
-def test_files_that_no_row_knows_are_swept_at_the_start(bench):
-    """They were never answered with success; those that are known stay, with their artefacts."""
+def test_a_ledger_that_cannot_be_relied_on_takes_no_image(bench):
+    """What could still be committed might never become a flag: the sender keeps it."""
+    bench.registration.ledger_fault = LedgerError(bench.spooler.incoming, "malformed")
+    with pytest.raises(OutOfRoomError, match="malformed"):
+        bench.spooler.check_room()
+
+
+def test_files_that_no_row_knows_are_found_at_the_start(bench):
+    """Those that are known stay, with their artefacts; what was still arriving goes."""
     spool = bench.spooler.incoming.parent / "spool"
     for name in ("known.dcm", "known.evidence.npy", "orphan.dcm"):
         (spool / name).write_bytes(b"x")
     (bench.spooler.incoming / "half.dcm").write_bytes(b"x")
-    known = {str(spool / "known.dcm")}
-    assert bench.spooler.sweep(known, ledger_is_new=False) == 2
-    assert sorted(path.name for path in spool.iterdir()) == ["known.dcm", "known.evidence.npy"]
+    assert bench.spooler.unregistered({str(spool / "known.dcm")}) == [spool / "orphan.dcm"]
+    assert len(bench.spooled()) == 3
+    assert not list(bench.spooler.incoming.iterdir())
 
 
-def test_without_its_ledger_the_spool_is_set_aside_not_swept(bench):
-    """A ledger that was taken away: what may have been answered with success is kept."""
-    spool = bench.spooler.incoming.parent / "spool"
-    (spool / "answered.dcm").write_bytes(b"x")
-    assert bench.spooler.sweep(set(), ledger_is_new=True) == 0
-    assert (spool.with_name("lost+found") / "answered.dcm").exists()
-    assert [kind for kind, _ in bench.events] == [EventKind.FAULT]
+def test_a_file_without_a_row_is_taken_in_again(bench):
+    """It may have been answered with success before the ledger went back: it is an image."""
+    path = bench.spooler.incoming.parent / "spool" / "answered.dcm"
+    write(mammogram_dataset(rows=64, columns=48), path)
+    assert bench.spooler.take_in_again(path)
+    (taken,) = bench.registration.received
+    assert (taken.path, taken.source) == (str(path), "recovered")
+    assert path.exists()
+    assert not bench.spooler.files_set_aside
+
+
+def test_a_file_whose_row_came_back_meanwhile_goes(bench):
+    """The sender was quicker: the same bytes are known, the second file is not needed."""
+    path = bench.spooler.incoming.parent / "spool" / "answered.dcm"
+    write(mammogram_dataset(rows=64, columns=48), path)
+    bench.registration.receipt = Receipt.KNOWN
+    assert bench.spooler.take_in_again(path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["torn.dcm", "something.else"])
+def test_what_cannot_be_taken_in_is_set_aside_and_never_deleted(bench, name):
+    """A person looks at it; the unit says that it is there until the folder is empty."""
+    path = bench.spooler.incoming.parent / "spool" / name
+    path.write_bytes(b"half of a picture")
+    assert not bench.spooler.take_in_again(path)
+    kept = bench.spooler.incoming.parent / "lost+found" / name
+    assert kept.read_bytes() == b"half of a picture"
+    assert bench.spooler.files_set_aside
+    kept.unlink()
+    assert not bench.spooler.files_set_aside
+
+
+def test_a_ledger_that_fails_loses_no_file_without_a_row(bench):
+    """It is tried again; nothing is moved or removed meanwhile."""
+    path = bench.spooler.incoming.parent / "spool" / "answered.dcm"
+    write(mammogram_dataset(rows=64, columns=48), path)
+    bench.registration.broken = True
+    with pytest.raises(LedgerError):
+        bench.spooler.take_in_again(path)
+    assert path.exists()
 
 
 def test_the_hash_is_that_of_the_data_set(bench):

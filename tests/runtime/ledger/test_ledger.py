@@ -50,12 +50,15 @@ def test_a_second_service_on_one_ledger_is_refused(ledger, tmp_path):
         Ledger(tmp_path / "ledger.db")
 
 
-def test_a_file_that_is_no_ledger_is_refused(tmp_path):
-    """Garbage is named, not overwritten."""
+def test_a_file_that_is_no_ledger_is_set_aside(tmp_path):
+    """Garbage is named, not overwritten; a new ledger begins, and says why."""
     path = tmp_path / "ledger.db"
     path.write_bytes(b"not a database, for sure" * 100)
-    with pytest.raises(LedgerError, match="not a database"):
-        Ledger(path)
+    with Ledger(path) as ledger:
+        assert ledger.renewed_now
+        assert "not a database" in ledger.renewal.detail
+    kept = tmp_path / "lost+found" / "ledger-1" / "ledger.db"
+    assert kept.read_bytes().startswith(b"not a database, for sure")
 
 
 def test_waiting_rows_come_in_order_without_those_in_flight(ledger):

@@ -73,6 +73,18 @@ def test_two_units_under_one_name_are_told_for_an_hour(books):
     assert AlarmKind.TWO_UNITS_ONE_NAME not in found(books, now_ms=NOON_MS + 2 * HOUR_MS)
 
 
+def test_a_ledger_that_went_back_is_told_for_a_day(books):
+    """From where to where; a restart that counts on is none."""
+    unit = SaidUnit(ledger="disk")
+    hear(books, unit.status(), *[unit.exam(n) for n in range(1, 6)])
+    hear(books, unit.reboot("boot-2").status(at_ms=NOON_MS + 5))
+    assert AlarmKind.LEDGER_ROLLED_BACK not in found(books)
+    hear(books, SaidUnit(boot="boot-3", ledger="disk", first_seq=3).status(at_ms=NOON_MS + 9))
+    finding = found(books)[AlarmKind.LEDGER_ROLLED_BACK]
+    assert finding.data == {"last_seq": 2, "known_seq": 5}
+    assert AlarmKind.LEDGER_ROLLED_BACK not in found(books, now_ms=NOON_MS + 2 * DAY_MS)
+
+
 def chart_all(store, expected=None) -> None:
     """Charts every final exam, as the watch does."""
     charts = {measure: ControlChart(rules) for measure, rules in RULES.items()}

@@ -153,7 +153,50 @@ def test_a_ledger_that_is_named_is_believed(heard, summary):
     entered = heard(again.exam(5, at_ms=NOON_MS + 9))
     assert (entered.duplicates, entered.conflicts) == (0, 0)
     assert summary().today.exams == 5
-    assert summary().gap.missing == 0
+    # What the second one gave before it was heard is owed: nobody else has it.
+    assert summary().gap.missing == 3
+
+
+def test_a_known_ledger_that_counts_from_further_back_is_told_and_its_exams_are_new(heard, summary):
+    """A copy was put back: what it says from now on is no double of what it said before."""
+    unit = SaidUnit(ledger="disk")
+    heard(unit.status(), *[unit.exam(n) for n in range(1, 6)])
+    back = SaidUnit(boot="boot-2", ledger="disk", first_seq=3)
+    entered = heard(back.status(at_ms=NOON_MS + 9), *[back.exam(n) for n in range(6, 9)])
+    assert (entered.duplicates, entered.conflicts) == (0, 0)
+    assert summary().today.exams == 8
+    rollback = summary().rollback
+    assert (rollback.at_ms, rollback.known_seq, rollback.last_seq) == (NOON_MS + 59, 5, 2)
+    again = SaidUnit(boot="boot-3", ledger="disk", first_seq=back.next_seq)
+    entered = heard(again.status(at_ms=NOON_MS + 99), again.exam(9))
+    assert (entered.duplicates, summary().today.exams) == (0, 9)
+    assert summary().rollback == rollback
+
+
+def test_a_known_number_with_another_content_from_a_newer_start_is_told(heard, summary):
+    """The copy had passed what we heard before it was heard itself: nothing of it is dropped."""
+    unit = SaidUnit(ledger="disk")
+    heard(unit.status(), *[unit.exam(n) for n in range(1, 6)])
+    back = SaidUnit(boot="boot-2", ledger="disk", first_seq=6)
+    heard(back.status(at_ms=NOON_MS + 9))
+    back.next_seq = 3
+    entered = heard(*[back.exam(n, at_ms=NOON_MS + 9) for n in range(6, 11)])
+    assert (entered.duplicates, entered.conflicts) == (0, 0)
+    assert summary().today.exams == 10
+    assert (summary().rollback.known_seq, summary().rollback.last_seq) == (5, 2)
+
+
+def test_a_unit_that_says_that_its_ledger_went_back_is_told(heard, summary):
+    """It found out by itself, and has taken a new name; a plain new name is no such thing."""
+    unit = SaidUnit(ledger="disk")
+    heard(unit.status(), *[unit.exam(n) for n in range(1, 4)])
+    other = SaidUnit(boot="boot-2", ledger="new-disk")
+    heard(other.status(at_ms=NOON_MS + 9))
+    assert summary().rollback is None
+    renewed = SaidUnit(boot="boot-3", ledger="again")
+    heard(renewed.status(at_ms=NOON_MS + 19, reasons=("ledger_rolled_back",)), renewed.exam(4))
+    assert summary().rollback.at_ms == NOON_MS + 69
+    assert summary().today.exams == 4
 
 
 def test_a_new_ledger_without_a_birth_is_known_by_its_numbers(heard, summary):

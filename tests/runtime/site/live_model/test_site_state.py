@@ -166,6 +166,31 @@ def test_a_lost_ledger_is_known_by_its_name_however_far_the_new_one_has_come():
     assert (unit.generation, unit.counts["doubles"], unit.counts["conflicts"]) == (2, 0, 0)
 
 
+def test_a_known_ledger_that_counts_from_further_back_was_put_back():
+    """Its name is the same and its numbers are not: told beside the new count."""
+    picture = heard(
+        said.status(0, by=message_factory(ledger="disk")), *(said.event(n) for n in range(1, 6))
+    )
+    back = message_factory(boot="boot-b", ledger="disk")
+    changes = picture.hear(said.status(2, by=back, at_ms=AT_MS + 1))
+    assert [change.kind for change in changes] == [
+        ChangeKind.SEQ_RESTARTED, ChangeKind.LEDGER_ROLLED_BACK, ChangeKind.STATUS
+    ]  # fmt: skip
+    assert kinds(picture, said.event(3, by=back, detail="new")) == [ChangeKind.ROW]
+
+
+def test_a_known_number_with_another_content_from_a_newer_start_is_told():
+    """The copy had counted past what was heard before it was heard itself."""
+    picture = heard(
+        said.status(0, by=message_factory(ledger="disk")), *(said.event(n) for n in range(1, 6))
+    )
+    back = message_factory(boot="boot-b", ledger="disk")
+    picture.hear(said.status(9, by=back, at_ms=AT_MS + 1))
+    assert kinds(picture, said.event(3, by=back, detail="new")) == [
+        ChangeKind.CONFLICT, ChangeKind.LEDGER_ROLLED_BACK
+    ]  # fmt: skip
+
+
 def test_two_units_with_a_ledger_each_are_kept_apart():
     """They take turns: each row counts once, in the generation of its ledger."""
     one, two = message_factory(ledger="one"), message_factory(boot="boot-b", ledger="two")
