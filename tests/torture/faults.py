@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import socket
 import time
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from tests.torture.clinic import Clinic
 
+LEDGER = "ledger.db"
+DAMAGED_BYTES = 20
 STRANGERS = 22
 HALF_REQUEST = b"\x01\x00\x00\x00\x00\xcd\x00\x01"
 """The first eight bytes of an A-ASSOCIATE-RQ (PS3.8, 9.3.2)."""
@@ -120,6 +123,30 @@ class Tormentor:
         """It says nothing and keeps its connections."""
         self._freeze(self._clinic.broker.process.pid, 0.5, 4.0)
 
+    def ledger_restored(self) -> None:
+        """Somebody puts a copy of the ledger back that is a few exams old; the spool stays."""
+        unit = self._clinic.unit
+        ledger, copy = unit.folder / "data" / LEDGER, unit.folder / "copy.db"
+        unit.stop()
+        shutil.copy(ledger, copy)
+        unit.start()
+        time.sleep(self._draw.uniform(4.0, 8.0))
+        unit.kill()
+        self._without_log(ledger)
+        shutil.copy(copy, ledger)
+        unit.start()
+
+    def ledger_damaged(self) -> None:
+        """Bytes of the ledger change while the unit is off."""
+        unit = self._clinic.unit
+        unit.stop()
+        with (unit.folder / "data" / LEDGER).open("r+b") as ledger:
+            size = ledger.seek(0, os.SEEK_END)
+            for _ in range(DAMAGED_BYTES):
+                ledger.seek(self._draw.randrange(100, size))
+                ledger.write(self._draw.randbytes(1))
+        unit.start()
+
     def strangers_at_the_door(self) -> None:
         """Connections that never say who they are, while exams come."""
         with ExitStack() as held:
@@ -131,6 +158,11 @@ class Tormentor:
                     held.enter_context(line)
                     line.sendall(HALF_REQUEST)
             time.sleep(self._draw.uniform(1.0, 4.0))
+
+    @staticmethod
+    def _without_log(ledger: Path) -> None:
+        for suffix in ("-wal", "-shm"):
+            ledger.with_name(ledger.name + suffix).unlink(missing_ok=True)
 
     # --- parts --------------------------------------------------------------------------------
 
@@ -180,5 +212,7 @@ FAULTS: dict[str, Callable[[Tormentor], None]] = {
         "broker_forgets",
         "broker_frozen",
         "strangers_at_the_door",
+        "ledger_restored",
+        "ledger_damaged",
     )
 }
