@@ -98,14 +98,26 @@ class InputPort(Frozen):
 class OutputPort(Frozen):
     """One score: element `index` of the flattened output `tensor`, after `activation`.
 
+    A softmax runs over one dimension: of an output of two heads, [1, 2, 2], over each by itself.
+
     Exactly one output (or one for each laterality) is the `suspicion`.
     """
 
     tensor: str = Field(description="name of the graph's output")
     score: Name = Field(description="what the score is called")
     index: int = Field(default=0, ge=0, description="which element of the flattened output")
-    activation: Literal["none", "sigmoid", "softmax"] = Field(
-        default="none", description="still to be applied"
+    activation: Literal["none", "sigmoid", "softmax", "exp"] = Field(
+        default="none",
+        description="still to be applied; `exp` where the graph ends in a logarithm (log-softmax)",
+    )
+    complement: bool = Field(
+        default=False, description="the score is 1 minus that: the output is of the healthy"
+    )
+    axis: int | None = Field(
+        default=None,
+        ge=0,
+        description="of activation `softmax`: the dimension that it runs over; none: the last that"
+        " has more than one element",
     )
     suspicion: bool = Field(default=False, description="this score is held against the threshold")
     laterality: Literal["R", "L"] | None = Field(

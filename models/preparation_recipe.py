@@ -63,7 +63,8 @@ class CropStep(Frozen):
 
     `best_center_window`: a window of `height` x `width` source pixels placed at the breast (after
     the NYU convention): rows centred on its bounding box, columns from its chest wall on, zero
-    outside the image.
+    outside the image. With `align: mlo_top` it begins at the top of a breast that is shorter than
+    the window where the view is MLO: the NYU code pads such views at the bottom only.
     """
 
     step: Literal["crop"] = "crop"
@@ -75,6 +76,10 @@ class CropStep(Frozen):
     )
     width: int | None = Field(
         default=None, gt=0, description="of mode `best_center_window`, source pixels"
+    )
+    align: Literal["center", "mlo_top"] = Field(
+        default="center",
+        description="of mode `best_center_window`: where a breast lies that is shorter than it",
     )
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from converters.commands.stage_cache import StageCache
 from converters.errors import BenchFaultError
 from converters.evaluation.benchmark import advised, chosen
 from converters.evaluation.flag_loss import FEWEST_POSITIVES
+from converters.evaluation.witness import expected_scores
 from converters.importing.imported_model import import_model
 from converters.importing.recipe import read_recipe
 from converters.labelled.labelled_images import labels_of, require_folders
@@ -63,6 +64,8 @@ class Built:
     evidence: Evidence
     speed: Speed
     clock: Clock
+    witness_missing: bool = False
+    """No scores of the hospital's own pipeline were given."""
 
 
 def run(arguments: Namespace) -> int:
@@ -85,6 +88,10 @@ def _run(arguments: Namespace, scratch: Path) -> int:
             f"{labels.positives} of {len(labels)} labelled images are positive: with fewer than"
             f" {FEWEST_POSITIVES} the verdict cannot be pass"
         )
+    if arguments.expected is not None:
+        if labels is None:
+            raise BenchFaultError(["--expected: needs --images and --labels of the same files"])
+        expected_scores(arguments.expected)  # now, and not after half an hour of work
     bench = StageCache(arguments.out.parent / f".{arguments.out.name}.build")
     with clock.stage("convert"):
         model = import_model(arguments.source, recipe)
@@ -92,12 +99,12 @@ def _run(arguments: Namespace, scratch: Path) -> int:
     stages = Stages(arguments=arguments, bench=bench, recipe=recipe, model=model)
     with clock.stage("calibrate"):
         calibration = stages.calibrated()
-    ready: dict[str, Path] = {}
-    if "int8" in recipe.precisions:
+    first = None
+    if methods := stages.methods():
         with clock.stage("quantize"):
-            ready["int8"] = stages.quantised(calibration)
+            first = stages.quantised(calibration, methods[0])
     with clock.stage("verify"):
-        proved = stages.packaged(labels, calibration, ready)
+        proved = stages.mended(labels, calibration, first)
     with clock.stage("explain"):
         evidence = stages.explained(proved)
     speed = Speed(latencies=(), ratios={})
@@ -108,7 +115,12 @@ def _run(arguments: Namespace, scratch: Path) -> int:
         made = _finished(arguments, evidence.package, speed)
     bench.discard()
     built = Built(
-        package=made, calibration=calibration, evidence=evidence, speed=speed, clock=clock
+        package=made,
+        calibration=calibration,
+        evidence=evidence,
+        speed=speed,
+        clock=clock,
+        witness_missing=arguments.expected is None,
     )
     if arguments.json:
         print(json.dumps(_summary(built)))
@@ -190,6 +202,10 @@ def _screen(built: Built, target_ms: float | None) -> list[str]:
     accepted = next((p.accepted_auc_loss for p in manifest.parity if p.accepted_auc_loss), None)
     if accepted is not None:
         lines.append(f"accepted    a loss of AUC of up to {accepted:g}: it stands in the manifest")
+    if built.witness_missing:
+        lines.append(
+            "preparation compared with nothing: --expected scores.csv of your own pipeline"
+        )
     lines += built.evidence.lines
     lines += _speed_lines(built, target_ms)
     seconds, proved = built.clock.seconds, manifest.proved

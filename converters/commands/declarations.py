@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.user_input.argument_types import above_zero, count, share, words
+from runtime.user_input.argument_types import above_zero, count, share, words, zero_or_more
 from runtime.user_input.command import Command
 
 if TYPE_CHECKING:
@@ -16,7 +16,12 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 def _source_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="SOURCE", help="the trained model")
-    parser.add_argument("--recipe", type=Path, required=True, help="what the model is (TOML)")
+    parser.add_argument(
+        "--recipe",
+        type=Path,
+        required=True,
+        help="what the model is (TOML), or the name of one that ships, as nyu",
+    )
 
 
 def _calibration_arguments(parser: ArgumentParser) -> None:
@@ -80,6 +85,15 @@ def _spacing_argument(parser: ArgumentParser) -> None:
     )
 
 
+def _int8_argument(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--int8",
+        type=Path,
+        metavar="DIR",
+        help="of `quantize`, as --accuracy-aware makes it: its INT8 graph is taken",
+    )
+
+
 def _sign_argument(parser: ArgumentParser) -> None:
     parser.add_argument("--sign", type=Path, metavar="KEY", help="private key of `keygen`")
 
@@ -98,6 +112,7 @@ def _package_arguments(parser: ArgumentParser) -> None:
     _spacing_argument(parser)
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the package")
     parser.add_argument("--card", type=Path, metavar="MD", help="CARD.md (else one is written)")
+    _int8_argument(parser)
     _sign_argument(parser)
     _json_argument(parser)
 
@@ -150,8 +165,17 @@ def _build_arguments(parser: ArgumentParser) -> None:
     _labelled_arguments(parser, required=False)
     _spacing_argument(parser)
     _margin_arguments(parser)
+    _expected_argument(parser)
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the package")
+    _int8_argument(parser)
     _sign_argument(parser)
+    parser.add_argument(
+        "--mend-minutes",
+        type=zero_or_more,
+        default=15.0,
+        metavar="X",
+        help="where labelled images refuse INT8, no other way to it is begun later (%(default)g)",
+    )
     parser.add_argument("--runs", type=count, default=20, help="inferences each (%(default)s)")
     parser.add_argument(
         "--target-ms",
@@ -162,6 +186,15 @@ def _build_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--without-explain", action="store_true", help="add no evidence map")
     parser.add_argument("--without-benchmark", action="store_true", help="measure no latency")
     _json_argument(parser)
+
+
+def _expected_argument(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--expected",
+        type=Path,
+        metavar="CSV",
+        help="columns file, score: of your own pipeline, as witness of the preparation",
+    )
 
 
 def _verify_arguments(parser: ArgumentParser) -> None:
@@ -177,6 +210,7 @@ def _verify_arguments(parser: ArgumentParser) -> None:
         help="may be given again (all of the package)",
     )
     _margin_arguments(parser)
+    _expected_argument(parser)
     _threads_argument(parser)
     parser.add_argument("--report", type=Path, metavar="HTML", help="write the report there")
     _json_argument(parser)

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from converters.commands.command_guard import DONE, guarded
+from converters.commands.convert import quantised_before
 from converters.errors import BenchFaultError
 from converters.importing.imported_model import import_model
 from converters.importing.recipe import read_recipe
@@ -39,6 +40,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
     model = import_model(arguments.source, recipe)
     golden = phantom_cases(recipe)
     require_faithful(model, recipe, golden)
+    ready = {} if arguments.int8 is None else {"int8": quantised_before(arguments.int8, model)}
     _say("preparing calibration images")
     calibration = read_calibration(
         arguments.calibration,
@@ -57,6 +59,8 @@ def _run(arguments: Namespace, scratch: Path) -> int:
             model=model,
             recipe=recipe,
             golden=golden,
+            ready=ready,
+            faithful=True,
             calibration=calibration.tensors,
             calibration_label=calibration.label,
             descriptors=calibration.descriptors,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from converters.commands.command_guard import DONE, FAIL, guarded
 from converters.errors import BenchFaultError
 from converters.evaluation.proof import Margin, worst_of
 from converters.evaluation.verification import verify
+from converters.evaluation.witness import LineUp, expected_scores
 from converters.importing.source_files import SourceFiles
 from converters.importing.source_kind import SourceKind, kind_of
 from converters.importing.source_reading import read_source, source_runner
@@ -53,16 +54,22 @@ def _run(arguments: Namespace, scratch: Path) -> int:
     }
     margin = Margin(allowed=arguments.margin, accepted_loss=arguments.accept_loss)
     options = options_of(arguments)
+    expected = {} if arguments.expected is None else expected_scores(arguments.expected)
+    run = _source_runner(arguments.source, package)
     subjects = subjects_of(manifest, labels, options)
     counted = counted_as(manifest.scope)
     verification = verify(
         manifest,
-        _source_runner(arguments.source, package),
+        run,
         engines,
         subjects,
         options,
         progress=progress_bar("verify", len(subjects), counted=counted),
     )
+    if expected:
+        line_up = LineUp(manifest=manifest, run_source=run, labels=labels, options=options)
+        witness = line_up.witness(verification.cases, expected)
+        verification = replace(verification, witness=witness)
     if arguments.report is not None:
         write_report(
             arguments.report,
@@ -105,6 +112,8 @@ def lines_of(verification: Verification, margin: Margin, counted: str) -> list[s
     assessed = sum(bool(case.scores) for case in verification.cases)
     lines = [f"{counted:14} {len(verification.cases)}, {assessed} assessed"]
     lines += [f"not assessed: {reason} {n}" for reason, n in verification.not_assessed.items()]
+    if verification.witness is not None:
+        lines.append(verification.witness.sentence)
     for agreement in verification.agreements:
         lines.append(
             f"{agreement.precision:6} largest score difference "
@@ -155,6 +164,7 @@ def _figures(
         },
         "margin": margin.allowed,
         "accepted_loss": margin.accepted_loss,
+        "preparation": verification.witness.sentence if verification.witness else None,
         "doubts": [*verification.doubts.certain, *verification.doubts.open],
         "verdict": worst_of(judgements),
     }

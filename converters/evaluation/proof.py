@@ -12,7 +12,7 @@ from converters.labelled.reading_options import EvaluationOptions
 from models.manifest import Parity, PointParity, ProofVerdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from converters.evaluation.agreement import Agreement, PointAgreement
     from converters.evaluation.flag_loss import PairedFlags
@@ -86,12 +86,13 @@ class Margin:
 
     def judgements(self, verification: Verification) -> tuple[Judgement, ...]:
         """The verdict on each precision, and why it is no `pass`."""
-        doubts = verification.doubts
+        doubts, witness = verification.doubts, verification.witness
+        disputed = () if witness is None or witness.agrees else (witness.sentence,)
         return tuple(
             Judgement(
                 precision=agreement.precision,
                 refused=(*doubts.certain, *self._refusals(agreement)),
-                open=(*doubts.open, *self._open(agreement)),
+                open=(*doubts.open, *disputed, *self._open(agreement)),
             )
             for agreement in verification.agreements
         )
@@ -183,6 +184,8 @@ class Proof:
     labels: Labels
     options: EvaluationOptions = field(default_factory=EvaluationOptions)
     margin: Margin = field(default_factory=Margin)
+    expected: Mapping[str, float] = field(default_factory=dict)
+    """File -> score of the hospital's own pipeline."""
     memory: ScoreCache | None = None
     """Scores of an earlier run that was interrupted."""
     progress: Callable[[int], None] = field(default=lambda _: None)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from converters.evaluation.score_cache import ScoreCache
+    from converters.evaluation.witness import ScoreWitness
     from converters.labelled.reading_options import EvaluationOptions
     from converters.labelled.scored_subject import ScoredSubject
     from models.manifest import Manifest
@@ -71,6 +72,8 @@ class Verification:
     agreements: tuple[Agreement, ...]
     doubts: Doubts = field(default_factory=Doubts)
     """Whether the source's scores are those of a model."""
+    witness: ScoreWitness | None = None
+    """What the hospital's own scores say of the preparation; None where there are none."""
 
     @property
     def not_assessed(self) -> dict[str, int]:

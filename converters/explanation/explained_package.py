@@ -104,6 +104,8 @@ def why_not(manifest: Manifest) -> str:
         return f"it has an evidence map of its own, {manifest.evidence.tensor!r}"
     if sum(output.suspicion for output in manifest.outputs) > 1:
         return "it has a suspicion for each breast, and a map is that of one score"
+    if any(o.complement or o.activation == "exp" or o.axis is not None for o in manifest.outputs):
+        return "its score is a complement, a power or a softmax by axis, of which no map is made"
     return ""
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tomllib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -28,9 +29,7 @@ from models.manifest import (
     Step,
 )
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+SHIPPED = Path(__file__).parents[1] / "recipes"
 MAXIMUM_RECIPE_BYTES = 1024 * 1024
 
 
@@ -93,17 +92,24 @@ class PackageRecipe(Frozen):
 
 
 def read_recipe(path: Path) -> PackageRecipe:
-    """Read a recipe.
+    """Read a recipe: a file, or by its name one that ships, as `nyu`.
 
     Raises:
         BenchFaultError: with a sentence for every fault, each naming file and field.
     """
+    shipped = SHIPPED / f"{path}.toml"
+    if not path.exists() and len(path.parts) == 1 and shipped.is_file():
+        path = shipped
     try:
         if path.stat().st_size > MAXIMUM_RECIPE_BYTES:
             raise BenchFaultError([f"{path.name}: larger than {MAXIMUM_RECIPE_BYTES} bytes"])
         text = path.read_text(encoding="utf-8")
         recipe = PackageRecipe.model_validate(tomllib.loads(text))
         _refuse_what_no_manifest_holds(recipe)
+    except FileNotFoundError as fault:
+        names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
+        told = f"no such file, and no recipe that ships ({names})"
+        raise BenchFaultError([f"{path.name}: {told}"]) from fault
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
         raise BenchFaultError([f"{path.name}: {fault}"]) from fault
     except ValidationError as fault:

@@ -77,7 +77,7 @@ def line_of(text: str, place: Sequence[str | int]) -> int | None:
     brackets: what a person would do, without a second parser of TOML.
     """
     at, found = 0, None
-    for part, following in zip(place, (*place[1:], None), strict=True):
+    for part, following in zip(place, (*place[1:], None), strict=False):
         if isinstance(part, int):
             continue  # found with the name of its list
         name = re.escape(part)

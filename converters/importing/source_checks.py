@@ -119,14 +119,27 @@ def _hint(taken: Any, wanted: tuple[int, ...]) -> str:
 
 
 def _activation_faults(output: OutputPort, port: Any, size: int) -> Iterator[str]:
+    last = _origin(port)
+    there = ACTIVATIONS.get(last.get_type_name(), "")
+    if there == "softmax":
+        axis, shape = int(last.get_attributes()["axis"]), list(last.output(0).shape)
+        if shape[axis] == 1:
+            yield (
+                f"output {output.tensor!r}: its softmax runs over axis {axis} of {shape}, and is"
+                " always 1: over the wrong axis, or over one class"
+            )
     if output.activation == "none":
         return
+    if output.activation == "softmax" and output.axis is not None and size > 1:
+        shape = list(port.shape)
+        if output.axis >= len(shape) or shape[output.axis] == 1:
+            told = f"no softmax runs over axis {output.axis}"
+            yield f"output {output.tensor!r} has shape {shape}: {told}"
     if output.activation == "softmax" and size == 1:
         yield (
             f"output {output.tensor!r} has one element, whose softmax is always 1:"
             ' activation = "sigmoid"'
         )
-    there = _last_activation(port)
     if there:
         yield (
             f'output {output.tensor!r} is a {there} in the graph already: activation = "none"'
@@ -134,12 +147,12 @@ def _activation_faults(output: OutputPort, port: Any, size: int) -> Iterator[str
         )
 
 
-def _last_activation(port: Any) -> str:
-    """The activation that an output's values come from, or ""."""
+def _origin(port: Any) -> Any:
+    """The operation that an output's values come from."""
     node = port.get_node()
     while node.get_type_name() in PASSING:
         node = node.input_value(0).get_node()
-    return ACTIVATIONS.get(node.get_type_name(), "")
+    return node
 
 
 def _is_weight(operation: Any) -> bool:

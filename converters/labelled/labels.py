@@ -93,6 +93,10 @@ class Labels:
         """Of the folder that the images are in."""
         return self._images.name
 
+    def within(self, path: Path) -> str:
+        """The name of one of the images below their folder, as a table writes it."""
+        return path.relative_to(self._images).as_posix()
+
     @classmethod
     def from_folders(cls, images: Path, positive: Sequence[str] = ()) -> Labels:
         """The last folder's name is the label, those above it (below `images`) are subgroups.

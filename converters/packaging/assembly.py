@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from converters.errors import BenchFaultError
 from converters.evaluation.measured_points import measured_points, points_of_default
 from converters.evaluation.precision_report import precisions_on
 from converters.evaluation.verification import verify
+from converters.evaluation.witness import LineUp
 from converters.importing.graph_run import compile_on_cpu, score_with
 from converters.importing.ir_files import save_ir
 from converters.labelled.scored_subject import counted_as
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from models.package import Package
     from runtime.image.descriptors import ImageDescriptors
     from runtime.inference.devices import Graph
+    from runtime.pixels.mammogram import Mammogram
 
 Tensors = dict[str, "NDArray[np.generic]"]
 
@@ -87,6 +89,12 @@ class PackageRequest:
     """Of earlier measurements, for the report."""
     ready: Mapping[str, Path] = field(default_factory=dict)
     """Precision -> IR file that was made earlier from this model."""
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Precision of the recipe that could not be made -> why."""
+    faithful: bool = False
+    """`require_faithful` has seen the golden images already."""
+    tried: tuple[str, ...] = ()
+    """Ways by which INT8 was made, the last of them for this package."""
     say: Callable[[str], None] = field(default=lambda _: None)
     progress: Callable[[str, int], Callable[[int], None]] = field(
         default=lambda _task, _total: lambda _done: None
@@ -104,7 +112,10 @@ def package(order: PackageRequest, out: Path) -> Package:
     manifest = _manifest(model, recipe)
     with staged(out) as folder, tempfile.TemporaryDirectory() as scratch:
         graphs: dict[str, Graph] = {}
+        left_out = dict(order.left_out)
         for name in recipe.precisions:
+            if name in left_out:
+                continue
             order.say(f"{name}: making the graph")
             if name in order.ready:
                 for suffix in (".xml", ".bin"):
@@ -112,11 +123,20 @@ def package(order: PackageRequest, out: Path) -> Package:
                         order.ready[name].with_suffix(suffix), folder / f"{name}{suffix}"
                     )
             else:
-                save_ir(_graph_for(order, name), folder, name)
+                try:
+                    save_ir(_graph_for(order, name), folder, name)
+                except BenchFaultError as fault:
+                    if name != "int8" or len(recipe.precisions) == 1:
+                        raise
+                    left_out[name] = fault.faults
+                    order.say(f"left out: {fault}")
+                    continue
             asked = manifest.precisions[name].inference_precision
             graphs[name] = compile_on_cpu(folder / f"{name}.xml", asked)
+        manifest = _without(manifest, left_out)
         order.say("fp32: what the others are compared with")
-        exact = _exact_graph(model, order.golden, manifest, Path(scratch))
+        unchecked = () if order.faithful else order.golden
+        exact = _exact_graph(model, unchecked, manifest, Path(scratch))
         proved = _prove(order, manifest, graphs)
         manifest = proved.manifest
         for refused in graphs.keys() - manifest.precisions.keys():
@@ -144,6 +164,7 @@ def package(order: PackageRequest, out: Path) -> Package:
                     verification=proved.verification,
                     margin=order.proof.margin if order.proof else None,
                     latencies=order.latencies,
+                    example=_example(order),
                 )
             ),
             signing_key=order.signing_key,
@@ -258,6 +279,14 @@ def _require_equal(name: str, ours: dict[str, float], theirs: dict[str, float]) 
         )
 
 
+def _without(manifest: Manifest, left_out: Mapping[str, tuple[str, ...]]) -> Manifest:
+    """The manifest without these precisions, and with the reasons."""
+    kept = {name: part for name, part in manifest.precisions.items() if name not in left_out}
+    return manifest.model_copy(
+        update={"precisions": kept, "left_out": {**manifest.left_out, **left_out}}
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Proved:
     """What is left of a manifest after the proof, and the proof."""
@@ -297,7 +326,18 @@ def _prove(order: PackageRequest, manifest: Manifest, graphs: dict[str, Graph]) 
         memory=proof.memory,
         progress=proof.progress,
     )
+    if proof.expected:
+        line_up = LineUp(
+            manifest=manifest,
+            run_source=order.model.run_source,
+            labels=proof.labels,
+            options=proof.options,
+        )
+        witness = line_up.witness(verification.cases, proof.expected)
+        order.say(witness.sentence)
+        verification = replace(verification, witness=witness)
     judgements = proof.margin.judgements(verification)
+    tried = (f"int8 was tried {', '.join(order.tried)}",) if len(order.tried) > 1 else ()
     refused = [one for one in judgements if one.verdict is ProofVerdict.FAIL]
     faults = dict.fromkeys(f"verify: {told}" for one in refused for told in one.refused)
     if len(refused) == len(judgements):
@@ -305,13 +345,12 @@ def _prove(order: PackageRequest, manifest: Manifest, graphs: dict[str, Graph]) 
     for fault in faults:
         order.say(fault)
     left = {one.precision: one for one in judgements if one not in refused}
-    manifest = manifest.model_copy(
-        update={
-            "precisions": {
-                name: files for name, files in manifest.precisions.items() if name in left
-            },
-            "left_out": {one.precision: one.refused for one in refused},
-        }
+    manifest = _without(
+        manifest,
+        {
+            one.precision: one.refused + (tried if one.precision == "int8" else ())
+            for one in refused
+        },
     )
     return _Proved(
         manifest=_with_figures(order, manifest, verification, left), verification=verification
@@ -342,6 +381,12 @@ def _with_figures(
         advice = {"default_precision": advised, **manifest.advice}
         manifest = manifest.model_copy(update={"advice": advice})
     return manifest.model_copy(update={"operating_points": points_of_default(manifest)})
+
+
+def _example(order: PackageRequest) -> Mammogram:
+    """The view on which a report shows the steps: the first golden image, a phantom."""
+    first = order.golden[0]
+    return golden_mammogram(first.facts[0], first.pixels[0])
 
 
 def _golden_case(manifest: Manifest, graphs: dict[str, Graph], source: GoldenSource) -> GoldenCase:

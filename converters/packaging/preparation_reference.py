@@ -151,7 +151,8 @@ def _crop(state: _State, step: Step) -> None:
     assert isinstance(step, CropStep)  # noqa: S101
     rows, columns = state.x.shape
     whole = Box(top=0, left=0, bottom=rows, right=columns)
-    box = crop_box(step, whole, state.breast, _source_spacing(state))
+    view = state.mammogram.header.view
+    box = crop_box(step, whole, state.breast, _source_spacing(state), view)
     source = state.x[:, ::-1] if state.mirrored else state.x
     out = np.zeros((box.rows, box.columns))
     for row in range(max(0, box.top), min(rows, box.bottom)):

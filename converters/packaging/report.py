@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from converters.errors import BenchFaultError
@@ -15,13 +13,12 @@ from converters.evaluation.agreement import SOURCE, Case
 from converters.evaluation.discrimination import ScoreTally
 from converters.evaluation.measured_points import measured_points
 from converters.evaluation.proof import worst_of
-from converters.labelled.image_reading import ImageRefusedError, SideNotes, read_image
 from converters.labelled.scored_subject import counted_as
 from converters.packaging.card import shown_figure
+from converters.packaging.report_pictures import picture_of, preview, strip
 from converters.packaging.report_sections import RECIPE_HEADING, section
 from converters.packaging.svg_plots import Curve, curves, histogram, scatter
-from models.manifest import Monochrome1Step, ProofVerdict, Recipe, ResizeStep, WindowStep
-from runtime.preprocessing.preparation import prepare
+from models.manifest import ProofVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,17 +28,12 @@ if TYPE_CHECKING:
     from converters.evaluation.benchmark import MeasuredLatency
     from converters.evaluation.proof import Margin
     from converters.evaluation.verification import Verification
+    from converters.evaluation.witness import ScoreWitness
     from models.manifest import Manifest
+    from runtime.pixels.mammogram import Mammogram
 
-PREVIEW_PX = 192
-MAXIMUM_PREVIEWS = 50
-PREVIEW = Recipe(
-    steps=(
-        WindowStep(mode="voi_lut", to=255),
-        Monochrome1Step(),
-        ResizeStep(mode="fit_pad", height=PREVIEW_PX, width=PREVIEW_PX),
-    )
-)
+MAXIMUM_PREVIEWS = 100
+"""Of one report, so that it stays below 5 MB; the rest is counted."""
 LATENCY = "latency"
 """The section that `benchmark` renews."""
 LATENCY_COLUMNS = (
@@ -60,7 +52,9 @@ LATENCY_COLUMNS = (
 STYLE = """body{font-family:sans-serif;max-width:70em;margin:2em auto;color:#222}
 table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.3em .6em;text-align:left}
 figure{display:inline-block;margin:.5em;vertical-align:top}pre{background:#f4f4f4;padding:1em}
-.pass{color:#2e8b57}.fail{color:#c0392b}.open{color:#b7791f}"""
+.pass{color:#2e8b57}.fail{color:#c0392b}.open{color:#b7791f}
+@media print{body{margin:0;max-width:none}figure,table,svg{break-inside:avoid}
+h2,h3{break-after:avoid}}"""
 WORD = {ProofVerdict.PROVED: "pass", ProofVerdict.NOT_PROVED: "open", ProofVerdict.FAIL: "fail"}
 """The style of a verdict."""
 
@@ -73,6 +67,8 @@ class Reported:
     verification: Verification | None = None
     margin: Margin | None = None
     latencies: Sequence[MeasuredLatency] = ()
+    example: Mammogram | None = None
+    """A view on which each step of the recipe is shown: a phantom, nobody's image."""
 
 
 def write_report(path: Path, reported: Reported) -> None:
@@ -92,10 +88,13 @@ def report_html(reported: Reported) -> str:
     manifest = reported.manifest
     parts = [
         f"<h1>{escape(manifest.label)}</h1>",
+        *_verdict(reported),
         f"<p><b>{escape(manifest.intended_use)}</b></p>",
         f"<p>From <code>{escape(manifest.source.file)}</code>, {manifest.source.framework}.</p>",
         f"<p>SHA-256 of the source: {manifest.source.sha256}.</p>",
     ]
+    witness = reported.verification.witness if reported.verification else None
+    parts += _witnessed(witness)
     if reported.verification is not None and reported.margin is not None:
         parts += _verified(reported.verification, reported.margin, manifest)
     else:
@@ -103,7 +102,10 @@ def report_html(reported: Reported) -> str:
     if reported.latencies:
         parts.append(section(LATENCY, latency_section(reported.latencies)))
     recipe = manifest.preparation.model_dump_json(indent=1, exclude_none=True)
-    parts += [RECIPE_HEADING, f"<pre>{escape(recipe)}</pre>"]
+    parts.append(RECIPE_HEADING)
+    if reported.example is not None:
+        parts.append(strip(manifest.preparation, reported.example))
+    parts.append(f"<pre>{escape(recipe)}</pre>")
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none';"
@@ -113,18 +115,50 @@ def report_html(reported: Reported) -> str:
     )
 
 
+def _verdict(reported: Reported) -> list[str]:
+    """First of all: what it is worth, and what to do."""
+    manifest, verification = reported.manifest, reported.verification
+    left_out = [told for why in manifest.left_out.values() for told in why]
+    if verification is None or reported.margin is None:
+        worst = ProofVerdict.NOT_PROVED
+        missing = ["no labelled images were given: --images and --labels"]
+    else:
+        judgements = reported.margin.judgements(verification)
+        kept = [one for one in judgements if one.precision in manifest.precisions] or judgements
+        worst = worst_of(kept)
+        missing = list(dict.fromkeys(told for one in kept for told in one.because))
+    parts = [f"<h2>Verdict: <span class='{WORD[worst]}'>{worst}</span></h2>"]
+    for heading, lines in (("What is missing", missing), ("Left out", left_out)):
+        if lines:
+            items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+            parts.append(f"<h3>{heading}</h3><ul>{items}</ul>")
+    return parts
+
+
+def _witnessed(witness: ScoreWitness | None) -> list[str]:
+    """What the preparation was compared with, and where it differs both inputs side by side."""
+    if witness is None:
+        told = "no scores of the hospital's own pipeline were given (--expected)"
+        return [f"<p class='fail'>Preparation was compared with nothing: {told}.</p>"]
+    word = "pass" if witness.agrees else "fail"
+    parts = [f"<p class='{word}'>{escape(witness.sentence)}</p>"]
+    for pair in witness.pairs:
+        scores = f"{pair.key}<br>here {pair.ours:.3f}, the hospital {pair.theirs:.3f}"
+        if pair.matched is not None:
+            scores += f", with {escape(witness.suspect)} {pair.matched:.3f}"
+        pictures = "".join(picture_of(tensor) for tensor in pair.inputs)
+        parts.append(f"<figure>{pictures}<figcaption>{scores}</figcaption></figure>")
+    return parts
+
+
 def _verified(verification: Verification, margin: Margin, manifest: Manifest) -> list[str]:
     judgements = margin.judgements(verification)
-    faults = dict.fromkeys(told for one in judgements for told in one.because)
-    worst = worst_of(judgements)
-    word = WORD[worst]
     assessed = [case for case in verification.cases if case.scores]
     names = [agreement.precision for agreement in verification.agreements]
     counted = counted_as(manifest.scope)
     parts = [
-        f"<h2>Verification: <span class='{word}'>{worst}</span></h2>",
+        "<h2>Verification</h2>",
         table(["precision", "verdict"], [[one.precision, one.verdict] for one in judgements]),
-        *(f"<p class='fail'>{escape(fault)}</p>" for fault in faults),
         f"<p>{len(verification.cases)} labelled {counted}, {len(assessed)} assessed;"
         f" margin of non-inferiority {margin.allowed:g} AUC"
         + (
@@ -155,6 +189,13 @@ def _verified(verification: Verification, margin: Margin, manifest: Manifest) ->
             "sensitivity",
             diagonal=True,
         ),
+        "<h2>Calibration</h2>",
+        curves(
+            [_reliability(name, assessed) for name in (SOURCE, *names)],
+            "mean score of a tenth of the images",
+            "share of them positive",
+            diagonal=True,
+        ),
         "<h2>Scores</h2>",
         *(
             histogram(
@@ -165,7 +206,7 @@ def _verified(verification: Verification, margin: Margin, manifest: Manifest) ->
             for label, positive in (("negative", False), ("positive", True))
         ),
         "<h2>Flags that are not the source's</h2>",
-        *(_flips(agreement, verification.cases, manifest) for agreement in verification.agreements),
+        *_flips(verification.agreements, verification.cases, manifest),
     ]
     if verification.not_assessed:
         rows = [[reason, str(n)] for reason, n in verification.not_assessed.items()]
@@ -191,6 +232,21 @@ def _roc(name: str, cases: Sequence[Case]) -> Curve:
     points = [(0.0, 0.0)]
     points += [(float((negatives >= t).mean()), float((positives >= t).mean())) for t in thresholds]
     return Curve(name=f"{name}: AUC {auc.auc:.3f}{interval}", points=points)
+
+
+def _reliability(name: str, cases: Sequence[Case]) -> Curve:
+    """Tenths of the images by rising score: what the score says, and how often it is so."""
+    ascending = sorted(cases, key=lambda case: case.scores[name])
+    parts = np.array_split(np.arange(len(ascending)), min(10, len(ascending)) or 1)
+    points = [
+        (
+            float(np.mean([ascending[n].scores[name] for n in part])),
+            float(np.mean([ascending[n].positive for n in part])),
+        )
+        for part in parts
+        if part.size
+    ]
+    return Curve(name=name, points=points)
 
 
 def _agreement_table(agreements: Sequence[Agreement]) -> str:
@@ -276,15 +332,21 @@ def latency_section(latencies: Sequence[MeasuredLatency]) -> str:
     return "<h2>Latency</h2>" + table(LATENCY_COLUMNS, rows)
 
 
-def _flips(agreement: Agreement, cases: Sequence[Case], manifest: Manifest) -> str:
+def _flips(agreements: Sequence[Agreement], cases: Sequence[Case], manifest: Manifest) -> list[str]:
+    """The images of which a precision gives another flag, as many as a report can hold."""
     by_key = {case.key: case for case in cases}
     thresholds = {point.name: point.threshold for point in manifest.operating_points}
-    figures = [
-        _figure(by_key[key], agreement.precision, name, thresholds[name])
-        for name, keys in agreement.flips.items()
-        for key in keys[:MAXIMUM_PREVIEWS]
-    ]
-    return f"<h3>{escape(agreement.precision)}</h3>" + ("".join(figures) or "<p>None.</p>")
+    left, parts = MAXIMUM_PREVIEWS, []
+    for agreement in agreements:
+        flipped = [(name, key) for name, keys in agreement.flips.items() for key in keys]
+        shown, left = flipped[:left], max(0, left - len(flipped))
+        figures = [
+            _figure(by_key[key], agreement.precision, name, thresholds[name]) for name, key in shown
+        ]
+        more = f"<p>{len(flipped) - len(shown)} more.</p>" if len(flipped) > len(shown) else ""
+        told = "".join(figures) + more or "<p>None.</p>"
+        parts.append(f"<h3>{escape(agreement.precision)}</h3>{told}")
+    return parts
 
 
 def _figure(case: Case, precision: str, point: str, threshold: float) -> str:
@@ -293,20 +355,8 @@ def _figure(case: Case, precision: str, point: str, threshold: float) -> str:
         f" {threshold:.3f}<br>source {case.scores[SOURCE]:.4f},"
         f" {escape(precision)} {case.scores[precision]:.4f}"
     )
-    pictures = "".join(_preview(path) for path in case.paths)
+    pictures = "".join(preview(path) for path in case.paths)
     return f"<figure>{pictures}<figcaption>{caption}</figcaption></figure>"
-
-
-def _preview(path: Path) -> str:
-    """A small picture, not for diagnostic use; the file's name appears nowhere."""
-    try:
-        mammogram = read_image(path, SideNotes())
-    except ImageRefusedError as refused:
-        return f"<p>{escape(refused.reason)}</p>"
-    gray = prepare(mammogram, PREVIEW).tensor
-    _, png = cv2.imencode(".png", np.clip(gray, 0, 255).astype(np.uint8))
-    data = base64.b64encode(png.tobytes()).decode()
-    return f"<img alt='preview, not for diagnostic use' src='data:image/png;base64,{data}'>"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -12,6 +12,7 @@ from converters.labelled.reading_options import notes_of
 from converters.labelled.scored_subjects import ScoredSubjects
 from converters.quantization.calibration import prepared_image
 from converters.quantization.int8 import quantize_int8_by_auc
+from runtime.inference.engine import softmax_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from converters.labelled.labels import Labels
     from converters.labelled.reading_options import EvaluationOptions
     from converters.quantization.tensor_store import TensorStore
-    from models.manifest import InputPort
+    from models.manifest import InputPort, OutputPort
 
 Item = tuple["Mapping[str, NDArray[np.generic]]", bool]
 
@@ -97,10 +98,8 @@ def quantize_by_auc(
     def measure(compiled: Any, items: Iterable[Item]) -> tuple[float, None]:
         scores, truth = [], []
         for tensors, positive in items:
-            raw = np.asarray(compiled(dict(tensors))[suspicion.tensor], np.float64).reshape(-1)
-            # Ranks are all that counts, so a sigmoid need not be applied.
-            own = raw[suspicion.index]
-            scores.append(own - _rest(raw, suspicion.index, suspicion.activation))
+            raw = np.asarray(compiled(dict(tensors))[suspicion.tensor], np.float64)
+            scores.append(_rank(suspicion, raw))
             truth.append(positive)
         return _auc(np.array(truth, bool), np.array(scores)), None
 
@@ -115,11 +114,16 @@ def quantize_by_auc(
     )
 
 
-def _rest(raw: NDArray[np.float64], index: int, activation: str) -> float:
-    """Of a softmax, the logarithm of the others' powers: logit minus it ranks as the softmax."""
-    if activation != "softmax":
-        return 0.0
-    return float(np.logaddexp.reduce(np.delete(raw, index)))
+def _rank(port: OutputPort, raw: NDArray[np.float64]) -> float:
+    """What ranks as the score does: ranks are all that counts, so a sigmoid need not be applied.
+
+    Of a softmax the logit less the logarithm of the others' powers.
+    """
+    sign = -1.0 if port.complement else 1.0
+    if port.activation != "softmax":
+        return sign * float(raw.reshape(-1)[port.index])
+    values, place = softmax_group(port, raw)
+    return sign * float(values[place] - np.logaddexp.reduce(np.delete(values, place)))
 
 
 def _auc(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 TargetCpu = Literal["any", "this", "vnni"]
 HEAVY = {"Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul"}
+SMOOTH_CONVOLUTIONS = 0.5
+"""Alpha of SmoothQuant (Xiao et al., 2023); NNCF leaves convolutions as they are by default."""
 VNNI_FLAGS = {"avx512_vnni", "avx_vnni", "asimddp"}
 
 
@@ -45,12 +48,60 @@ def overflow_fix_for(target: TargetCpu, flags: frozenset[str]) -> Literal["enabl
     return "enable"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Int8Method:
+    """One way to quantise."""
+
+    name: str
+    """As people are told what was tried."""
+    architecture: Literal["cnn", "transformer"]
+    overflow_fix: Literal["enable", "disable"]
+    per_channel: bool = False
+    smooth: bool = False
+
+    def quantised(self, graph: Any, samples: Sequence[Mapping[str, NDArray[np.generic]]]) -> Any:
+        """`quantize_int8` by this method. Raises BenchFaultError."""
+        return quantize_int8(
+            graph,
+            samples,
+            architecture=self.architecture,
+            overflow_fix=self.overflow_fix,
+            per_channel=self.per_channel,
+            smooth=self.smooth,
+        )
+
+
+def methods_to_try(
+    target: TargetCpu, flags: frozenset[str], architecture: Literal["cnn", "transformer"]
+) -> tuple[Int8Method, ...]:
+    """As the recipe says, then what usually mends a network that loses by it, the cheapest first.
+
+    Weights of all eight bits are tried only where this machine can show what they are worth; a unit
+    whose processor lets them overflow sees that in the golden cases and does not run them.
+    """
+    fix = overflow_fix_for(target, flags)
+    asked = Int8Method(name="as the recipe says", architecture=architecture, overflow_fix=fix)
+    methods = [asked, replace(asked, name="one scale for each channel", per_channel=True)]
+    if fix == "enable" and flags & VNNI_FLAGS:
+        methods.append(
+            replace(methods[-1], name="weights of eight bits (VNNI)", overflow_fix="disable")
+        )
+    if architecture != "transformer":
+        methods.append(
+            replace(methods[-1], name="NNCF's transformer scheme", architecture="transformer")
+        )
+    methods.append(replace(methods[-1], name="SmoothQuant", smooth=True))
+    return tuple(methods)
+
+
 def quantize_int8(
     graph: Any,
     samples: Sequence[Mapping[str, NDArray[np.generic]]],
     *,
     architecture: Literal["cnn", "transformer"],
     overflow_fix: Literal["enable", "disable"],
+    per_channel: bool = False,
+    smooth: bool = False,
 ) -> Any:
     """Quantise an openvino.Model; the original is left as it was.
 
@@ -59,6 +110,8 @@ def quantize_int8(
         samples: calibration inputs, each a tensor name -> array, prepared by the runtime.
         architecture: chooses NNCF's preset and scheme.
         overflow_fix: see `overflow_fix_for`.
+        per_channel: NNCF's own choice for the activations of depthwise convolutions.
+        smooth: moves outliers of activations into weights (SmoothQuant), of convolutions too.
 
     Raises:
         BenchFaultError: no samples, or NNCF cannot quantise the graph.
@@ -73,7 +126,7 @@ def quantize_int8(
             nncf.Dataset(samples, dict),
             subset_size=len(samples),
             **quantization_options(graph, architecture),
-            advanced_parameters=_advanced(overflow_fix),
+            advanced_parameters=_advanced(overflow_fix, per_channel=per_channel, smooth=smooth),
         )
 
 
@@ -153,15 +206,27 @@ def quantization_options(graph: Any, architecture: Literal["cnn", "transformer"]
     }
 
 
-def _advanced(overflow_fix: Literal["enable", "disable"]) -> Any:
+def _advanced(
+    overflow_fix: Literal["enable", "disable"], *, per_channel: bool = False, smooth: bool = False
+) -> Any:
     import nncf
-    from nncf.quantization.advanced_parameters import OverflowFix, QuantizationParameters
+    from nncf.quantization.advanced_parameters import (
+        AdvancedSmoothQuantParameters,
+        OverflowFix,
+        QuantizationParameters,
+    )
 
+    # NNCF's default for depthwise convolutions, one scale for each channel, is executed
+    # by slower kernels on the CPU; ReLU6 bounds the channels alike anyway.
+    more: dict[str, Any] = {}
+    if not per_channel:
+        more["activations_quantization_params"] = QuantizationParameters(per_channel=False)
+    if smooth:
+        more["smooth_quant_alphas"] = AdvancedSmoothQuantParameters(
+            convolution=SMOOTH_CONVOLUTIONS, matmul=0.95
+        )
     return nncf.AdvancedQuantizationParameters(
-        overflow_fix=OverflowFix[overflow_fix.upper()],
-        # NNCF's default for depthwise convolutions, one scale for each channel, is executed
-        # by slower kernels on the CPU; ReLU6 bounds the channels alike anyway.
-        activations_quantization_params=QuantizationParameters(per_channel=False),
+        overflow_fix=OverflowFix[overflow_fix.upper()], **more
     )
 
 

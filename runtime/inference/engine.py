@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -153,24 +154,47 @@ def scores_of(manifest: Manifest, outputs: Mapping[str, NDArray[np.float32]]) ->
     Raises:
         EngineFaultError: an output is missing or too short, or a score is no number from 0 to 1.
     """
-    return {port.score: _score(port, outputs) for port in manifest.outputs}
+    return {port.score: score_of(port, outputs) for port in manifest.outputs}
 
 
-def _score(port: OutputPort, outputs: Mapping[str, NDArray[np.float32]]) -> float:
+def score_of(port: OutputPort, outputs: Mapping[str, NDArray[np.float32]]) -> float:
+    """One score 0-1 from the raw output tensors. Raises EngineFaultError, as `scores_of`."""
     raw = outputs.get(port.tensor)
     if raw is None or raw.size <= port.index:
         raise EngineFaultError(f"output {port.tensor}: no element {port.index}")
-    values = raw.reshape(-1).astype(np.float64)
-    if port.activation == "sigmoid":
-        # By tanh: exp() of a large negative logit would overflow.
-        values = 0.5 * (1.0 + np.tanh(0.5 * values))
-    elif port.activation == "softmax":
+    if port.activation == "softmax":
+        values, place = softmax_group(port, raw)
         powers = np.exp(values - values.max())
-        values = powers / powers.sum()
-    score = float(values[port.index])
+        score = float(powers[place] / powers.sum())
+    else:
+        score = float(raw.reshape(-1)[port.index])
+        if port.activation == "sigmoid":
+            # By tanh: exp() of a large negative logit would overflow.
+            score = 0.5 * (1.0 + math.tanh(0.5 * score))
+        elif port.activation == "exp":
+            score = math.exp(min(score, 1.0))  # above 0 it is no logarithm of a probability
+    if port.complement:
+        score = 1.0 - score
     if not -ROUNDING <= score <= 1.0 + ROUNDING:
         raise EngineFaultError(f"score {port.score}: {score} is not between 0 and 1")
     return min(max(score, 0.0), 1.0)
+
+
+def softmax_group(port: OutputPort, raw: NDArray[np.generic]) -> tuple[NDArray[np.float64], int]:
+    """The values that the port's softmax runs over, and which of them is the port's.
+
+    Raises:
+        EngineFaultError: the output has no such dimension.
+    """
+    long = [axis for axis, size in enumerate(raw.shape) if size > 1]
+    axis = port.axis if port.axis is not None else long[-1] if long else raw.ndim - 1
+    if axis >= max(raw.ndim, 1):
+        raise EngineFaultError(f"output {port.tensor}: no dimension {axis}")
+    if raw.ndim == 0:
+        return raw.reshape(1).astype(np.float64), 0
+    place = [int(part) for part in np.unravel_index(port.index, raw.shape)]
+    group = np.moveaxis(raw, axis, -1)[tuple(place[:axis] + place[axis + 1 :])]
+    return group.astype(np.float64), place[axis]
 
 
 def _evidence(

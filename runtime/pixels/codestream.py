@@ -10,6 +10,8 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from models.errors import PeerError
+
 START_OF_IMAGE: Final = b"\xff\xd8"
 START_OF_CODESTREAM: Final = b"\xff\x4f\xff\x51"
 # T.81 table B.1: SOF0 to SOF15 without DHT, JPG and DAC; T.87: SOF55 of JPEG-LS.
@@ -45,7 +47,7 @@ class CodestreamHeader:
         return f"{self.rows} x {self.columns}, {self.precision_bits} bits, {kind}, {loss}"
 
 
-class SeveralComponentsError(ValueError):
+class SeveralComponentsError(PeerError, ValueError):
     """A codestream of colour, or of several gray planes."""
 
 

@@ -49,20 +49,26 @@ def is_to_be_mirrored(
 
 
 def crop_box(
-    step: CropStep, whole: Box, breast: Breast | None, spacing_mm: tuple[float, float] | None
+    step: CropStep,
+    whole: Box,
+    breast: Breast | None,
+    spacing_mm: tuple[float, float] | None,
+    view: str | None = None,
 ) -> Box:
     """The part of `whole` to keep; all of it where no breast was found.
 
     `breast_box`: the breast's bounding box and the margins, clipped to the image.
     `best_center_window`: `height` x `width` pixels, rows centred on the breast's bounding box,
-    columns from the breast's chest wall on; it may reach beyond the image.
+    columns from the breast's chest wall on; it may reach beyond the image. By `align: mlo_top` it
+    begins at the top of a shorter breast in an MLO `view`.
     """
     if step.mode == "none" or breast is None:
         return whole
     box = breast.box
     if step.mode == "best_center_window":
         height, width = step.height or whole.rows, step.width or whole.columns
-        top = (box.top + box.bottom - height) // 2
+        from_the_top = step.align == "mlo_top" and view == "MLO" and box.rows < height
+        top = box.top if from_the_top else (box.top + box.bottom - height) // 2
         left = box.left if breast.chest_wall == "left" else box.right - width
         return Box(top=top, left=left, bottom=top + height, right=left + width)
     if step.margin_mm and spacing_mm is None:

@@ -108,7 +108,8 @@ class _Work:
                     self.mirror_is_due, self.mirrored = not self.mirror_is_due, not self.mirrored
             case CropStep():
                 self._before_resize("crop")
-                self.box = crop_box(step, self.box, self._found(), self._spacing_or_none())
+                view = self.mammogram.header.view
+                self.box = crop_box(step, self.box, self._found(), self._spacing_or_none(), view)
             case ResizeStep():
                 self._resize(step)
             case ScaleStep():

@@ -30,6 +30,7 @@ class Seen:
     laterality: str
     box: tuple[int, int, int, int]
     """Top, left, bottom, right of the breast."""
+    view: str = "CC"
 
     def displayed(self, top: float) -> Array:
         """PS3.3 C.11.2.1.2 LINEAR, then inverted where the lowest value displays white."""
@@ -54,6 +55,8 @@ def nyu(height: int, width: int) -> Callable[[Seen], Array]:
             image = np.fliplr(image)
             left, right = image.shape[1] - right, image.shape[1] - left
         first = (top + bottom - height) // 2
+        if seen.view == "MLO" and bottom - top < height:  # "MLO view: only pad at the bottom"
+            first = top
         window = np.zeros((height, width))
         for row in range(height):
             if 0 <= first + row < image.shape[0]:

@@ -47,7 +47,6 @@ SMALL = {
     "converters/importing/layers.py": "words of a graph that importing and quantization share",
     "converters/labelled/reading_options.py": "options that four commands share",
     "converters/packaging/report_sections.py": "sections that evaluation and packaging write",
-    "converters/progress.py": "below everything at the bench that takes long",
     "converters/quantization/descriptor_summary.py": "one summary",
     "converters/training/data/split.py": "which patient is in which part: must never change",
     "converters/training/networks/averaging.py": "one rule of learning",

@@ -14,6 +14,7 @@ from converters.importing.imported_model import import_model
 from converters.importing.ir_files import save_ir
 from converters.importing.recipe import read_recipe
 from runtime.cli.main import main
+from tests.converters.conftest import save_onnx
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +59,39 @@ def test_accuracy_aware_without_labels_is_refused(
     assert main([str(word) for word in words]) == 2
     assert "needs --labels" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_accuracy_aware_graph_tells_what_it_reached_and_can_be_packaged(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """AUC and flags of the labelled images; `package` and `build` take it instead of their own."""
+    words = [str(bench.onnx), "--recipe", str(bench.recipe), "--calibration", str(bench.images)]
+    aware = ["--accuracy-aware", "--labels", str(bench.images / "labels.csv"), "--max-drop", "1"]
+    assert main(["quantize", *words, *aware, "-o", str(tmp_path / "aware")]) == 0
+    said = capsys.readouterr().out
+    assert "images         12, 12 assessed" in said
+    assert "       balanced: " in said
+    graph = (tmp_path / "aware" / "int8.bin").read_bytes()
+    int8 = ["--int8", str(tmp_path / "aware")]
+    assert main(["package", *words, *int8, "-o", str(tmp_path / "package")]) == 0
+    assert (tmp_path / "package" / "int8.bin").read_bytes() == graph
+    more = ["--without-explain", "--without-benchmark", "-o", str(tmp_path / "built")]
+    assert main(["build", *words, *int8, *more]) == 1  # made; no labelled image proves it
+    assert (tmp_path / "built" / "int8.bin").read_bytes() == graph
+
+
+def test_a_graph_of_another_model_is_not_taken(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the hash of the source; a folder that `quantize` did not write is told as such."""
+    words = ["--recipe", str(bench.recipe), "--calibration", str(bench.images)]
+    assert main(["quantize", str(bench.onnx), *words, "-o", str(tmp_path / "int8")]) == 0
+    other = save_onnx(tmp_path / "other.onnx", seed=9)
+    words = ["package", str(other), *words, "-o", str(tmp_path / "out"), "--int8"]
+    assert main([*words, str(tmp_path / "int8")]) == 2
+    assert "made from another source or recipe than other.onnx" in capsys.readouterr().err
+    assert main([*words, str(tmp_path)]) == 2
+    assert "no conversion.json of `quantize`" in capsys.readouterr().err
 
 
 def test_ir_that_the_disk_does_not_take_is_told_with_its_name(bench: Bench, tmp_path: Path) -> None:

@@ -127,6 +127,26 @@ def test_a_margin_that_is_missed_fails_by_exit_code(
     assert line["precisions"]["fp32"]["flips"] == {"balanced": 0}
 
 
+def test_scores_of_the_hospitals_own_pipeline_are_a_witness(
+    bench: Bench, package: Path, views: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where they differ nothing is proved, and the report shows what the network sees."""
+    table, report = tmp_path / "scores.csv", tmp_path / "report.html"
+    table.write_text("file,score\n" + "".join(f"{n:02d}.dcm,0.99\n" for n in range(4)))
+    more = ("--expected", str(table), "--report", str(report))
+    code, line = verify(capsys, package, bench.onnx, views, *more)
+    assert (code, line["verdict"]) == (1, "not proved")
+    assert line["preparation"].startswith("preparation: on 4 images the score is at most 0.")
+    assert line["preparation"] in line["precisions"]["fp32"]["because"]
+    assert report.read_text().count("the hospital 0.990") == 3
+    assert "compared with nothing" in (package / "report.html").read_text()
+    table.write_text("file,score\nelsewhere.dcm,0.99\n")
+    words = ["verify", package, "--source", bench.onnx, "--images", views]
+    words += ["--labels", views / "labels.csv", "--expected", table]
+    assert main([str(word) for word in words]) == 2
+    assert "--expected: names no single image" in capsys.readouterr().err
+
+
 def test_another_source_is_refused(
     package: Path, views: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,11 +214,15 @@ def test_the_report_stands_alone_and_names_no_file(package: Path) -> None:
     assert "http" not in report.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
     assert "<script" not in report
     assert ".dcm" not in report
-    assert report.count("<svg") == 4
+    assert report.count("<svg") == 5
+    assert len(report) < 5_000_000
     assert "AUC" in report
     assert "accepted loss 0.9" in report
-    # The diagonal of chance belongs to the ROC curve; a histogram has none.
-    assert report.count('stroke="#eeeeee"') == 1
+    # The diagonal belongs to the ROC curve and to the calibration; a histogram has none.
+    assert report.count('stroke="#eeeeee"') == 2
+    # First what it is worth and what is missing, last each step of the recipe on a phantom.
+    assert report.index("Verdict: ") < report.index("What is missing") < report.index("<h2>ROC")
+    assert report.index("<h2>Recipe</h2>") < report.index("6. channels")
 
 
 @pytest.fixture

@@ -60,6 +60,8 @@ def test_preparation_is_the_papers_to_1e_5(
     """All steps of the recipe by the runtime, against the literal transcription."""
     recipe = read_recipe(FOLDER / f"{name}.toml")
     port = next(port for port in recipe.inputs if port.tensor.endswith(port_name))
+    # Of one input for all views the left breast is seen from the side.
+    view = "MLO" if port_name == "mlo" or (port_name, laterality) == ("view", "L") else "CC"
     pixels = Phantom(rows=rows, columns=columns, laterality=laterality, seed=3).pixels()
     if monochrome1:
         pixels = (4095 - pixels).astype(np.uint16)
@@ -67,7 +69,7 @@ def test_preparation_is_the_papers_to_1e_5(
         slot=port.view,
         tensor=port.tensor,
         laterality=laterality,
-        view="CC",
+        view=view,
         monochrome1=monochrome1,
         window_center=2048.0,
         window_width=3600.0,
@@ -83,6 +85,7 @@ def test_preparation_is_the_papers_to_1e_5(
         center=2048.0,
         width=3600.0,
         laterality=laterality,
+        view=view,
         box=(box.top, box.left, box.bottom, box.right),
     )
     expected = CONVENTIONS[name, port_name](seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +16,6 @@ from converters.packaging.golden_sources import phantom_cases
 from tests.converters.conftest import RECIPE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from converters.importing.recipe import PackageRecipe
 
 onnx = pytest.importorskip("onnx", reason="extra [convert] is not installed")
@@ -150,6 +149,17 @@ def test_an_output_that_cannot_be_a_score_is_told(
         import_model(save(tmp_path / "a.onnx"), changed)
 
 
+def test_a_softmax_over_the_wrong_axis_of_the_graph_is_told(tmp_path: Path) -> None:
+    """Over the batch it is always 1."""
+    path = save(tmp_path / "a.onnx", ending="Softmax", outputs=2)
+    model = onnx.load(str(path))
+    model.graph.node[-1].attribute.add(name="axis", type=2, i=0)
+    onnx.save(model, str(path))
+    changed = recipe(tmp_path, ('activation = "sigmoid", ', "index = 1, "))
+    with pytest.raises(BenchFaultError, match=r"over axis 0 of .1, 2., and is always 1"):
+        import_model(path, changed)
+
+
 def test_a_forgotten_activation_is_told_before_anything_is_calibrated(tmp_path: Path) -> None:
     """Logits of phantoms are no probabilities."""
     changed = recipe(tmp_path, ('activation = "sigmoid", ', ""))
@@ -177,6 +187,13 @@ def test_a_recipe_that_contradicts_itself_is_told_with_its_line(
     told = next(fault for fault in refused.value.faults if telling in fault)
     assert told.startswith("changed.toml: ")
     assert "(line " in told
+
+
+def test_a_recipe_that_ships_is_found_by_its_name() -> None:
+    """Another name is told with those there are."""
+    assert read_recipe(Path("nyu")).name == "nyu-breast-cancer-classifier"
+    with pytest.raises(BenchFaultError, match=r"nyo: no such file, and .* \(gmic"):
+        read_recipe(Path("nyo"))
 
 
 def test_outputs_of_any_scale_are_taken(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from converters.errors import BenchFaultError
 from converters.quantization.int8 import (
+    methods_to_try,
     overflow_fix_for,
     pooling_head,
     processor_flags,
@@ -68,6 +69,24 @@ def test_int8_stays_close_and_the_original_is_left_alone() -> None:
     core = openvino.Core()
     exact, small = core.compile_model(graph, "CPU"), core.compile_model(quantised, "CPU")
     assert np.abs(exact(samples[0])[0] - small(samples[0])[0]).max() < 0.05
+
+
+@pytest.mark.parametrize("flags", [frozenset({"avx2"}), frozenset({"avx512_vnni"})])
+def test_every_way_to_int8_quantises(flags: frozenset[str]) -> None:
+    """As the recipe says first; weights of eight bits only where this machine can show them."""
+    methods = methods_to_try("any", flags, "cnn")
+    assert methods[0].name == "as the recipe says"
+    assert (methods[0].overflow_fix, methods[0].per_channel, methods[0].smooth) == (
+        "enable",
+        False,
+        False,
+    )
+    unfixed = [method for method in methods if method.overflow_fix == "disable"]
+    assert bool(unfixed) == ("avx512_vnni" in flags)
+    samples = calibration_tensors(recipe_of())
+    for method in methods:
+        graph = method.quantised(graph_of("view", None), samples)
+        assert "FakeQuantize" in {op.get_type_name() for op in graph.get_ops()}, method.name
 
 
 def test_int8_without_one_calibration_image_is_refused() -> None:

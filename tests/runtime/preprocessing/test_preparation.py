@@ -168,9 +168,10 @@ def test_orientation(mammogram, laterality, facing, by, interpolation):
         CropStep(mode="breast_box", margin_px=2, margin_mm=7.5),
         CropStep(mode="best_center_window", height=200, width=180),
         CropStep(mode="best_center_window", height=400, width=300),
+        CropStep(mode="best_center_window", height=400, width=300, align="mlo_top"),
         CropStep(mode="none"),
     ],
-    ids=lambda s: f"{s.mode}-{s.margin_px}-{s.height}",
+    ids=lambda s: f"{s.mode}-{s.margin_px}-{s.height}-{s.align}",
 )
 def test_crops(mammogram, step, laterality):
     """Before and after mirroring; a window that reaches beyond the image is black there."""
