@@ -34,10 +34,10 @@ from firmware_bridge.simulated_exams.exam_source import VIEWS, Taken, phantom_te
 from firmware_bridge.simulated_exams.reissue import ReissuedIdentity
 from firmware_bridge.simulated_exams.unit_plan import Shot
 from firmware_bridge.simulated_exams.vendor_shapes import HOLOGIC
-from runtime.cli.check import CheckResult, Grade, faulty_settings, report
+from runtime.cli.check_result import CheckResult, Grade, faulty_settings, report
 from runtime.messages.payloads import ExamMessage, StatusMessage, UnitState, ViewMessage
 from runtime.messages.topics import Topics
-from runtime.mqtt.tls import broker_password, tls_context
+from runtime.mqtt.tls import broker_password, proxy_arguments, tls_context
 from runtime.publishing.pseudonyms import Pseudonyms
 from runtime.publishing.site_key import SiteKeyError, read_site_key
 from runtime.unit.service import intake_types
@@ -132,6 +132,7 @@ class Examination:
                 host=broker.host,
                 port=broker.port,
                 topics=topics,
+                transport=broker.transport,
                 secure=lambda client: _secure(client, broker),
             ) as listener:
                 yield _check_status(listener)
@@ -247,6 +248,10 @@ def _secure(client: mqtt.Client, broker: BrokerSettings) -> None:
         client.tls_set_context(tls_context(broker))
     if broker.username is not None:
         client.username_pw_set(broker.username, broker_password(broker))
+    if broker.transport == "websockets":
+        client.ws_set_options(path=broker.path)
+    if proxy := proxy_arguments(broker):
+        client.proxy_set(**proxy)
 
 
 def _check_status(listener: FlagListener) -> CheckResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -42,6 +42,7 @@ class FlagListener:
         host: of the broker.
         port: of the broker.
         topics: of the unit.
+        transport: as in the settings of a broker.
         secure: makes the client ready for a broker that asks for TLS or a password.
     """
 
@@ -51,11 +52,14 @@ class FlagListener:
         host: str,
         port: int,
         topics: Topics,
+        transport: Literal["tcp", "websockets"] = "tcp",
         secure: Callable[[mqtt.Client], None] = lambda _client: None,
     ) -> None:
         self._host, self._port, self._topics = host, port, topics
         self._heard: queue.Queue[TimedMessage] = queue.Queue()
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        self._client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5, transport=transport
+        )
         secure(self._client)
         self._client.on_connect = self._connected
         self._client.on_message = self._arrived

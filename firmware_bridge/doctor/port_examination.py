@@ -19,7 +19,7 @@ from firmware_bridge.dicom_network.transfer_syntaxes import (
     TRANSFER_SYNTAXES,
     VERIFICATION,
 )
-from runtime.cli.check import CheckResult, Grade
+from runtime.cli.check_result import CheckResult, Grade
 
 if TYPE_CHECKING:
     import ssl

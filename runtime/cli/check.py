@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
-import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
-from enum import StrEnum
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from models.errors import PackageRefusedError
+from runtime.cli.broker_check import check_broker
+from runtime.cli.check_result import CheckResult, Grade, faulty_settings, report
 from runtime.console.access_middleware import TokenRefusedError, read_token
 from runtime.console.console import PACKAGE
 from runtime.exams.unit_clock import wall_ms
 from runtime.inference.devices import NoUsableDeviceError
 from runtime.ledger.opening import facts_of_file
-from runtime.messages.topics import Topics
-from runtime.mqtt.connection import BrokerConnection, BrokerUnreachableError
-from runtime.mqtt.connection_events import Connected, Lost
 from runtime.mqtt.tls import SOON_DAYS, days_left
-from runtime.publishing.publication import Announcement
 from runtime.publishing.site_key import SiteKeyError, read_site_key
 from runtime.system.folder_lock import FolderInUseError, sole_user
 from runtime.system.process_memory import MEGABYTE
@@ -36,32 +29,13 @@ from runtime.web.catalogue import CatalogueError, load_catalogues
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from models.package import Package
-    from runtime.mqtt.connection_events import Signal
     from runtime.unit.settings import Settings
 
 SLOW_FSYNC_MS = 100.0
 FSYNC_PROBES = 5
-
-
-class Grade(StrEnum):
-    """How a check went."""
-
-    GOOD = "good"
-    WARNING = "warning"
-    BAD = "bad"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckResult:
-    """One check: what was found, and what to do about it ("" if nothing)."""
-
-    name: str
-    grade: Grade
-    found: str
-    advice: str = ""
 
 
 def check_storage(settings: Settings) -> Iterator[CheckResult]:
@@ -265,54 +239,6 @@ def check_certificate(settings: Settings) -> Iterator[CheckResult]:
     )
 
 
-def check_broker(settings: Settings) -> CheckResult:
-    """The broker takes us in with MQTT 5 and what else we need of it."""
-    broker = settings.broker
-    address = f"{broker.host}:{broker.port}"
-    # A will is asked for; ours is never said after a clean close, and `health` is soon said again.
-    topic = Topics(site=settings.unit.site, unit=settings.unit.unit).health
-    signals: SimpleQueue[Signal] = SimpleQueue()
-    connection = BrokerConnection(
-        broker,
-        client_id=f"mammoedge-check-{os.getpid()}",
-        will=Announcement(topic, b""),
-        signals=signals,
-        wake=lambda: None,
-        accept=lambda _size: False,
-    )
-    try:
-        connection.open()
-        answer = signals.get(timeout=broker.connect_timeout_s)
-        connection.close(with_will=False, timeout_s=broker.stop_timeout_s)
-    except BrokerUnreachableError as error:
-        problem = str(error)
-    except Empty:
-        problem = "the broker says nothing"
-        connection.abandon()
-    else:
-        if isinstance(answer, Connected):
-            safe = broker.tls or broker.host in ("127.0.0.1", "::1", "localhost")
-            return CheckResult(
-                name="broker",
-                grade=Grade.GOOD if safe else Grade.WARNING,
-                found=f"{address}: MQTT 5, receive maximum {answer.receive_maximum}",
-                advice="" if safe else "no TLS across a network: set broker.tls and certificates",
-            )
-        problem = answer.reason if isinstance(answer, Lost) else "an answer out of order"
-    return CheckResult(
-        name="broker",
-        grade=Grade.WARNING,
-        found=f"{address}: {problem}",
-        advice="the service starts without it; flags wait in the outbox until it is there",
-    )
-
-
-def faulty_settings(error: SettingsError) -> Iterator[CheckResult]:
-    """Every fault, with the file that it is in."""
-    for fault in error.faults:
-        yield CheckResult(name="settings", grade=Grade.BAD, found=f"{error.file}: {fault}")
-
-
 def verdicts(arguments: Namespace) -> Iterator[CheckResult]:
     """All checks, one after the other; those that stand on a failed one are left out."""
     try:
@@ -331,26 +257,9 @@ def verdicts(arguments: Namespace) -> Iterator[CheckResult]:
     yield from check_intakes(settings)
     yield from check_console(settings)
     yield from check_certificate(settings)
-    yield check_broker(settings)
+    yield from check_broker(settings)
 
 
 def check_command(arguments: Namespace) -> int:
     """Prints each verdict as it is reached; 0 if none is bad, 2 for bad settings, else 1."""
     return report(verdicts(arguments), as_json=arguments.json)
-
-
-def report(found: Iterable[CheckResult], *, as_json: bool) -> int:
-    """Prints verdicts as they come; the exit code of whoever found them, as above."""
-    worst = 0
-    for verdict in found:
-        if verdict.grade is Grade.BAD:
-            worst = max(worst, 2 if verdict.name == "settings" else 1)
-        if as_json:
-            print(json.dumps(asdict(verdict)), flush=True)
-            continue
-        print(f"{verdict.grade.upper():8} {verdict.name:14} {verdict.found}", flush=True)
-        if verdict.advice:
-            print(f"{'':8} {'':14} -> {verdict.advice}", flush=True)
-    if not as_json:
-        print("ready" if worst == 0 else "not ready", file=sys.stderr)
-    return worst

@@ -10,11 +10,12 @@ here its limit is off, and the caller keeps to the broker's.
 from __future__ import annotations
 
 import logging
+import os
 import select
 import socket
-import ssl
 import struct
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from paho.mqtt import client as mqtt
@@ -34,7 +35,7 @@ from runtime.mqtt.connection_events import (
     Lost,
     PublishAcknowledged,
 )
-from runtime.mqtt.tls import broker_password, tls_context
+from runtime.mqtt.tls import broker_password, proxy_arguments, tls_context
 from runtime.mqtt.wakeup_pipe import WakeupPipe
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
 
     from runtime.mqtt.connection_events import Signal
-    from runtime.mqtt.settings import BrokerSettings
+    from runtime.mqtt.settings import BrokerAddress, BrokerSettings
     from runtime.publishing.publication import Announcement
 
 LOG = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ LOG = logging.getLogger(__name__)
 NO_LIMIT_RECEIVE_MAXIMUM = 65_535
 """What holds if the CONNACK names none (MQTT 5, 3.2.2.3.3)."""
 DISCONNECT_WITH_WILL = 0x04
+UNSUPPORTED_PROTOCOL = 0x84
+CONNACK = b"\x20"
 SESSION_TAKEN_OVER = 0x8E
 POLL_MS = 500
 # What paho's parser raises on bytes that are no MQTT; its own MalformedPacket it handles itself.
@@ -62,6 +65,13 @@ PARSE_FAULTS = (
     struct.error,
     MQTTException,
 )
+
+
+class _Client(mqtt.Client):
+    """Goes through the proxy of the settings, and none of the environment (mqtt_proxy)."""
+
+    def _get_proxy(self) -> dict[str, Any] | None:
+        return self._proxy or None
 
 
 class BrokerUnreachableError(PeerError):
@@ -91,8 +101,11 @@ class BrokerConnection:
         self._signals = signals
         self._wake = wake
         self._accept = accept
+        self._address = settings.addresses[0]
         self._end_reason = "connection closed"
         self._abandoned = False
+        self._answered = False
+        self._unfit = False
         self._name_taken = False
         self._unheard = False
         self._wakeup = WakeupPipe()
@@ -101,13 +114,16 @@ class BrokerConnection:
 
     # --- life ---------------------------------------------------------------------------------
 
-    def open(self) -> None:
+    def open(self, address: BrokerAddress | None = None) -> None:
         """Connects (TCP, TLS) and sends CONNECT. `Connected` or `Lost` follows as a signal.
+
+        Without an address it is the first of the settings.
 
         Raises:
             BrokerUnreachableError: address, network, certificate or secret.
         """
         settings = self._settings
+        self._address = address or settings.addresses[0]
         properties = _properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = self._connect_options.expiry_s
         # A broker must not send us more (MQTT 5, 3.1.2.11.4).
@@ -119,14 +135,16 @@ class BrokerConnection:
                 self._client.tls_set_context(tls_context(settings))
             if settings.username is not None:
                 self._client.username_pw_set(settings.username, broker_password(settings))
+            if proxy := proxy_arguments(settings):
+                self._client.proxy_set(**proxy)
             self._client.connect(
-                settings.host,
-                settings.port,
+                self._address.host,
+                self._address.port,
                 keepalive=settings.keepalive_s,
                 clean_start=self._connect_options.expiry_s == 0,
                 properties=properties,
             )
-        except (OSError, UnicodeError) as error:
+        except (OSError, UnicodeError, mqtt.WebsocketConnectionError) as error:
             self._close_sockets()
             raise BrokerUnreachableError(str(error)) from error
         self._thread = threading.Thread(target=self._serve, name="broker-socket", daemon=True)
@@ -143,6 +161,11 @@ class BrokerConnection:
                 qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND, noLocal=True
             )
         self._client.subscribe([(topic, options) for topic in topics])
+        self._wakeup.ring()
+
+    def listen_no_more(self, topics: Sequence[str]) -> None:
+        """Unsubscribes: nothing more is queued for us; `Listening` follows."""
+        self._client.unsubscribe(list(topics))
         self._wakeup.ring()
 
     def publish(
@@ -201,12 +224,13 @@ class BrokerConnection:
             while not self._abandoned and self._turn():
                 pass
         except PARSE_FAULTS as error:
+            self._unfit = not self._answered
             self._end_reason = f"what the broker sent is no MQTT 5 ({type(error).__name__})"
         finally:
             # However this thread ends, the publisher hears of it; a dead thread behind a live
             # socket would look like a broker that never answers.
             self._close_client_socket()
-            self._say(Lost(reason=self._end_reason, name_taken=self._name_taken))
+            self._say(Lost(reason=self._end_reason, name_taken=self._name_taken, unfit=self._unfit))
             self._wake()
 
     def _turn(self) -> bool:
@@ -219,12 +243,14 @@ class BrokerConnection:
         poll = select.poll()
         poll.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
         poll.register(self._wakeup, select.POLLIN)
-        buffered = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        # What TLS has decrypted already; paho's wrapper for websockets tells of it, too.
+        pending = getattr(sock, "pending", None)
+        buffered = pending is not None and pending() > 0
         ready = dict(poll.poll(0 if buffered else POLL_MS))
         if self._wakeup.fileno() in ready:
             self._wakeup.heard()
         if buffered or ready.get(sock.fileno(), 0) & ~select.POLLOUT:
-            client.loop_read()
+            self._read(client)
         if client.want_write():
             client.loop_write()
         client.loop_misc()
@@ -233,6 +259,30 @@ class BrokerConnection:
             self._unheard = False
             self._wake()
         return client.socket() is not None
+
+    def _read(self, client: mqtt.Client) -> None:
+        self._unfit = self._unfit or not (self._answered or self._begins_as_mqtt(client))
+        fault = client.loop_read()
+        if self._answered or self._abandoned or fault is mqtt.MQTT_ERR_SUCCESS:
+            return
+        if fault is mqtt.MQTT_ERR_CONN_LOST and not self._unfit:
+            self._end_reason = (
+                "the connection was closed before any answer: does the broker expect TLS there, or"
+                " websockets, or a certificate?"
+            )
+        else:
+            self._unfit = True
+            self._end_reason = "what answers there is no MQTT 5 broker: is it the right port?"
+
+    @staticmethod
+    def _begins_as_mqtt(client: mqtt.Client) -> bool:
+        """Whether the first byte is that of a CONNACK, as far as one can look ahead."""
+        sock = client.socket()
+        if type(sock) is not socket.socket:  # TLS and websockets have proved themselves
+            return True
+        with suppress(OSError):
+            return sock.recv(1, socket.MSG_PEEK) in (b"", CONNACK)
+        return True
 
     def _say(self, signal: Signal) -> None:
         self._signals.put(signal)
@@ -255,14 +305,17 @@ class BrokerConnection:
     # --- paho ---------------------------------------------------------------------------------
 
     def _new_client(self, client_id: str, will: Announcement | None) -> mqtt.Client:
-        client = mqtt.Client(
+        client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=mqtt.MQTTv5,
+            transport=self._settings.transport,
             reconnect_on_failure=False,
             manual_ack=self._connect_options.manual_acknowledgement,
         )
         client.max_inflight_messages = 0
+        if self._settings.transport == "websockets":
+            client.ws_set_options(path=self._settings.path)
         client.connect_timeout = self._settings.connect_timeout_s
         if will is not None:
             properties = _properties(PacketTypes.WILLMESSAGE)
@@ -276,7 +329,7 @@ class BrokerConnection:
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_message = self._on_message
-        client.on_subscribe = self._on_subscribe
+        client.on_subscribe = client.on_unsubscribe = self._on_subscribe
         return client
 
     def _on_connect(
@@ -287,13 +340,20 @@ class BrokerConnection:
         reason: ReasonCode,
         properties: Properties | None,
     ) -> None:
+        self._answered = True
         if reason.is_failure:
-            self._end_reason = f"the broker refused us: {reason}"
+            self._unfit = reason.value == UNSUPPORTED_PROTOCOL
+            self._end_reason = (
+                "MQTT 5 is needed; this broker speaks 3.1.1 or older"
+                if self._unfit
+                else f"the broker refused us: {reason}"
+            )
             self._abandoned = True
             return
         if getattr(properties, "MaximumQoS", 2) < 1 or not getattr(
             properties, "RetainAvailable", 1
         ):
+            self._unfit = True
             self._end_reason = "the broker does not offer QoS 1 and retained messages"
             self._abandoned = True
             return
@@ -301,6 +361,7 @@ class BrokerConnection:
             Connected(
                 receive_maximum=getattr(properties, "ReceiveMaximum", NO_LIMIT_RECEIVE_MAXIMUM),
                 maximum_packet_bytes=getattr(properties, "MaximumPacketSize", None),
+                address=str(self._address),
                 session_present=flags.session_present,
             )
         )
@@ -347,4 +408,6 @@ def _properties(packet_type: int) -> Properties:
 
 def _without_delay(_client: mqtt.Client, _userdata: Any, sock: Any) -> None:
     # Small packets must not wait for the acknowledgement of the one before (Nagle, RFC 896).
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # By its descriptor: over websockets paho hands out a wrapper.
+    with socket.socket(fileno=os.dup(sock.fileno())) as same:
+        same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -13,6 +13,8 @@ class Connected:
 
     receive_maximum: int
     maximum_packet_bytes: int | None
+    address: str = ""
+    """Where, for people."""
     session_present: bool = False
     """The broker remembers our subscriptions and keeps what came for us."""
 
@@ -24,6 +26,8 @@ class Lost:
     reason: str
     name_taken: bool = False
     """The broker gave our client id to another connection (MQTT 5, 3.1.4)."""
+    unfit: bool = False
+    """What answered there is no broker that we can work with, today or tomorrow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,7 @@ class Heard:
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
-    """The broker's answer to `listen`. `refused`: why it does not let us hear; "" if it does."""
+    """The broker's answer to `listen` or `listen_no_more`. `refused`: why it says no, or ""."""
 
     refused: str
 

@@ -74,7 +74,7 @@ class Publisher:
             randomness=randomness,
             monotonic=monotonic,
             # Two that take the name from each other at once would leave the site with neither.
-            holds_back=lambda: bool(self._state.faults),
+            holds_back=lambda: self._state.contended,
         )
 
     def start(self) -> None:

@@ -14,6 +14,8 @@ NAME_TAKEN_S = 600.0
 """So long after somebody else connected under our name the unit says so."""
 UNSTABLE_LOSSES, UNSTABLE_S = 3, 300.0
 """So many connections that the broker closed in that time are no accident."""
+BRIEF_S = 5.0
+"""Another unit under our name comes back within a pause or two; a switch that resets does not."""
 
 
 class PublisherState:
@@ -26,6 +28,7 @@ class PublisherState:
         self._monotonic = monotonic
         self._name_taken_s: float | None = None
         self._losses_s: tuple[float, ...] = ()
+        self._brief_losses_s: tuple[float, ...] = ()
         self.connected = threading.Event()
         """The broker has our birth message and the connection stands."""
         self.changed = threading.Event()
@@ -37,9 +40,12 @@ class PublisherState:
         """The broker gave our name to another connection, and said so."""
         self._name_taken_s = self._monotonic()
 
-    def was_lost(self) -> None:
-        """A connection that had stood was lost."""
-        self._losses_s = (*self._losses_s, self._monotonic())[-UNSTABLE_LOSSES:]
+    def was_lost(self, stood_s: float) -> None:
+        """A connection that had stood for so long was lost."""
+        now_s = self._monotonic()
+        self._losses_s = (*self._losses_s, now_s)[-UNSTABLE_LOSSES:]
+        if stood_s < BRIEF_S:
+            self._brief_losses_s = (*self._brief_losses_s, now_s)[-UNSTABLE_LOSSES:]
 
     @property
     def name_taken(self) -> bool:
@@ -54,8 +60,16 @@ class PublisherState:
         A broker that restarts, or another unit under this name: not every broker says which
         (Mosquitto 2.0.11 closes without the DISCONNECT of MQTT 5, 3.1.4).
         """
+        return self._are_many(self._losses_s)
+
+    @property
+    def contended(self) -> bool:
+        """Whether somebody else seems to take our name from us, as often as we take it back."""
+        return self.name_taken or self._are_many(self._brief_losses_s)
+
+    def _are_many(self, losses_s: tuple[float, ...]) -> bool:
         now_s = self._monotonic()
-        return len([s for s in self._losses_s if now_s - s < UNSTABLE_S]) >= UNSTABLE_LOSSES
+        return len([s for s in losses_s if now_s - s < UNSTABLE_S]) >= UNSTABLE_LOSSES
 
     @property
     def faults(self) -> tuple[StatusReason, ...]:

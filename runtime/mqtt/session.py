@@ -94,6 +94,7 @@ class BrokerSession:
         state: PublisherState,
     ) -> None:
         self._wire = wire
+        self._connected = connected
         self._ledger = ledger
         self._delivery = delivery
         self._message_factory = message_factory
@@ -113,6 +114,7 @@ class BrokerSession:
         self._offline_said = False
         self._offline_taken = False
         self._born = False
+        self._born_s = 0.0
 
     @property
     def stands(self) -> bool:
@@ -181,7 +183,7 @@ class BrokerSession:
         if lost is not None and lost.name_taken:
             self._somebody_has_our_name()
         elif lost is not None and self._born:
-            self._state.was_lost()
+            self._state.was_lost(self._providers.monotonic() - self._born_s)
 
     def _somebody_has_our_name(self) -> None:
         if not self._state.name_taken:
@@ -228,7 +230,8 @@ class BrokerSession:
                 self._status_refused(signal.reason_code)
             elif not self._born and not answered.offline:
                 self._born = True
-                LOG.info("connected: %s:%d", self._settings.host, self._settings.port)
+                self._born_s = self._providers.monotonic()
+                LOG.info("connected: %s", self._connected.address)
                 self._state.connected.set()
         elif isinstance(answered, Clearing):
             if not failed:

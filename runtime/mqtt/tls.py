@@ -1,9 +1,9 @@
-"""What proves us to a broker, and the broker to us; and how long our certificate still counts."""
+"""What proves us to a broker or proxy, and the broker to us; how long our certificate counts."""
 
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
@@ -37,7 +37,32 @@ def broker_password(settings: BrokerSettings) -> str | None:
     """The password for `username`; None without a file. Raises OSError."""
     if settings.password_file is None:
         return None
-    return settings.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+    return _secret(settings.password_file)
+
+
+def _secret(file: Path) -> str:
+    return file.read_text(encoding="utf-8").rstrip("\r\n")
+
+
+def proxy_arguments(settings: BrokerSettings) -> dict[str, Any]:
+    """What PySocks is told of the proxy; {} without one. The proxy looks up the broker's name.
+
+    Raises:
+        OSError: the password's file cannot be read.
+    """
+    proxy, password_file = settings.proxy_address, settings.proxy_password_file
+    if proxy is None:
+        return {}
+    import socks
+
+    return {
+        "proxy_type": socks.HTTP if proxy.kind == "http" else socks.SOCKS5,
+        "proxy_addr": proxy.host,
+        "proxy_port": proxy.port,
+        "proxy_rdns": True,
+        "proxy_username": proxy.username,
+        "proxy_password": _secret(password_file) if password_file else None,
+    }
 
 
 def days_left(file: Path, now_ms: int) -> float:

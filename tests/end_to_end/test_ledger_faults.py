@@ -92,7 +92,7 @@ def test_a_whole_folder_that_is_put_back_counts_under_a_new_name(story):
     unit.start().wait_listening()
     wait_until(lambda: "ledger_rolled_back" in reasons(subscriber), "degraded")
     assert subscriber.topics("status")[-1].body["ledger_id"] != before
-    assert "ledger_rolled_back" in events(subscriber)
+    wait_until(lambda: "ledger_rolled_back" in events(subscriber), "the event")
 
 
 @pytest.mark.parametrize("table", ["exams", "outcomes", "objects_by_study"])
@@ -110,7 +110,7 @@ def test_a_damaged_page_is_rebuilt_at_the_start(story, table):
     again = stored(unit, write_exam(story.folder / "exam2", 2))
     assert wait_for_final(subscriber, again.study_uid, unit, images=4)["final"]
     assert wait_for_final(subscriber, exam.study_uid, unit, images=4)["flag"] == truth
-    assert "ledger_rebuilt" in events(subscriber)
+    wait_until(lambda: "ledger_rebuilt" in events(subscriber), "the event")
     assert list((unit.folder / "data" / "lost+found").glob("ledger-1/ledger.db"))
 
 

@@ -50,6 +50,8 @@ class Unit:
             "backoff_longest_s": 0.2,
             "refusal_backoff_s": 0.05,
         }
+        if "hosts" in settings:
+            del facts["host"]
         self._settings = BrokerSettings(**(facts | settings))
         self.publisher = self._publisher()
 

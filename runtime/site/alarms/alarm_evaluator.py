@@ -20,6 +20,7 @@ from runtime.site.control_charts.chart_rules import RULES
 from runtime.site.control_charts.charting import chart_exams
 from runtime.site.control_charts.control_chart import ControlChart
 from runtime.site.control_charts.drift_watch import DriftWatch
+from runtime.site.store.group_members import Membership, gone_members, leaves
 from runtime.site.store.retention import forget_before
 from runtime.site.store.site_clock import DAY_MS, HOUR_MS
 from runtime.site.store.store import StoreError
@@ -46,6 +47,8 @@ LEASE_MS = 30_000
 DRIFT_EVERY_MS = 60_000
 RETENTION_EVERY_MS = 10 * 60_000
 CHARTS_AT_ONE_LOOK = 10
+LONGEST_TAKEOVER_MS = 15 * 60_000
+"""So long no replay is asked for, and nothing given up, because a member of the group is gone."""
 FOREIGN_NOTE = "foreign_an_hour_ago"
 
 
@@ -61,6 +64,8 @@ class WatchRules:
     keep_days: int
     expected: Mapping[tuple[str, str, str], float]
     """Priority rate by (model, version, operating point)."""
+    membership: Membership | None = None
+    """With whom the load is shared; None: with nobody."""
 
 
 class AlarmEvaluator:
@@ -143,9 +148,12 @@ class AlarmEvaluator:
         try:
             with self._store.writing() as connection:
                 connection.execute(delete(LEASES).where(LEASES.c.holder == self._rules.service))
-                connection.execute(
-                    delete(SERVICES).where(SERVICES.c.service == self._rules.service)
-                )
+                if self._rules.membership is None:
+                    connection.execute(
+                        delete(SERVICES).where(SERVICES.c.service == self._rules.service)
+                    )
+                else:
+                    leaves(connection, self._rules.service)
         except StoreError as error:
             LOG.warning("the watch could not be handed over: %s", error)
 
@@ -170,7 +178,11 @@ class AlarmEvaluator:
                 foreign_last_hour=self._foreign_last_hour(connection, now_ms),
             )
             opened, closed = reconcile(connection, rules.site, found, now_ms=now_ms)
-            replays = replays_due(connection, rules.site, rules.replays, now_ms)
+            replays = (
+                []
+                if self._takeover_is_due(connection, now_ms)
+                else replays_due(connection, rules.site, rules.replays, now_ms)
+            )
             rebirths = rebirths_due(connection, rules.site, now_ms)
         if opened or closed:
             LOG.info("alarms: opened=%d closed=%d open=%d", opened, closed, len(found))
@@ -179,6 +191,14 @@ class AlarmEvaluator:
             self._errands.put(_replay(wanted.unit, wanted.from_seq))
         for unborn in rebirths:
             self._errands.put(_rebirth(unborn.unit))
+
+    def _takeover_is_due(self, connection: Connection, now_ms: int) -> bool:
+        """Half of what is missing, and of each replay, may wait for one that is gone."""
+        we = self._rules.membership
+        return we is not None and any(
+            now_ms - member.seen_ms < LONGEST_TAKEOVER_MS
+            for member in gone_members(connection, we, now_ms)
+        )
 
     @staticmethod
     def _foreign_last_hour(connection: Connection, now_ms: int) -> int:

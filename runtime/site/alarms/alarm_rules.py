@@ -5,10 +5,11 @@ Pure: a fleet summary in, findings out. A finding that is no more found closes i
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runtime.messages.alarm import Severity
 from runtime.site.control_charts.chart_rules import RULES
@@ -324,6 +325,9 @@ def _foreign(last_hour: int, limits: AlarmLimits, summary: FleetSummary) -> Iter
 
 def _services(summary: FleetSummary, limits: AlarmLimits) -> Iterable[AlarmFinding]:
     for service in summary.services:
+        said = json.loads(service.said)
+        if said.get("stopped"):
+            continue
         if summary.at_ms - service.seen_ms > limits.service_silent_ms:
             seen = datetime.fromtimestamp(service.seen_ms / 1000, tz=UTC)
             yield AlarmFinding(
@@ -333,6 +337,18 @@ def _services(summary: FleetSummary, limits: AlarmLimits) -> Iterable[AlarmFindi
                 severity=Severity.WARNING,
                 since_ms=service.seen_ms,
                 saw=f"the service {service.service} was last seen at {seen:%Y-%m-%d %H:%M} UTC",
-                advice="Start it again. One that was taken away on purpose is forgotten with the"
-                " rest after keep_days.",
+                advice=_advice_on_silence(said),
             )
+
+
+def _advice_on_silence(said: dict[str, Any]) -> str:
+    other = said.get("taken_over_by")
+    if other:
+        return (
+            f"Start it again. Nothing is lost: {other} heard what the broker kept for it, and has"
+            " its share of the load."
+        )
+    return (
+        "Start it again. One that was taken away on purpose is forgotten with the rest after"
+        " keep_days."
+    )

@@ -67,6 +67,12 @@ class ListenSection(Section):
     session_hours: float = Field(
         default=168.0, gt=0, le=24 * 30, description="the broker keeps what we miss"
     )
+    takeover_after_s: float = Field(
+        default=30.0,
+        ge=5,
+        le=3600,
+        description="a service of the group that is gone so long: another hears what waits for it",
+    )
     batch: int = Field(default=1000, ge=1, le=10_000, description="messages in one transaction")
 
 

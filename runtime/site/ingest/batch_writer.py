@@ -50,10 +50,12 @@ def enter(
         message = ingested.message
         if isinstance(message, StatusMessage):
             units.ledger_named(boot, message, ingested.received_ms)
-            units.claimed(boot, message.last_seq)
+            # A will has the last number of when it was written.
+            live = not ingested.retained and message.state is not UnitState.OFFLINE
+            units.claimed(boot, message.last_seq, live=live)
             states += _enter_status(unit, boot, message, ingested)
         elif isinstance(message, HealthMessage):
-            units.claimed(boot, message.last_seq)
+            units.claimed(boot, message.last_seq, live=not ingested.retained)
             _enter_health(unit, message, ingested)
     if states:
         connection.execute(insert(STATES), states)

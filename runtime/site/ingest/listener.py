@@ -34,6 +34,8 @@ GATHER_S = 0.02
 """After the first message of a batch others may join it for so long."""
 COMMITS_REMEMBERED = 200
 PLACE_LIMIT = 120
+HOPELESS_S = 60.0
+"""So long without a connection that stands, what is kept for another is left for later."""
 
 
 class Listener:
@@ -53,6 +55,7 @@ class Listener:
         monotonic: Callable[[], float],
         committed: Callable[[], None],
         link_up: Callable[[], None],
+        stands_aside_after_ms: int | None = None,
     ) -> None:
         self._site = site
         self._subscriber = subscriber
@@ -65,6 +68,8 @@ class Listener:
         self._monotonic = monotonic
         self._committed = committed
         self._link_up = link_up
+        self._stands_aside_after_ms = stands_aside_after_ms
+        self._stands_aside = False
         self._waiting: list[HeardMessage] = []
         self._commits_s: deque[float] = deque(maxlen=COMMITS_REMEMBERED)
 
@@ -72,9 +77,43 @@ class Listener:
         """Until told to stop; what is committed by then is acknowledged."""
         while not stop.is_set():
             self._run_errands()
-            self._gather()
+            if not self._stands_aside:
+                self._gather()
             if self._waiting and not self._commit():
+                self._stand_aside()
                 stop.wait(self._backoff.next_s())
+
+    def hear_out(self, stop: threading.Event, *, quiet_s: float, go_on: Callable[[], bool]) -> bool:
+        """Until nothing came for `quiet_s` on a connection that stands; False: not to the end."""
+        quiet_since_s: float | None = None
+        connected_s = self._monotonic()
+        while not stop.is_set() and go_on() and self._monotonic() - connected_s < HOPELESS_S:
+            self._gather()
+            now_s = self._monotonic()
+            if self._board.now().broker_up:
+                connected_s = now_s
+            if self._waiting:
+                quiet_since_s = None
+                if not self._commit():
+                    stop.wait(self._backoff.next_s())
+            elif not self._board.now().broker_up:
+                quiet_since_s = None
+            elif quiet_since_s is None:
+                quiet_since_s = now_s
+            elif now_s - quiet_since_s >= quiet_s:
+                return True
+        return False
+
+    def _stand_aside(self) -> None:
+        """Who shares the load and can store nothing leaves the messages to those who can."""
+        state, after_ms = self._board.now(), self._stands_aside_after_ms
+        if after_ms is None or not state.broker_up or state.fault_since_ms is None:
+            return
+        if self._clock_ms() - state.fault_since_ms >= after_ms:
+            LOG.warning("stands aside until the database takes messages again")
+            self._stands_aside = True
+            self._subscriber.stand_aside()
+            self._board.say(broker_up=False, broker_problem="stands aside: see the database")
 
     def _run_errands(self) -> None:
         for _ in range(self._errands.qsize()):
@@ -127,6 +166,7 @@ class Listener:
         for delivery in self._waiting:
             self._subscriber.acknowledge(delivery)
         self._waiting = []
+        self._stands_aside = False
         self._backoff.reset()
         state = self._board.now()
         if state.database_fault:

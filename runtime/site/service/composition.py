@@ -16,9 +16,11 @@ from runtime.site.alarms.notifier import Notifier
 from runtime.site.alarms.replay_requests import ReplayRules
 from runtime.site.control_charts.expected_rates import expected_rates
 from runtime.site.ingest.listener import Listener
+from runtime.site.ingest.session_takeover import SessionTakeover
 from runtime.site.queries.fleet import Fleet
 from runtime.site.service.http_app import SummaryKeeper, site_app
 from runtime.site.service.metrics_server import MetricsServer
+from runtime.site.store.group_members import Membership
 from runtime.site.store.service_state import ServiceState, StateBoard
 from runtime.site.store.store import Store, StoreError, StoreFault
 from runtime.site.subscriber.subscriber import Subscriber, SubscriberSettings
@@ -81,7 +83,14 @@ class SiteService:
         self._make_attendants = attendants
         self._stop = threading.Event()
         started_ms = clock_ms()
-        self.board = StateBoard(ServiceState(service=settings.site.service, started_ms=started_ms))
+        self.board = StateBoard(
+            ServiceState(
+                service=settings.site.service,
+                started_ms=started_ms,
+                site=settings.site.name,
+                group=settings.listen.group,
+            )
+        )
         self._store = settings.store.make_store()
         self._fleet = Fleet(self._store, silent_after_s=settings.watch.silent_after_s)
         self._keeper = SummaryKeeper(self._fleet, clock_ms=clock_ms, monotonic=time.monotonic)
@@ -129,7 +138,7 @@ class SiteService:
     def _serve(self) -> None:
         attendants = self._make_attendants(self._store, self._fleet)
         errands: Errands = SimpleQueue()
-        subscriber = self._subscriber()
+        subscriber = self._subscriber(self._settings.site.service)
         notifier = self._notifier(errands)
         watch = self._alarm_evaluator(errands, told=notifier.wake)
 
@@ -137,12 +146,17 @@ class SiteService:
             for attendant in attendants:
                 attendant.poke()
 
-        listener = self._listener(subscriber, errands, committed, link_up=notifier.link_up)
+        listener = self._listener(
+            subscriber, errands, committed, board=self.board, link_up=notifier.link_up
+        )
         for attendant in attendants:
             attendant.start()
+        loops = {"listener": listener.run, "watch": watch.run, "notifier": notifier.run}
+        if self._rules.membership is not None:
+            loops["takeover"] = self._takeover(self._rules.membership, committed).run
         threads = [
-            threading.Thread(target=self._guarded, args=(loop.run,), name=name)
-            for name, loop in (("listener", listener), ("watch", watch), ("notifier", notifier))
+            threading.Thread(target=self._guarded, args=(loop,), name=name)
+            for name, loop in loops.items()
         ]
         for thread in threads:
             thread.start()
@@ -157,16 +171,17 @@ class SiteService:
                 LOG.warning("%s has not ended within %d s", thread.name, STOP_S)
         subscriber.close()
 
-    def _subscriber(self) -> Subscriber:
+    def _subscriber(self, service: str, *, empties_session: bool = False) -> Subscriber:
         site, listen = self._settings.site, self._settings.listen
         return Subscriber(
             self._settings.broker,
             SubscriberSettings(
                 site=site.name,
-                client_id=f"mammoedge-{site.name}-_site-{site.service}",
+                client_id=f"mammoedge-{site.name}-_site-{service}",
                 session_expiry_s=int(listen.session_hours * 3600),
                 group=listen.group,
                 receive_maximum=listen.batch,
+                empties_session=empties_session,
             ),
             clock_ms=clock_ms,
             monotonic=time.monotonic,
@@ -202,13 +217,15 @@ class SiteService:
         errands: Errands,
         committed: Callable[[], None],
         *,
+        board: StateBoard,
         link_up: Callable[[], None],
     ) -> Listener:
+        we = self._rules.membership
         return Listener(
             site=self._settings.site.name,
             subscriber=subscriber,
             store=self._store,
-            board=self.board,
+            board=board,
             backoff=self._backoff(longest_s=5.0),
             batch=self._settings.listen.batch,
             errands=errands,
@@ -216,6 +233,26 @@ class SiteService:
             monotonic=time.monotonic,
             committed=committed,
             link_up=link_up,
+            stands_aside_after_ms=None if we is None else we.gone_after_ms // 2,
+        )
+
+    def _takeover(self, we: Membership, committed: Callable[[], None]) -> SessionTakeover:
+        def open_session(service: str) -> tuple[Subscriber, Listener]:
+            subscriber = self._subscriber(service, empties_session=True)
+            board = StateBoard(ServiceState(service=service, started_ms=clock_ms()))
+            errands: Errands = SimpleQueue()
+            listener = self._listener(
+                subscriber, errands, committed, board=board, link_up=lambda: None
+            )
+            return subscriber, listener
+
+        return SessionTakeover(
+            we=we,
+            store=self._store,
+            board=self.board,
+            look_every_s=self._settings.watch.look_every_s,
+            open_session=open_session,
+            clock_ms=clock_ms,
         )
 
     def _guarded(self, loop: Callable[[threading.Event], None]) -> None:
@@ -247,4 +284,18 @@ def watch_rules(settings: SiteSettings) -> WatchRules:
         ),
         keep_days=settings.store.keep_days,
         expected=expected_rates(watch.packages),
+        membership=_membership(settings),
+    )
+
+
+def _membership(settings: SiteSettings) -> Membership | None:
+    """With whom the load is shared. Longer than two heartbeats: who is only slow is not gone."""
+    listen, watch = settings.listen, settings.watch
+    if listen.group is None:
+        return None
+    return Membership(
+        site=settings.site.name,
+        group=listen.group,
+        service=settings.site.service,
+        gone_after_ms=int(1000 * max(listen.takeover_after_s, 3 * watch.look_every_s)),
     )

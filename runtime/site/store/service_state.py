@@ -13,6 +13,9 @@ class ServiceState:
 
     service: str
     started_ms: int
+    site: str = ""
+    group: str | None = None
+    """The shared subscription by which we listen; None: we share with nobody."""
     broker_up: bool = False
     broker_problem: str = "not connected yet"
     database_fault: str = ""

@@ -34,8 +34,9 @@ class Stream:
     """A ledger's numbers while a batch is entered.
 
     Everything from `first_seq` to `settled_seq` is here or given up; `received_seq` is the highest
-    that came, `claimed_seq` the highest that the unit says it gave. `arrived`: (number, retained)
-    of this batch.
+    that came, `claimed_seq` the highest that the unit says it gave. `owed_from`: numbers from there
+    on are owed whatever comes first, because the unit was heard live before it gave them; None: it
+    was not. `arrived`: (number, retained) of this batch.
     """
 
     unit_id: int
@@ -46,6 +47,7 @@ class Stream:
     claimed_seq: int = 0
     gap_since_ms: int | None = None
     missing: int = 0
+    owed_from: int | None = None
     arrived: list[tuple[int, bool]] = field(default_factory=list)
 
     @property
@@ -59,19 +61,17 @@ class Stream:
 
     def settle(self, connection: Connection, now_ms: int) -> None:
         """Moves the end of what is complete as far as the stored numbers go."""
-        if not self.arrived:
-            return
         seqs = sorted(seq for seq, _ in self.arrived)
-        if self.is_new:
-            live = [seq for seq, retained in self.arrived if not retained]
-            # Retained flags are the last of each exam, with holes between: we begin after them.
-            self.first_seq = min(live) if live else max(seqs)
-            self.settled_seq = self.first_seq - 1
-        had_gap = self.received_seq > self.settled_seq
+        begins_earlier = self._begin(seqs)
+        if not seqs and not begins_earlier:
+            return
+        look_further = begins_earlier or self.received_seq > self.settled_seq
+        if begins_earlier and self._is_stored(connection, self.first_seq):
+            seqs.insert(0, self.first_seq)
         for seq in seqs:
             if seq == self.settled_seq + 1:
-                self.settled_seq = self._end_of_run(connection, seq) if had_gap else seq
-        self.received_seq = max(self.received_seq, self.settled_seq, seqs[-1])
+                self.settled_seq = self._end_of_run(connection, seq) if look_further else seq
+        self.received_seq = max(self.received_seq, self.settled_seq, *seqs)
         if self.settled_seq >= self.received_seq:
             self.gap_since_ms = None
             self.missing = 0
@@ -79,6 +79,32 @@ class Stream:
         self.gap_since_ms = self.gap_since_ms or now_ms
         beyond = self.received_seq - self.settled_seq
         self.missing = beyond - self._stored_after(connection)
+
+    def _begin(self, seqs: Sequence[int]) -> bool:
+        """Finds where we began to listen; True if that is further back than was thought."""
+        live = [seq for seq, retained in self.arrived if not retained]
+        heard_from = self.owed_from if self.owed_from is not None else min(live, default=0)
+        if not self.is_new:
+            earlier = self.owed_from is not None and self.owed_from < self.first_seq
+            if earlier:
+                self.first_seq = heard_from
+                self.settled_seq = heard_from - 1
+            return earlier
+        if live:
+            heard_from = min(heard_from, *live)
+        # Retained flags are the last of each exam, with holes between: we begin after them.
+        self.first_seq = heard_from or max(seqs, default=0)
+        self.settled_seq = max(0, self.first_seq - 1)
+        self.received_seq = max(self.received_seq, self.settled_seq)
+        return False
+
+    def _is_stored(self, connection: Connection, seq: int) -> bool:
+        one = select(NUMBERS.c.seq).where(
+            NUMBERS.c.unit_id == self.unit_id,
+            NUMBERS.c.ledger == self.ledger,
+            NUMBERS.c.seq == seq,
+        )
+        return connection.scalar(one) is not None
 
     def _stored_after(self, connection: Connection) -> int:
         """How many numbers above the settled ones are on record."""
@@ -127,5 +153,5 @@ def save_streams(connection: Connection, streams: Iterable[Stream], now_ms: int)
             {name: getattr(stream, name) for name in STORED} | {"lost": 0, "replays_asked": 0}
         )
     if rows:
-        changing = [name for name in STORED if name not in ("unit_id", "ledger", "first_seq")]
+        changing = [name for name in STORED if name not in ("unit_id", "ledger")]
         connection.execute(upsert(connection, STREAMS, replace=changing), rows)

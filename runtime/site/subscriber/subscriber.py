@@ -66,6 +66,8 @@ class SubscriberSettings:
     commands_per_s: float = 0.05
     commands_of_all_at_once: int = 50
     commands_of_all_per_s: float = 5.0
+    empties_session: bool = False
+    """Do not listen: hear only what the broker has kept for this client id so far."""
 
     @property
     def topic(self) -> str:
@@ -152,6 +154,11 @@ class Subscriber:
         """Ends `receive` soon. Any thread."""
         self._loop.stop()
 
+    def stand_aside(self) -> None:
+        """Leaves until the next `receive`; the broker keeps what comes meanwhile."""
+        self.up = False
+        self._loop.close()
+
     def close(self, *, forget: bool = False) -> None:
         """Leaves. `forget`: the broker drops our session, and what would come for it."""
         self._loop.stop()
@@ -233,8 +240,11 @@ class Subscriber:
             return self._message(signal)
         if isinstance(signal, Connected):
             self._session_present = signal.session_present
-            if self._loop.connection is not None:
-                self._loop.connection.listen([self._settings.topic])
+            connection = self._loop.connection
+            if connection is not None and self._settings.empties_session:
+                connection.listen_no_more([self._settings.topic])
+            elif connection is not None:
+                connection.listen([self._settings.topic])
         elif isinstance(signal, Listening):
             return self._listening(signal)
         elif isinstance(signal, Lost):

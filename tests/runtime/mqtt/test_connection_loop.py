@@ -49,7 +49,7 @@ class FakeConnection:
         for signal in says:
             signals.put(signal)
 
-    def open(self) -> None:
+    def open(self, _address) -> None:
         if not self._reachable:
             raise BrokerUnreachableError("no route")
 

@@ -57,6 +57,20 @@ def test_a_unit_with_a_certificate_of_the_site_is_let_in(secure, authority, unit
     wait_until(publisher.all_delivered, what="delivered")
 
 
+def test_rows_go_over_secure_websockets(mosquitto, authority, unit):
+    """One TLS record may hold several frames, and a frame may come in parts."""
+    certificate, key = authority.issue("broker", address="127.0.0.1")
+    plain, port = free_port(), free_port()
+    listener = (f"listener {port}", "protocol websockets", f"certfile {certificate}")
+    # Mosquitto 2.0.11 does not start with a listener for websockets alone.
+    mosquitto(
+        port=plain, lines=(f"listener {plain} 127.0.0.1", *listener, f"keyfile {key}")
+    ).start()
+    speaker = unit(port, transport="websockets", **tls(authority)).start()
+    speaker.say(300)
+    wait_until(speaker.all_delivered, what="delivered over secure websockets")
+
+
 @pytest.mark.parametrize("case", ["no certificate", "foreign authority", "wrong name", "no file"])
 def test_whoever_cannot_prove_who_he_is_gets_nothing(secure, authority, unit, tmp_path, case):
     """Neither we without a certificate, nor a broker of another authority or name."""
