@@ -44,8 +44,10 @@ __all__ = [
     "OutputPort",
     "PackageFile",
     "Parity",
+    "PointParity",
     "Precision",
     "Probability",
+    "ProofVerdict",
     "Recipe",
     "ResizeStep",
     "ScaleStep",
@@ -57,6 +59,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+EXACTEST_FIRST = ("fp32", "fp16", "bf16", "int8")
+"""By how much of the source's numbers is kept."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -184,6 +188,32 @@ class Source(Frozen):
     licence: str = Field(description="of the weights")
 
 
+class ProofVerdict(StrEnum):
+    """What labelled images say of a precision: `pass` means proved, and nothing less."""
+
+    PROVED = "pass"
+    NOT_PROVED = "not proved"
+    FAIL = "fail"
+
+
+class PointParity(Frozen):
+    """An operating point at one precision, and the flags that are not the source model's."""
+
+    name: str = Field(description="of the operating point")
+    sensitivity: Probability | None = Field(default=None, description="at this precision")
+    sensitivity_ci95: tuple[Probability, Probability] | None = Field(
+        default=None, description="its 95 % interval"
+    )
+    specificity: Probability | None = Field(default=None, description="at this precision")
+    specificity_ci95: tuple[Probability, Probability] | None = Field(
+        default=None, description="its 95 % interval"
+    )
+    positives_lost: int = Field(ge=0, description="positives that only the source flags")
+    positives_won: int = Field(ge=0, description="positives that only this precision flags")
+    negatives_lost: int = Field(ge=0, description="negatives that only this precision flags")
+    negatives_won: int = Field(ge=0, description="negatives that only the source flags")
+
+
 class Parity(Frozen):
     """How far a precision on a device is from the source model."""
 
@@ -198,6 +228,17 @@ class Parity(Frozen):
     accepted_auc_loss: Probability | None = Field(
         default=None,
         description="by which an engineer accepted more loss than the margin; none if he did not",
+    )
+    verdict: ProofVerdict | None = Field(
+        default=None,
+        description="of the proof on labelled images; none: there was none. A precision that fails"
+        " is not in the package",
+    )
+    because: tuple[str, ...] = Field(default=(), description="why it is no `pass`")
+    positives: int | None = Field(default=None, ge=0, description="how many of the images")
+    measured_on: str = Field(default="", description="the labelled images")
+    points: tuple[PointParity, ...] = Field(
+        default=(), description="each operating point at this precision"
     )
 
 
@@ -245,9 +286,14 @@ class Manifest(Frozen):
     parity: tuple[Parity, ...] = Field(
         default=(), description="how far each precision is from the source"
     )
+    left_out: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="precisions that the recipe asks for and the package has not, and why",
+    )
     advice: dict[str, str | int | float] = Field(
         default_factory=dict,
-        description="what the bench measured and recommends, e.g. `default_precision`",
+        description="what the bench measured and recommends, e.g. `default_precision`: one that was"
+        " proved",
     )
     files: tuple[PackageFile, ...] = Field(default=(), description="every other file with its hash")
 
@@ -255,6 +301,19 @@ class Manifest(Frozen):
     def label(self) -> str:
         """`NAME-VERSION`, as zips and the unit's store call the package."""
         return f"{self.name}-{self.version}"
+
+    @property
+    def default_precision(self) -> str:
+        """The one that the bench advises; where none was proved, the nearest to the source."""
+        advised = self.advice.get("default_precision")
+        wanted = (advised, *EXACTEST_FIRST)
+        return next(str(name) for name in wanted if name in self.precisions)
+
+    @property
+    def proved(self) -> tuple[str, ...]:
+        """The precisions that labelled images proved, the nearest to the source first."""
+        passed = {part.precision for part in self.parity if part.verdict is ProofVerdict.PROVED}
+        return tuple(name for name in EXACTEST_FIRST if name in passed)
 
     def accepting(self, image_types: tuple[str, ...]) -> Manifest:
         """The same package, made to judge images with these terms of Image Type as well."""

@@ -13,7 +13,7 @@ from converters.errors import BenchFaultError
 from converters.evaluation.benchmark import (
     HINTS,
     Setting,
-    advice_of,
+    advised,
     chosen,
     has_benchmark_app,
     measure,
@@ -42,6 +42,11 @@ def _run(arguments: Namespace, scratch: Path) -> int:
     if arguments.write and (arguments.target_ms is None or not arguments.package.is_dir()):
         raise BenchFaultError(["--write: needs --target-ms and a package that is a folder"])
     package = load_package(arguments.package, allow_unsigned=True, store=scratch)
+    proved = package.manifest.proved
+    if arguments.write and not proved:
+        label = package.manifest.label
+        why = f"no precision of {label} is proved on labelled images (`build` with --images)"
+        raise BenchFaultError([f"--write: {why}, and advice names none that is not"])
     settings = settings_of(arguments, package)
     progress = progress_bar("benchmark", len(settings), counted="settings")
     measured = []
@@ -52,7 +57,8 @@ def _run(arguments: Namespace, scratch: Path) -> int:
             print(line_of(latency), flush=True)
         progress(number)
     ratios = {} if arguments.without_app else ratios_of(package, settings, measured, arguments.runs)
-    best = None if arguments.target_ms is None else chosen(measured, arguments.target_ms)
+    candidates = [one for one in measured if not arguments.write or one.precision in proved]
+    best = None if arguments.target_ms is None else chosen(candidates, arguments.target_ms)
     label = package.manifest.label
     if best is not None and arguments.write:
         label = _write_advice(arguments, package, best, measured)
@@ -120,11 +126,9 @@ def _write_advice(
     """
     was_signed = (package.folder / SIGNATURE).is_file()
     with revised(package, arguments.package, arguments.sign) as revision:
-        advice = {**package.manifest.advice, **advice_of(best, arguments.target_ms)}
         version = advised_version(package.manifest.version)
-        revision.manifest = package.manifest.model_copy(
-            update={"version": version, "advice": advice}
-        )
+        changed = advised(package.manifest, best, arguments.target_ms)
+        revision.manifest = changed.model_copy(update={"version": version})
         revision.report(LATENCY, latency_section(measured))
     print(f"written as {revision.manifest.label}", file=sys.stderr)
     if arguments.sign is None and was_signed:

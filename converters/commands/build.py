@@ -9,18 +9,22 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from converters.commands.build_stages import Evidence, Speed, Stages
-from converters.commands.command_guard import DONE, guarded
+from converters.commands.build_stages import Evidence, Speed, Stages, say
+from converters.commands.command_guard import DONE, FAIL, USAGE, guarded
 from converters.commands.stage_cache import StageCache
 from converters.errors import BenchFaultError
-from converters.evaluation.benchmark import advice_of, chosen
+from converters.evaluation.benchmark import advised, chosen
+from converters.evaluation.flag_loss import FEWEST_POSITIVES
 from converters.importing.imported_model import import_model
 from converters.importing.recipe import read_recipe
 from converters.labelled.labelled_images import labels_of, require_folders
+from converters.packaging.assembly import require_faithful
 from converters.packaging.card import shown_figure
+from converters.packaging.golden_sources import phantom_cases
 from converters.packaging.package_revision import revised
 from converters.packaging.package_writer import require_replaceable
 from converters.packaging.report import LATENCY, latency_section
+from models.manifest import ProofVerdict
 from models.package import SIGNATURE, load_package
 
 if TYPE_CHECKING:
@@ -28,9 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from converters.evaluation.benchmark import MeasuredLatency
     from converters.labelled.labels import Labels
     from converters.quantization.calibration import CalibrationSet
-    from models.manifest import OperatingPoint
+    from models.manifest import Manifest, OperatingPoint, Parity
     from models.package import Package
 
 
@@ -61,9 +66,9 @@ class Built:
 
 
 def run(arguments: Namespace) -> int:
-    """Exit code 0 if the package was made and held its margin, 2 if nothing was written."""
+    """Exit code 0 if the package is proved, 1 if it was made and is not, 2 if none was written."""
     code = guarded(_run, arguments)
-    if code != DONE:
+    if code == USAGE:
         print("verdict: fail; no package was written", file=sys.stderr)
     return code
 
@@ -75,9 +80,15 @@ def _run(arguments: Namespace, scratch: Path) -> int:
     require_replaceable(arguments.out)  # now, and not after half an hour of work
     require_folders("--calibration", arguments.calibration)
     labels = _labels(arguments)
+    if labels is not None and labels.positives < FEWEST_POSITIVES:
+        say(
+            f"{labels.positives} of {len(labels)} labelled images are positive: with fewer than"
+            f" {FEWEST_POSITIVES} the verdict cannot be pass"
+        )
     bench = StageCache(arguments.out.parent / f".{arguments.out.name}.build")
     with clock.stage("convert"):
         model = import_model(arguments.source, recipe)
+        require_faithful(model, recipe, phantom_cases(recipe))
     stages = Stages(arguments=arguments, bench=bench, recipe=recipe, model=model)
     with clock.stage("calibrate"):
         calibration = stages.calibrated()
@@ -103,7 +114,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
         print(json.dumps(_summary(built)))
     else:
         print("\n".join(_screen(built, arguments.target_ms)))
-    return DONE
+    return DONE if built.package.manifest.proved else FAIL
 
 
 def _labels(arguments: Namespace) -> Labels | None:
@@ -127,11 +138,17 @@ def _finished(arguments: Namespace, made: Package, speed: Speed) -> Package:
         if speed.latencies:
             revision.report(LATENCY, latency_section(speed.latencies))
         target_ms = arguments.target_ms
-        best = chosen(speed.latencies, target_ms) if target_ms is not None else None
-        if best is not None:
-            advice = {**made.manifest.advice, **advice_of(best, target_ms)}
-            revision.manifest = made.manifest.model_copy(update={"advice": advice})
+        best = _advised(made.manifest, speed, target_ms)
+        if best is not None and target_ms is not None:
+            revision.manifest = advised(made.manifest, best, target_ms)
     return load_package(arguments.out, allow_unsigned=True)
+
+
+def _advised(manifest: Manifest, speed: Speed, target_ms: float | None) -> MeasuredLatency | None:
+    """The setting that meets the target, of the precisions that were proved."""
+    if target_ms is None:
+        return None
+    return chosen([one for one in speed.latencies if one.precision in manifest.proved], target_ms)
 
 
 def _summary(built: Built) -> dict[str, Any]:
@@ -144,11 +161,12 @@ def _summary(built: Built) -> dict[str, Any]:
         "parity": [
             part.model_dump(mode="json", exclude_none=True) for part in made.manifest.parity
         ],
+        "left_out": made.manifest.left_out,
         "evidence": made.manifest.evidence is not None,
         "latencies": [asdict(latency) for latency in built.speed.latencies],
         "ratio_to_benchmark_app": built.speed.ratios,
         "seconds": {name: round(spent, 1) for name, spent in built.clock.seconds.items()},
-        "verdict": "pass",
+        "verdict": verdict_of(made.manifest),
     }
 
 
@@ -162,28 +180,47 @@ def _screen(built: Built, target_ms: float | None) -> list[str]:
         f"calibrated  on {len(calibration.tensors)}, {len(calibration.refused)} not usable",
     ]
     for part in manifest.parity:
-        lines.append(
-            f"{part.precision:11} at most {part.largest_score_difference:.4f} from the source"
-            f" on {part.images} images"
-        )
-        if part.auc_difference is not None and part.auc_difference_ci95 is not None:
-            low, high = part.auc_difference_ci95
-            lines.append(f"            AUC {part.auc_difference:+.4f} ({low:+.4f} to {high:+.4f})")
-    lines += [_point_line(point) for point in manifest.operating_points]
-    proved = any(part.auc_difference is not None for part in manifest.parity)
-    if not proved:
+        lines += _parity_lines(part)
+    if not any(part.verdict for part in manifest.parity):
         lines.append("AUC         not proved: no labelled images were given (--images, --labels)")
+        lines += [_point_line(point) for point in manifest.operating_points]
+    lines += [f"left out    {told}" for why in manifest.left_out.values() for told in why]
+    because = dict.fromkeys(told for part in manifest.parity for told in part.because)
+    lines += [f"not proved  {told}" for told in because]
     accepted = next((p.accepted_auc_loss for p in manifest.parity if p.accepted_auc_loss), None)
     if accepted is not None:
         lines.append(f"accepted    a loss of AUC of up to {accepted:g}: it stands in the manifest")
     lines += built.evidence.lines
     lines += _speed_lines(built, target_ms)
-    seconds = built.clock.seconds
+    seconds, proved = built.clock.seconds, manifest.proved
     lines += [
         f"signed      {'yes' if (made.folder / SIGNATURE).is_file() else 'no'}",
         "seconds     " + ", ".join(f"{name} {spent:.0f}" for name, spent in seconds.items()),
         f"report      {made.folder / 'report.html'}",
-        "verdict: pass" + ("" if proved else " (parity only)"),
+        f"verdict: {verdict_of(manifest)}" + (f" ({', '.join(proved)})" if proved else ""),
+    ]
+    return lines
+
+
+def verdict_of(manifest: Manifest) -> ProofVerdict:
+    """Of what a unit would run: `pass` where the default precision is proved."""
+    return ProofVerdict.PROVED if manifest.proved else ProofVerdict.NOT_PROVED
+
+
+def _parity_lines(part: Parity) -> list[str]:
+    """One precision: how far from the source, and what it gives at every operating point."""
+    on = f" on {part.images} images" + ("" if part.verdict is None else f": {part.verdict}")
+    lines = [f"{part.precision:11} at most {part.largest_score_difference:.4f} from the source{on}"]
+    if part.auc_difference is not None and part.auc_difference_ci95 is not None:
+        low, high = part.auc_difference_ci95
+        lines.append(f"            AUC {part.auc_difference:+.4f} ({low:+.4f} to {high:+.4f})")
+    lines += [
+        f"            {point.name}: sensitivity"
+        f" {shown_figure(point.sensitivity, point.sensitivity_ci95)}"
+        f" (lost {point.positives_lost}, won {point.positives_won}), specificity"
+        f" {shown_figure(point.specificity, point.specificity_ci95)}"
+        f" (lost {point.negatives_lost}, won {point.negatives_won})"
+        for point in part.points
     ]
     return lines
 
@@ -209,7 +246,9 @@ def _speed_lines(built: Built, target_ms: float | None) -> list[str]:
             f" p95 {one.p95_ms:.1f} ms"
         )
     if target_ms is not None:
-        best = chosen(built.speed.latencies, target_ms)
-        told = "met by nothing here" if best is None else f"{best.precision}, {best.hint}: advised"
+        best = _advised(built.package.manifest, built.speed, target_ms)
+        told = (
+            "met by nothing proved" if best is None else f"{best.precision}, {best.hint}: advised"
+        )
         lines.append(f"target      {target_ms:g} ms: {told}")
     return lines

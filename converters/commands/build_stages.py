@@ -137,6 +137,7 @@ class Stages:
                 overflow_fix=fix,
             )
             save_ir(graph, folder, "int8")
+            self.model.require_unchanged()
             return {}
 
         stage = self.bench.once("int8", key_of(calibration.key, fix), make)

@@ -15,6 +15,8 @@ from converters.importing.recipe import read_recipe
 from converters.labelled.labelled_images import require_folders
 from converters.labelled.labels import Labels
 from converters.labelled.reading_options import EvaluationOptions
+from converters.packaging.assembly import require_faithful
+from converters.packaging.golden_sources import phantom_cases
 from converters.packaging.package_writer import staged
 from converters.progress import progress_bar
 from converters.quantization.accuracy_aware import labelled_tensors, quantize_by_auc
@@ -46,6 +48,7 @@ def _convert(arguments: Namespace, scratch: Path) -> int:
     del scratch
     recipe = read_recipe(arguments.recipe)
     model = import_model(arguments.source, recipe)
+    require_faithful(model, recipe, phantom_cases(recipe))
     with staged(arguments.out, marked_by=RECORD) as folder:
         for name in arguments.precisions or ["fp16"]:
             save_ir(model.graph, folder, name)
@@ -63,8 +66,10 @@ def _quantize(arguments: Namespace, scratch: Path) -> int:
     if arguments.accuracy_aware:
         if arguments.labels is None:
             raise BenchFaultError(["--accuracy-aware: needs --labels, and --images they lie in"])
-        labels = Labels.from_csv(arguments.images or arguments.labels.parent, arguments.labels)
+        images = arguments.images or arguments.labels.parent
+        labels = Labels.from_csv(images, arguments.labels, arguments.positive)
     model = import_model(arguments.source, recipe)
+    require_faithful(model, recipe, phantom_cases(recipe))
     fix = overflow_fix_for(arguments.target_cpu, processor_flags())
     prepared, held = scratch / "calibration", scratch / "labelled"
     prepared.mkdir()

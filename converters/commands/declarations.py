@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.user_input.argument_types import above_zero, count, share
+from runtime.user_input.argument_types import above_zero, count, share, words
 from runtime.user_input.command import Command
 
 if TYPE_CHECKING:
@@ -53,10 +53,21 @@ def _labelled_arguments(parser: ArgumentParser, *, required: bool = True) -> Non
         action="store_true",
         help="the last folder's name is the label, those above it are subgroups",
     )
+    _positive_argument(parser)
     parser.add_argument(
         "--regions",
         action="store_true",
         help="images are pieces of views: no suitability gate, no orientation, no crop",
+    )
+
+
+def _positive_argument(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--positive",
+        type=words,
+        default=(),
+        metavar="WORD,...",
+        help="labels that are positive, as 1,cancer,malignant; any other is not (malignant)",
     )
 
 
@@ -126,6 +137,7 @@ def _quantize_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--labels", type=Path, metavar="CSV", help="of --accuracy-aware")
     parser.add_argument("--images", type=Path, metavar="DIR", help="(the folder of the CSV)")
+    _positive_argument(parser)
     parser.add_argument(
         "--max-drop", type=share, default=0.01, help="AUC that may be lost (%(default)s)"
     )

@@ -8,33 +8,37 @@ from typing import TYPE_CHECKING, Any
 from converters.commands.command_guard import DONE, FAIL, guarded
 from converters.evaluation.discrimination import wilson
 from converters.evaluation.evaluate import Evaluation, evaluate
+from converters.evaluation.plausibility import doubts_about
 from converters.labelled.labelled_images import labels_of, options_of
 from converters.labelled.scored_subject import counted_as
 from converters.labelled.scored_subjects import subjects_of
 from converters.progress import progress_bar
+from models.manifest import ProofVerdict
 from models.package import load_package
 from runtime.inference.engine import open_engine
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Sequence
     from pathlib import Path
 
     from converters.evaluation.discrimination import Auc
     from converters.labelled.lesions import PeakTally
+    from models.manifest import OperatingPoint
     from models.package import Package
 
 DIGITS = 4
 
 
 def run(arguments: Namespace) -> int:
-    """Exit code 0 only if the verdict is `pass`; 1 if it is `fail`; 2 if there is no verdict."""
+    """Exit code 0 only if the verdict is `pass`; 1 for `not proved` and `fail`; 2 without one."""
     return guarded(_run, arguments)
 
 
 def _run(arguments: Namespace, scratch: Path) -> int:
     labels = labels_of(arguments)
     package = load_package(arguments.package, allow_unsigned=True, store=scratch)
-    precision = arguments.precision or default_precision(package)
+    precision = arguments.precision or package.manifest.default_precision
     devices = tuple(arguments.devices or ("CPU",))
     engine = open_engine(package, precision, devices, None, threads=arguments.threads)
     options = options_of(arguments)
@@ -46,31 +50,31 @@ def _run(arguments: Namespace, scratch: Path) -> int:
         options,
         progress=progress_bar("evaluate", len(subjects)),
     )
-    passed = _passes(evaluation, arguments.min_auc)
-    verdict = "pass" if passed else "fail"
+    verdict, because = _verdict(evaluation, package.manifest.operating_points, arguments.min_auc)
     if not arguments.json:
-        print("\n".join(_lines(evaluation, package, precision)))
+        print("\n".join([*_lines(evaluation, package, precision), *because]))
         print(f"verdict: {verdict}")
-    print(json.dumps(_report(evaluation, package, precision, verdict)))
-    return DONE if passed else FAIL
+    line = _report(evaluation, package, precision) | {"because": because, "verdict": verdict}
+    print(json.dumps(line))
+    return DONE if verdict is ProofVerdict.PROVED else FAIL
 
 
-def default_precision(package: Package) -> str:
-    """What the package advises, else INT8 if it has it, else its first precision."""
-    advised = package.manifest.advice.get("default_precision")
-    has = list(package.manifest.precisions)
-    return next((name for name in (advised, "int8") if name in has), has[0])
-
-
-def _passes(evaluation: Evaluation, minimum: float | None) -> bool:
-    """What cannot be told, or was told of images that nobody could judge, never passes."""
+def _verdict(
+    evaluation: Evaluation, points: Sequence[OperatingPoint], minimum: float | None
+) -> tuple[ProofVerdict, tuple[str, ...]]:
+    """And why it is no better; what cannot be told, or is a model's by no sign, never passes."""
     auc, assessed = evaluation.auc().auc, evaluation.overall.assessed()
-    return auc is not None and any(assessed) and auc >= (minimum or 0.0)
+    if auc is None or not any(assessed):
+        return ProofVerdict.FAIL, ("no AUC can be told",)
+    if minimum is not None and auc < minimum:
+        return ProofVerdict.FAIL, (f"AUC {auc:.3f} is below {minimum:g}",)
+    doubts = doubts_about(evaluation.overall, points)
+    if doubts.certain:
+        return ProofVerdict.FAIL, doubts.certain
+    return ProofVerdict.NOT_PROVED if doubts.open else ProofVerdict.PROVED, doubts.open
 
 
-def _report(
-    evaluation: Evaluation, package: Package, precision: str, verdict: str
-) -> dict[str, Any]:
+def _report(evaluation: Evaluation, package: Package, precision: str) -> dict[str, Any]:
     overall = evaluation.overall
     auc = overall.auc()
     return {
@@ -105,7 +109,6 @@ def _report(
         "peak_in_lesion": _peaks(evaluation.peaks),
         "model": package.manifest.label,
         "precision": precision,
-        "verdict": verdict,
     }
 
 

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from converters.commands.command_guard import DONE, guarded
+from converters.packaging.card import proof_word
 from models.manifest import Manifest
 from models.package import SIGNATURE, load_package
 
@@ -60,6 +61,7 @@ def _lines(package: Package) -> list[str]:
         ),
         *(f"precision  {name}: {files.bin}" for name, files in manifest.precisions.items()),
         *(_parity(parity) for parity in manifest.parity),
+        *(f"left out   {told}" for why in manifest.left_out.values() for told in why),
         *(f"threshold  {point.name} {point.threshold:.3f}" for point in manifest.operating_points),
         f"evidence   {'a map' if manifest.evidence is not None else 'none'}",
         *(f"advice     {name} {value}" for name, value in manifest.advice.items()),
@@ -78,4 +80,4 @@ def _parity(parity: Parity) -> str:
         line += f", AUC {parity.auc_difference:+.4f} ({low:+.4f} to {high:+.4f})"
     if parity.accepted_auc_loss is not None:
         line += f", a loss of up to {parity.accepted_auc_loss:g} accepted"
-    return line
+    return f"{line}, {proof_word(parity)}"

@@ -11,7 +11,7 @@ from converters.errors import BenchFaultError
 from converters.importing.imported_model import import_model
 from converters.importing.recipe import read_recipe
 from converters.labelled.labelled_images import require_folders
-from converters.packaging.assembly import PackageRequest, package
+from converters.packaging.assembly import PackageRequest, package, require_faithful
 from converters.packaging.golden_sources import phantom_cases
 from converters.progress import progress_bar
 from converters.quantization.calibration import read_calibration
@@ -37,6 +37,8 @@ def _run(arguments: Namespace, scratch: Path) -> int:
     require_folders("--calibration", arguments.calibration)
     _say(f"reading {arguments.source.name}")
     model = import_model(arguments.source, recipe)
+    golden = phantom_cases(recipe)
+    require_faithful(model, recipe, golden)
     _say("preparing calibration images")
     calibration = read_calibration(
         arguments.calibration,
@@ -54,7 +56,7 @@ def _run(arguments: Namespace, scratch: Path) -> int:
         PackageRequest(
             model=model,
             recipe=recipe,
-            golden=phantom_cases(recipe),
+            golden=golden,
             calibration=calibration.tensors,
             calibration_label=calibration.label,
             descriptors=calibration.descriptors,

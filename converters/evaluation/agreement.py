@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from converters.evaluation.discrimination import Z95
+from converters.evaluation.flag_loss import PairedFlags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +56,16 @@ class AucDifference:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PointAgreement:
+    """One operating point: the flags of a precision against the source's, image by image."""
+
+    positives: PairedFlags
+    negatives: PairedFlags
+    flipped: tuple[str, ...]
+    """Keys of the images whose flag is not the source's."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Agreement:
     """One precision against the source model."""
 
@@ -62,15 +73,28 @@ class Agreement:
     images: int
     positives: int
     largest_score_difference: float
+    p99_score_difference: float
+    """Of a hundred images one is further apart."""
     mean_score_difference: float
-    flips: dict[str, tuple[str, ...]]
-    """Operating point -> keys of the images whose flag is not the source's."""
+    brier: tuple[float, float]
+    """Mean squared distance of score and truth (Brier 1950): the source's, this precision's."""
+    points: dict[str, PointAgreement]
+    """By operating point."""
     auc: AucDifference | None
     """None where there are fewer than `MINIMUM_OF_EACH_CLASS` of either class."""
+
+    @property
+    def flips(self) -> dict[str, tuple[str, ...]]:
+        """Operating point -> keys of the images whose flag is not the source's."""
+        return {name: point.flipped for name, point in self.points.items()}
 
     def non_inferior(self, margin: float) -> bool:
         """The lower end of the AUC difference's interval lies above -margin."""
         return self.auc is not None and self.auc.ci95[0] > -margin
+
+    def inferior(self, margin: float) -> bool:
+        """The whole interval lies below -margin."""
+        return self.auc is not None and self.auc.ci95[1] < -margin
 
 
 def agreement_of(
@@ -88,17 +112,43 @@ def agreement_of(
         images=len(assessed),
         positives=int(positive.sum()),
         largest_score_difference=float(apart.max(initial=0.0)),
+        p99_score_difference=float(np.percentile(apart, 99)) if assessed else 0.0,
         mean_score_difference=float(apart.mean()) if assessed else 0.0,
-        flips={
-            point.name: tuple(
-                case.key
-                for case, one, other in zip(assessed, ours, theirs, strict=True)
-                if (one >= point.threshold) != (other >= point.threshold)
-            )
+        brier=(_brier(theirs, positive), _brier(ours, positive)),
+        points={
+            point.name: _at(point, [case.key for case in assessed], theirs, ours, positive)
             for point in points
         },
         auc=paired_delong(positive, theirs, ours) if enough else None,
     )
+
+
+def _at(
+    point: OperatingPoint,
+    keys: Sequence[str],
+    theirs: NDArray[np.float64],
+    ours: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+) -> PointAgreement:
+    before, after = theirs >= point.threshold, ours >= point.threshold
+    gone, new = before & ~after, after & ~before
+    return PointAgreement(
+        positives=PairedFlags(
+            images=int(positive.sum()),
+            lost=int((gone & positive).sum()),
+            won=int((new & positive).sum()),
+        ),
+        negatives=PairedFlags(
+            images=int((~positive).sum()),
+            lost=int((new & ~positive).sum()),
+            won=int((gone & ~positive).sum()),
+        ),
+        flipped=tuple(key for key, flips in zip(keys, gone | new, strict=True) if flips),
+    )
+
+
+def _brier(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    return float(np.mean((scores - positive) ** 2)) if scores.size else 0.0
 
 
 def paired_delong(

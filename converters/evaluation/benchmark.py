@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from converters.errors import BenchFaultError
+from converters.evaluation.measured_points import points_of_default
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from models.manifest import Precision
+    from models.manifest import Manifest, Precision
     from models.package import Package
 
 APP = "openvino.tools.benchmark"
@@ -171,7 +172,15 @@ def benchmark_app_median_ms(package: Package, setting: Setting, *, runs: int) ->
     """
     wanted = package.precision(setting.precision)
     words = [sys.executable, "-c", f"import {HOME}; from {APP}.main import main; main()"]
-    words += ["-m", str(package.folder / wanted.xml), "-d", setting.device, "-api", "sync"]
+    # From another folder: a relative path would lead nowhere.
+    words += [
+        "-m",
+        str((package.folder / wanted.xml).resolve()),
+        "-d",
+        setting.device,
+        "-api",
+        "sync",
+    ]
     words += ["-niter", str(runs)]
     words += ["-infer_precision", wanted.inference_precision]
     # benchmark_app takes a number of threads only without a hint; one stream is what LATENCY means.
@@ -219,9 +228,9 @@ def chosen(latencies: Iterable[MeasuredLatency], target_ms: float) -> MeasuredLa
     return min(meeting, key=lambda one: (one.threads, one.median_ms), default=None)
 
 
-def advice_of(latency: MeasuredLatency, target_ms: float) -> dict[str, str | int | float]:
-    """As it stands in a manifest."""
-    return {
+def advised(manifest: Manifest, latency: MeasuredLatency, target_ms: float) -> Manifest:
+    """The manifest with the setting as advice, and its points as that precision gives them."""
+    advice: dict[str, str | int | float] = {
         "default_precision": latency.precision,
         "device": latency.device,
         "hint": latency.hint,
@@ -231,6 +240,8 @@ def advice_of(latency: MeasuredLatency, target_ms: float) -> dict[str, str | int
         "p95_ms": round(latency.p95_ms, 1),
         "target_ms": target_ms,
     }
+    changed = manifest.model_copy(update={"advice": {**manifest.advice, **advice}})
+    return changed.model_copy(update={"operating_points": points_of_default(changed)})
 
 
 def _alone(compiled: Any, inputs: dict[str, Any], runs: int) -> Sequence[float]:

@@ -76,6 +76,12 @@ class ScoreTally:
         """(positives, negatives) that were assessed."""
         return int(self._counts[1, 1:-1].sum()), int(self._counts[0, 1:-1].sum())
 
+    def span(self, *, positives: bool = True, negatives: bool = True) -> tuple[float, float]:
+        """The lowest and the highest assessed score, to the width of a bin. One must be there."""
+        counts = positives * self._counts[1, 1:-1] + negatives * self._counts[0, 1:-1]
+        filled = np.flatnonzero(counts)
+        return score_of_bin(int(filled[0]) + 1), score_of_bin(int(filled[-1]) + 1)
+
     def thresholds(self, steps: int = 20) -> list[float]:
         """Thresholds that leave 1/steps, 2/steps, ... of the assessed positives below them."""
         below = np.cumsum(self._counts[1, 1:-1])

@@ -11,34 +11,55 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from converters.evaluation.agreement import Case
-    from models.manifest import OperatingPoint
+    from models.manifest import Manifest, OperatingPoint
 
 DIGITS = 4
+FIGURES = {"sensitivity", "sensitivity_ci95", "specificity", "specificity_ci95"}
 
 
 def measured_points(
     points: Sequence[OperatingPoint], cases: Sequence[Case], *, precision: str, of: str
 ) -> tuple[OperatingPoint, ...]:
-    """Each point with what it gave; one that has figures of its own keeps them.
+    """Each point with what it gives at `precision`.
 
     Args:
         points: of a recipe.
         cases: what every precision said.
-        precision: whose scores count: the one that a unit runs by default.
+        precision: whose scores count.
         of: what the cases are, for `measured_on`.
     """
     tally = ScoreTally()
     for case in cases:
         tally.add(positive=case.positive, score=case.scores.get(precision))
-    assessed = sum(tally.assessed())
-    told = f"{assessed} labelled {of}, {precision}"
+    told = f"{sum(tally.assessed())} labelled {of}, {precision}"
+    return tuple(_measured(point, tally, told) for point in points)
+
+
+def points_of_default(manifest: Manifest) -> tuple[OperatingPoint, ...]:
+    """The manifest's points with the figures of the precision that runs by default.
+
+    A point with figures of its own, which a recipe gave, keeps them: `measured_on` says where.
+    """
+    default = manifest.default_precision
+    shown = next((part for part in manifest.parity if part.precision == default), None)
+    ours = {part.measured_on for part in manifest.parity if part.measured_on}
+    if shown is None or not shown.points:
+        return manifest.operating_points
+    by_name = {point.name: point for point in shown.points}
     return tuple(
-        point if _has_figures(point) else _measured(point, tally, told) for point in points
+        point
+        if _has_figures(point) and point.measured_on not in ours
+        else point.model_copy(
+            update={
+                **by_name[point.name].model_dump(include=FIGURES),
+                "measured_on": shown.measured_on,
+            }
+        )
+        for point in manifest.operating_points
     )
 
 
 def _has_figures(point: OperatingPoint) -> bool:
-    """The recipe's own, measured elsewhere: `measured_on` says where."""
     return point.sensitivity is not None or point.specificity is not None
 
 

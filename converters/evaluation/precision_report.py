@@ -73,8 +73,7 @@ def precisions_on(
         return scores
 
     suspicion = next(port.score for port in manifest.outputs if port.suspicion)
-    advised = str(manifest.advice["default_precision"])
-    default = advised if advised in graphs else next(iter(graphs))
+    default = manifest.default_precision
     every = scores_by(graphs[default], calibration, default)
     places = _spanning([scores[suspicion] for scores in every])
     images = [calibration[place] for place in places]

@@ -5,19 +5,70 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from converters.errors import BenchFaultError
 from converters.evaluation.agreement import MINIMUM_OF_EACH_CLASS
+from converters.evaluation.flag_loss import FEWEST_POSITIVES
 from converters.evaluation.verification import DEFAULT_MARGIN
 from converters.labelled.reading_options import EvaluationOptions
-from models.manifest import Parity
+from models.manifest import Parity, PointParity, ProofVerdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from converters.evaluation.agreement import Agreement
+    from converters.evaluation.agreement import Agreement, PointAgreement
+    from converters.evaluation.flag_loss import PairedFlags
     from converters.evaluation.score_cache import ScoreCache
     from converters.evaluation.verification import Verification
     from converters.labelled.labels import Labels
+    from models.manifest import OperatingPoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What labelled images say of a precision, a sentence for each reason."""
+
+    precision: str
+    refused: tuple[str, ...]
+    open: tuple[str, ...]
+
+    @property
+    def verdict(self) -> ProofVerdict:
+        """`pass` only where nothing speaks against it and nothing is missing."""
+        if self.refused:
+            return ProofVerdict.FAIL
+        return ProofVerdict.NOT_PROVED if self.open else ProofVerdict.PROVED
+
+    @property
+    def because(self) -> tuple[str, ...]:
+        """Why the verdict is no better."""
+        return self.refused or self.open
+
+
+def worst_of(judgements: Sequence[Judgement]) -> ProofVerdict:
+    """That of all precisions together."""
+    verdicts = {judgement.verdict for judgement in judgements}
+    worst_first = (ProofVerdict.FAIL, ProofVerdict.NOT_PROVED, ProofVerdict.PROVED)
+    return next(verdict for verdict in worst_first if verdict in verdicts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Loss:
+    """Of one class at one point."""
+
+    flags: PairedFlags
+    what: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.flags.lost} of {self.flags.images} {self.what}, {self.flags.won} the other way"
+            f" round (by chance alone: {self.flags.chance:.2g})"
+        )
+
+
+def _losses(point: PointAgreement) -> tuple[_Loss, _Loss]:
+    return (
+        _Loss(flags=point.positives, what="positives lose the flag that the source gives"),
+        _Loss(flags=point.negatives, what="negatives get a flag that the source does not give"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,21 +84,52 @@ class Margin:
         """What is held against the interval."""
         return self.allowed if self.accepted_loss is None else self.accepted_loss
 
-    def faults(self, verification: Verification) -> list[str]:
-        """One sentence for each precision that is not shown to be non-inferior."""
-        return [
-            self._fault(agreement)
+    def judgements(self, verification: Verification) -> tuple[Judgement, ...]:
+        """The verdict on each precision, and why it is no `pass`."""
+        doubts = verification.doubts
+        return tuple(
+            Judgement(
+                precision=agreement.precision,
+                refused=(*doubts.certain, *self._refusals(agreement)),
+                open=(*doubts.open, *self._open(agreement)),
+            )
             for agreement in verification.agreements
-            if not agreement.non_inferior(self.effective)
+        )
+
+    def _refusals(self, agreement: Agreement) -> list[str]:
+        """What shows that the precision is worse than the source."""
+        name, tests = agreement.precision, 2 * len(agreement.points)
+        told = [
+            f"{name} at {point}: {loss}"
+            for point, flags in agreement.points.items()
+            for loss in _losses(flags)
+            if loss.flags.refused(tests)
+        ]
+        if agreement.inferior(self.effective):
+            told.append(self._auc_fault(agreement))
+        return told
+
+    def _open(self, agreement: Agreement) -> list[str]:
+        """What is missing for a proof."""
+        name, told = agreement.precision, []
+        others = agreement.images - agreement.positives
+        if agreement.positives < FEWEST_POSITIVES or agreement.auc is None:
+            told.append(
+                f"{name}: {agreement.positives} positives and {others} others were assessed:"
+                f" with fewer than {FEWEST_POSITIVES} positives ({MINIMUM_OF_EACH_CLASS} others)"
+                " not even none lost would exclude that one in twenty is"
+            )
+        elif not agreement.non_inferior(self.effective):
+            told.append(self._auc_fault(agreement))
+        return told + [
+            f"{name} at {point}: {loss}, which may be chance"
+            for point, flags in agreement.points.items()
+            for loss in _losses(flags)
+            if loss.flags.doubtful
         ]
 
-    def _fault(self, agreement: Agreement) -> str:
-        if agreement.auc is None:
-            return (
-                f"{agreement.precision}: {agreement.positives} positives and "
-                f"{agreement.images - agreement.positives} others were assessed: at least "
-                f"{MINIMUM_OF_EACH_CLASS} of each are needed to tell a loss of AUC"
-            )
+    def _auc_fault(self, agreement: Agreement) -> str:
+        assert agreement.auc is not None  # noqa: S101 - both callers have seen it
         low, high = agreement.auc.ci95
         return (
             f"{agreement.precision}: AUC {agreement.auc.candidate:.4f} against "
@@ -56,8 +138,14 @@ class Margin:
             f"--accept-loss {-low:.4f} would accept it"
         )
 
-    def parity(self, agreement: Agreement, device: str) -> Parity:
-        """The agreement as it stands in a manifest."""
+    def parity(
+        self,
+        agreement: Agreement,
+        device: str,
+        judgement: Judgement,
+        points: Sequence[OperatingPoint],
+    ) -> Parity:
+        """The agreement as it stands in a manifest; `points` as `measured_points` made them."""
         shown = agreement.auc
         return Parity(
             precision=agreement.precision,
@@ -67,6 +155,24 @@ class Margin:
             auc_difference_ci95=shown.ci95 if shown else None,
             images=agreement.images,
             accepted_auc_loss=self.accepted_loss,
+            verdict=judgement.verdict,
+            because=judgement.because,
+            positives=agreement.positives,
+            measured_on=points[0].measured_on,
+            points=tuple(
+                PointParity(
+                    name=point.name,
+                    sensitivity=point.sensitivity,
+                    sensitivity_ci95=point.sensitivity_ci95,
+                    specificity=point.specificity,
+                    specificity_ci95=point.specificity_ci95,
+                    positives_lost=agreement.points[point.name].positives.lost,
+                    positives_won=agreement.points[point.name].positives.won,
+                    negatives_lost=agreement.points[point.name].negatives.lost,
+                    negatives_won=agreement.points[point.name].negatives.won,
+                )
+                for point in points
+            ),
         )
 
 
@@ -80,13 +186,3 @@ class Proof:
     memory: ScoreCache | None = None
     """Scores of an earlier run that was interrupted."""
     progress: Callable[[int], None] = field(default=lambda _: None)
-
-    def require(self, verification: Verification) -> None:
-        """Nothing, where every precision is non-inferior.
-
-        Raises:
-            BenchFaultError: with a sentence for each precision that is not.
-        """
-        faults = self.margin.faults(verification)
-        if faults:
-            raise BenchFaultError([f"verify: {fault}" for fault in faults])

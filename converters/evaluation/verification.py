@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from converters.errors import BenchFaultError
 from converters.evaluation.agreement import SOURCE, Agreement, Case, agreement_of
+from converters.evaluation.discrimination import ScoreTally
 from converters.evaluation.inference_on_labelled import (
     LabelledInference,
     key_of_files,
     key_of_notes,
 )
+from converters.evaluation.plausibility import Doubts, doubts_about
 from converters.importing.folding import numpy_tail
 from runtime.image.outcome import Execution
 from runtime.image.prediction import Prediction
@@ -67,6 +69,8 @@ class Verification:
 
     cases: tuple[Case, ...]
     agreements: tuple[Agreement, ...]
+    doubts: Doubts = field(default_factory=Doubts)
+    """Whether the source's scores are those of a model."""
 
     @property
     def not_assessed(self) -> dict[str, int]:
@@ -118,7 +122,11 @@ def verify(
         told = ", ".join(sorted({case.reason for case in cases})) or "no images"
         raise BenchFaultError([f"verify: nothing was assessed ({told})"])
     points = manifest.operating_points
+    tally = ScoreTally()
+    for case in cases:
+        tally.add(positive=case.positive, score=case.scores.get(SOURCE))
     return Verification(
         cases=tuple(cases),
         agreements=tuple(agreement_of(cases, name, points) for name in engines),
+        doubts=doubts_about(tally, points),
     )

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from converters.importing.recipe import PackageRecipe
 
 FOLD_TOLERANCE = 1e-4
-"""Largest allowed difference of any output between source and folded graph, at FP32."""
+"""Largest allowed difference of any output between source and folded graph, at FP32: of the largest
+value that the output has, or of 1 where that is smaller."""
 
 
 def linear_tail_start(steps: tuple[Step, ...]) -> int:
@@ -101,7 +102,10 @@ def factor_and_offset(step: Step) -> tuple[NDArray[np.float32], NDArray[np.float
 def prove_fold(
     unfolded: Any, folded: Any, recipe: PackageRecipe, inputs: tuple[InputPort, ...]
 ) -> float:
-    """Largest difference of any output, NumPy tail -> source graph against the folded graph."""
+    """Largest difference of any output, NumPy tail -> source graph against the folded graph.
+
+    Relative to the output's own extent.
+    """
     import openvino
 
     if all(port.preparation is None or port.preparation.folded_from is None for port in inputs):
@@ -123,10 +127,12 @@ def prove_fold(
             short[port.tensor] = plain
             whole[port.tensor] = plain if start is None else numpy_tail(plain, steps.steps[start:])
         for name in (p.tensor for p in recipe.outputs):
-            difference = np.abs(before(whole)[name] - after(short)[name]).max()
-            largest = max(largest, float(difference))
+            expected, found = before(whole)[name], after(short)[name]
+            extent = max(1.0, float(np.abs(expected).max()))
+            largest = max(largest, float(np.abs(expected - found).max()) / extent)
     if largest > FOLD_TOLERANCE:
-        raise BenchFaultError([f"folding the recipe's tail changes an output by {largest:.2g}"])
+        told = f"folding the recipe's tail changes an output by {largest:.2g} of its extent"
+        raise BenchFaultError([told])
     return largest
 
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import BenchFaultError
 from converters.importing.folding import fold, prove_fold
+from converters.importing.source_checks import output_faults, port_faults, weight_faults
+from converters.importing.source_files import SourceFiles
 from converters.importing.source_kind import SourceKind, kind_of
-from converters.importing.source_reading import read_source, sha256_of_source, source_runner, told
+from converters.importing.source_reading import read_source, source_runner, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,17 +37,31 @@ class ImportedModel:
     source_sha256: str
     framework: str
     largest_fold_difference: float
+    files: SourceFiles | None = None
+    """On disk; None for a graph that was made in memory."""
+
+    def require_unchanged(self) -> None:
+        """Nothing, where the source's files are still those that were read.
+
+        Raises:
+            BenchFaultError: they are not: what was made in between may be of both.
+        """
+        if self.files is not None and self.files.sha256() != self.source_sha256:
+            raise BenchFaultError([f"{self.source.name}: changed while it was packaged"])
 
 
 def import_model(source: Path, recipe: PackageRecipe) -> ImportedModel:
     """Read a source model and fold the recipe's linear tail into its graph.
 
     Raises:
-        BenchFaultError: a kind that is refused, weights outside its folder, ports that are not the
-            recipe's, shapes that cannot be made static, operations that OpenVINO does not know, or
-            a fold that changes the result.
+        BenchFaultError: a kind that is refused, weights outside its folder, ports, types and shapes
+            that are not the recipe's, an output that is activated already, weights that are no
+            numbers, shapes that cannot be made static, operations that OpenVINO does not know, or a
+            fold that changes the result.
     """
     kind = kind_of(source)
+    files = SourceFiles.of(source, kind)
+    before = files.sha256()
     unfolded = read_source(source, kind)
     if kind is not SourceKind.ONNX:
         _name_ports(unfolded, recipe)
@@ -57,7 +73,8 @@ def import_model(source: Path, recipe: PackageRecipe) -> ImportedModel:
         run_source=source_runner(source, kind, unfolded),
         inputs=inputs,
         source=source,
-        source_sha256=sha256_of_source(source),
+        files=files,
+        source_sha256=before,
         framework=kind.value,
         largest_fold_difference=prove_fold(unfolded, graph, recipe, inputs),
     )
@@ -94,6 +111,8 @@ def _make_static(graph: Any, source: Path, recipe: PackageRecipe) -> None:
         f"{source.name}: output {tensor!r} of the recipe is none of {', '.join(sorted(outputs))}"
         for tensor in sorted(wanted - outputs)
     ]
+    if not faults:
+        faults = [f"{source.name}: {fault}" for fault in port_faults(graph, recipe)]
     if faults:
         raise BenchFaultError(faults)
     try:
@@ -107,3 +126,6 @@ def _make_static(graph: Any, source: Path, recipe: PackageRecipe) -> None:
     ]
     if dynamic:
         raise BenchFaultError([f"{source.name}: {name!r} stays dynamic" for name in dynamic])
+    faults = [*output_faults(graph, recipe), *weight_faults(graph)]
+    if faults:
+        raise BenchFaultError([f"{source.name}: {fault}" for fault in faults])

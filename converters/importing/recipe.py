@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, ValidationError
 
 from converters.errors import BenchFaultError
+from converters.importing.recipe_checks import Place, line_of, misfits
 from models.errors import sentences_of
 from models.manifest import (
     Accepts,
@@ -100,16 +101,27 @@ def read_recipe(path: Path) -> PackageRecipe:
     try:
         if path.stat().st_size > MAXIMUM_RECIPE_BYTES:
             raise BenchFaultError([f"{path.name}: larger than {MAXIMUM_RECIPE_BYTES} bytes"])
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        recipe = PackageRecipe.model_validate(content)
+        text = path.read_text(encoding="utf-8")
+        recipe = PackageRecipe.model_validate(tomllib.loads(text))
         _refuse_what_no_manifest_holds(recipe)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
         raise BenchFaultError([f"{path.name}: {fault}"]) from fault
     except ValidationError as fault:
-        raise BenchFaultError(
-            [f"{path.name}: {sentence}" for sentence in sentences_of(fault)]
-        ) from fault
+        places = [error["loc"] for error in fault.errors(include_url=False)]
+        faults = list(zip(places, sentences_of(fault), strict=True))
+        raise BenchFaultError([_told(path, text, *one) for one in faults]) from fault
+    ports = [(port, recipe.steps_for(port)) for port in recipe.inputs]
+    found = misfits(ports, recipe.precisions, recipe.default_precision)
+    faults = [(at, f"{'.'.join(map(str, at))}: {told}") for at, told in found]
+    if faults:
+        raise BenchFaultError([_told(path, text, *one) for one in faults])
     return recipe
+
+
+def _told(path: Path, text: str, place: Place, sentence: str) -> str:
+    """A fault with its file and, where it is found, its line."""
+    line = line_of(text, place)
+    return f"{path.name}: {sentence}" + ("" if line is None else f" (line {line})")
 
 
 def _refuse_what_no_manifest_holds(recipe: PackageRecipe) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import BenchFaultError
 from converters.importing.ir_files import read_ir
+from converters.importing.source_files import COMPANIONS
 from converters.importing.source_kind import SourceKind
 from converters.importing.unsupported_operations import unsupported_nodes, unsupported_torch_nodes
-from models.archive import is_safe_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
     Run = Callable[[Mapping[str, NDArray[np.generic]]], dict[str, NDArray[np.float32]]]
 
-OLDEST_OPSET = 7
-"""ONNX Runtime guarantees nothing for older ones (its documentation, Compatibility)."""
 # The suffix by which OpenVINO chooses the front end of these.
 SUFFIXES = {
     SourceKind.FROZEN_GRAPH: ".pb",
@@ -32,29 +29,14 @@ SUFFIXES = {
     SourceKind.ONNX: ".onnx",
     SourceKind.IR: ".xml",
 }
-COMPANIONS = {SourceKind.PADDLE: ".pdiparams", SourceKind.IR: ".bin"}
-
-
-def sha256_of_source(source: Path) -> str:
-    """Of the file; of a folder, over the names and contents of its files in order."""
-    digest = hashlib.sha256()
-    if source.is_file():
-        with source.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
-    for path in sorted(path for path in source.rglob("*") if path.is_file()):
-        digest.update(path.relative_to(source).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def read_source(source: Path, kind: SourceKind) -> Any:
     """`source` as an openvino.Model, its ports as its own framework names them.
 
     Raises:
-        BenchFaultError: torn, weights outside its folder, or operations unknown to OpenVINO.
+        BenchFaultError: torn, or operations unknown to OpenVINO.
     """
-    if kind is SourceKind.ONNX:
-        refuse_unsafe_onnx(source)
     if kind in {SourceKind.EXPORTED_PROGRAM, SourceKind.TORCHSCRIPT}:
         program = _torch_program(source, kind)
         return _converted(source, program, lambda told: unsupported_torch_nodes(program, told))
@@ -122,21 +104,25 @@ def onnx_runner(source: Path) -> Run:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as refusals
 
-    try:
-        session = onnxruntime.InferenceSession(str(source), providers=["CPUExecutionProvider"])
-    except (
+    refused = (
         refusals.Fail,
         refusals.InvalidArgument,
         refusals.InvalidGraph,
         refusals.InvalidProtobuf,
         refusals.NotImplemented,
         refusals.RuntimeException,
-    ) as fault:
+    )
+    try:
+        session = onnxruntime.InferenceSession(str(source), providers=["CPUExecutionProvider"])
+    except refused as fault:
         raise BenchFaultError([f"{source.name}: ONNX Runtime refuses it: {told(fault)}"]) from fault
     names = [output.name for output in session.get_outputs()]
 
     def run(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.float32]]:
-        return dict(zip(names, session.run(names, dict(tensors)), strict=True))
+        try:
+            return dict(zip(names, session.run(names, dict(tensors)), strict=True))
+        except (ValueError, *refused) as fault:
+            raise BenchFaultError([f"{source.name}: ONNX Runtime: {told(fault)}"]) from fault
 
     return run
 
@@ -178,12 +164,29 @@ def _torch_runner(source: Path, kind: SourceKind, unfolded: Any) -> Run:
     names = [port.any_name for port in unfolded.outputs]
 
     def run(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.float32]]:
-        with torch.no_grad():
-            given = module(*(torch.from_numpy(tensors[name].copy()) for name in order))
-        outputs = given if isinstance(given, tuple | list) else [given]
+        try:
+            with torch.no_grad():
+                given = module(*(torch.from_numpy(tensors[name].copy()) for name in order))
+        except RuntimeError as fault:
+            raise BenchFaultError([f"{source.name}: PyTorch: {told(fault)}"]) from fault
+        outputs = list(_flat(given))
+        if len(outputs) != len(names):
+            told_names = f"{len(outputs)} outputs in PyTorch, {len(names)} in OpenVINO"
+            raise BenchFaultError([f"{source.name}: {told_names}"])
         return {name: output.numpy() for name, output in zip(names, outputs, strict=True)}
 
     return run
+
+
+def _flat(given: Any) -> Iterator[Any]:
+    """The tensors of a module's answer in order: one, several, or a dictionary of them."""
+    if isinstance(given, dict):
+        given = list(given.values())
+    if isinstance(given, tuple | list):
+        for part in given:
+            yield from _flat(part)
+    else:
+        yield given
 
 
 @contextmanager
@@ -191,8 +194,6 @@ def _under_its_suffix(source: Path, kind: SourceKind) -> Iterator[Path]:
     """A path by which OpenVINO finds the front end, whatever the file is called."""
     wanted = SUFFIXES.get(kind)
     companion = source.with_suffix(COMPANIONS.get(kind, ".none"))
-    if kind in COMPANIONS and not companion.is_file():
-        raise BenchFaultError([f"{companion.name}: missing beside {source.name}"])
     if wanted is None or source.suffix.lower() == wanted:
         yield source
         return
@@ -202,48 +203,6 @@ def _under_its_suffix(source: Path, kind: SourceKind) -> Iterator[Path]:
         if kind in COMPANIONS:
             link.with_suffix(COMPANIONS[kind]).symlink_to(companion.resolve())
         yield link
-
-
-def refuse_unsafe_onnx(source: Path) -> None:
-    """Before any front end sees it: torn, empty, or with weights that lie outside its folder.
-
-    Raises:
-        BenchFaultError: naming the tensor.
-    """
-    import onnx
-    from google.protobuf.message import DecodeError
-    from onnx import external_data_helper
-
-    try:
-        model = onnx.load(str(source), load_external_data=False)
-    except (OSError, DecodeError) as fault:
-        raise BenchFaultError([f"{source.name}: no readable ONNX: {fault}"]) from fault
-    if not model.graph.node:
-        raise BenchFaultError([f"{source.name}: an ONNX file without a graph"])
-    _refuse_opset(source, model)
-    folder = source.resolve().parent
-    faults = [
-        f"{source.name}: weights of {tensor.name!r} lie outside its folder"
-        for tensor in external_data_helper._get_all_tensors(model)  # noqa: SLF001 - the only walk
-        for entry in tensor.external_data
-        if entry.key == "location"
-        and not (
-            is_safe_path(entry.value) and (folder / entry.value).resolve().is_relative_to(folder)
-        )
-    ]
-    if faults:
-        raise BenchFaultError(faults)
-
-
-def _refuse_opset(source: Path, model: Any) -> None:
-    """A version of the operations that nobody has defined, or that ONNX Runtime does not run."""
-    import onnx
-
-    newest = onnx.defs.onnx_opset_version()
-    for entry in model.opset_import:
-        if not entry.domain and not OLDEST_OPSET <= entry.version <= newest:
-            readable = f"opset {entry.version}, and {OLDEST_OPSET} to {newest} are read"
-            raise BenchFaultError([f"{source.name}: {readable}: export it with opset_version=17"])
 
 
 def told(fault: Exception) -> str:

@@ -18,7 +18,7 @@ from runtime.image.header import HeaderRefusedError, Laterality, View
 from runtime.image.reasons import Reason
 from runtime.pixels.bare_image import BareImage
 from runtime.pixels.mammogram import Mammogram, load_mammogram
-from runtime.pixels.pixel_format import PixelsRefusedError
+from runtime.pixels.pixel_format import PixelLimits, PixelsRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,14 +51,16 @@ def images_below(folder: Path) -> Iterator[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    """By its suffix; without one by its content, as archives keep DICOM files under numbers."""
-    if path.suffix or path.name == DICOMDIR or not path.is_file():
-        return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    """By its suffix, else by its content: archives call DICOM files by numbers or by UIDs."""
+    if path.name == DICOMDIR or not path.is_file():
+        return False
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return True
     try:
         with path.open("rb") as opened:
             return opened.read(132)[128:] == b"DICM"  # PS3.10 7.1: preamble, then the prefix
     except OSError:
-        return True  # its reader will say why not
+        return not path.suffix  # its reader will say why not
 
 
 class ImageRefusedError(OperatorError):
@@ -166,7 +168,7 @@ def read_image(path: Path, notes: SideNotes) -> Mammogram:
     if path.suffix.lower() in PICTURE_SUFFIXES:
         return _read_picture(path, notes)
     try:
-        mammogram = load_mammogram(open_image(path))
+        mammogram = load_mammogram(open_image(path), PixelLimits(pixels=MAX_PIXELS))
     except (HeaderRefusedError, PixelsRefusedError) as fault:
         raise ImageRefusedError(fault.reason, fault.detail) from fault
     return _completed(mammogram, notes)

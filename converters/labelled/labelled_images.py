@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def labels_of(arguments: Namespace) -> Labels:
-    """`--images` with `--labels`, else labels from the names of folders.
+    """`--images` with `--labels`, else labels from the names of folders; `--positive` among them.
 
     Raises:
         BenchFaultError: no such folder, or labels that cannot be used.
     """
     require_folders("--images", [arguments.images])
     if arguments.labels is None:
-        return Labels.from_folders(arguments.images)
-    return Labels.from_csv(arguments.images, arguments.labels)
+        return Labels.from_folders(arguments.images, arguments.positive)
+    return Labels.from_csv(arguments.images, arguments.labels, arguments.positive)
 
 
 def options_of(arguments: Namespace) -> EvaluationOptions:

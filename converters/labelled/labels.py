@@ -14,7 +14,7 @@ from converters.labelled.image_reading import SIDES, bits_of, images_below, spac
 from converters.labelled.lesions import COLUMNS, Lesion, lesion_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 POSITIVE = "malignant"
 RANK = {
@@ -35,6 +35,10 @@ NO_SUBGROUP = {
     *COLUMNS,
 }
 MAXIMUM_FAULTS = 20
+UNKNOWN = (
+    f"is none of the labels {', '.join(RANK)}; --positive WORD,WORD says which labels are positive,"
+    " any other is not then"
+)
 SELECT = (
     "SELECT id, path, rank, subgroups, laterality, view, spacing, bits, exam, patient FROM images"
 )
@@ -71,8 +75,9 @@ class LabelledImage:
 class Labels:
     """The labelled images, gathered in a temporary database: one row for each image."""
 
-    def __init__(self, images: Path) -> None:
+    def __init__(self, images: Path, positive: Sequence[str] = ()) -> None:
         self._images = images
+        self._positive = {word.casefold() for word in positive}
         # "" is SQLite's private temporary database, which spills to disk as it grows.
         self._rows = sqlite3.connect("")
         self._rows.execute(
@@ -89,7 +94,7 @@ class Labels:
         return self._images.name
 
     @classmethod
-    def from_folders(cls, images: Path) -> Labels:
+    def from_folders(cls, images: Path, positive: Sequence[str] = ()) -> Labels:
         """The last folder's name is the label, those above it (below `images`) are subgroups.
 
         Links to folders are followed; hidden files and folders are passed over.
@@ -97,16 +102,16 @@ class Labels:
         Raises:
             BenchFaultError: no images, no positives, or a folder that is no label.
         """
-        labels = cls(images)
+        labels = cls(images, positive)
         faults: dict[str, None] = {}
         for path in images_below(images):
             within = path.relative_to(images)
             *above, last = within.parent.parts or ("",)
-            label = last.lower()
+            label = labels._known(last)
             if not last:
                 faults[f"{images.name}: its images lie in no folder that names their label"] = None
-            elif label not in RANK:
-                faults[f"{last}: is none of the labels {', '.join(RANK)}"] = None
+            elif label is None:
+                faults[f"{last}: {UNKNOWN}"] = None
             elif not _is_text(within):
                 faults[f"{os.fsencode(within)!r}: the name is no UTF-8"] = None
             else:
@@ -114,13 +119,15 @@ class Labels:
         return labels._checked(list(faults)[:MAXIMUM_FAULTS], named=images.name)
 
     @classmethod
-    def from_csv(cls, images: Path, table: Path) -> Labels:
+    def from_csv(cls, images: Path, table: Path, positive: Sequence[str] = ()) -> Labels:
         """Rows with `file` and `label`; a file with several rows has the worst of their labels.
+
+        With `positive`, those labels are what is looked for and any other is not.
 
         Raises:
             BenchFaultError: with file, row and field of what cannot be used (the first 20).
         """
-        labels = cls(images)
+        labels = cls(images, positive)
         faults: list[str] = []
         try:
             with table.open(encoding="utf-8-sig", newline="") as opened:
@@ -177,9 +184,10 @@ class Labels:
 
     def _add_row(self, row: dict[str, str]) -> None:
         """Add a row of the CSV. Raises ValueError: what is wrong with it."""
-        name, label = (row.get("file") or "").strip(), (row.get("label") or "").strip().lower()
-        if label not in RANK:
-            raise ValueError(f"label {label[:40]!r} is none of {', '.join(RANK)}")
+        name, word = (row.get("file") or "").strip(), (row.get("label") or "").strip()
+        label = self._known(word)
+        if label is None:
+            raise ValueError(f"label {word[:40]!r} {UNKNOWN}")
         path = Path(name)
         if not name or path.is_absolute() or ".." in path.parts:
             raise ValueError(f"file {name[:80]!r} does not lie below the folder of images")
@@ -197,6 +205,19 @@ class Labels:
                 "INSERT INTO lesions VALUES (?, ?, ?, ?)",
                 (path.as_posix(), lesion.row_px, lesion.column_px, lesion.radius_px),
             )
+
+    @property
+    def positives(self) -> int:
+        """How many images are positive."""
+        query = "SELECT count(*) FROM images WHERE rank = ?"
+        return int(self._rows.execute(query, (RANK[POSITIVE],)).fetchone()[0])
+
+    def _known(self, word: str) -> str | None:
+        """One of our labels; None for a word that is none."""
+        label = word.strip().casefold()
+        if self._positive:
+            return None if not label else POSITIVE if label in self._positive else "benign"
+        return label if label in RANK else None
 
     def _add(self, name: str, label: str, subgroups: tuple[str, ...], row: dict[str, str]) -> None:
         """Add a row of an image: the worst one says what it is, any of them fills what it knows.
@@ -235,10 +256,9 @@ class Labels:
     def _checked(self, faults: list[str], *, named: str) -> Labels:
         if not faults and len(self) == 0:
             faults.append(f"{named}: no labelled images")
-        query = "SELECT count(*) FROM images WHERE rank = ?"
-        positives = self._rows.execute(query, (RANK[POSITIVE],)).fetchone()[0]
-        if not faults and positives == 0:
-            faults.append(f"{named}: no image is labelled {POSITIVE}")
+        if not faults and self.positives == 0:
+            looked_for = " or ".join(sorted(self._positive)) or POSITIVE
+            faults.append(f"{named}: no image is labelled {looked_for}")
         if faults:
             raise BenchFaultError(faults)
         return self

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from converters.errors import BenchFaultError
-from converters.evaluation.measured_points import measured_points
+from converters.evaluation.measured_points import measured_points, points_of_default
 from converters.evaluation.precision_report import precisions_on
-from converters.evaluation.verification import Verification, verify
+from converters.evaluation.verification import verify
 from converters.importing.graph_run import compile_on_cpu, score_with
 from converters.importing.ir_files import save_ir
 from converters.labelled.scored_subject import counted_as
@@ -25,9 +25,10 @@ from converters.packaging.preparation_reference import prepare_by_reference
 from converters.packaging.report import Reported, report_html
 from converters.quantization.int8 import TargetCpu, overflow_fix_for, processor_flags, quantize_int8
 from models.golden import GoldenCase, GoldenImage, GoldenRecord, sample_input
-from models.manifest import Manifest, Precision, Recipe, Source
+from models.manifest import Manifest, Precision, ProofVerdict, Recipe, Source
 from models.package import load_package
 from runtime.image.outcome import Execution
+from runtime.inference.devices import EngineFaultError
 from runtime.inference.engine import PackageEngine, scores_of
 from runtime.inference.golden_check import golden_input, golden_mammogram
 
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from converters.evaluation.benchmark import MeasuredLatency
-    from converters.evaluation.proof import Proof
+    from converters.evaluation.proof import Judgement, Proof
+    from converters.evaluation.verification import Verification
     from converters.importing.imported_model import ImportedModel
     from converters.importing.recipe import PackageRecipe
     from models.golden import GoldenFacts
@@ -80,11 +82,9 @@ class PackageRequest:
     signing_key: Path | None = None
     card: str = ""
     proof: Proof | None = None
-    """Labelled images on which every precision must hold, or no package is made."""
+    """Labelled images; a precision that they refuse is left out; none left, and none is made."""
     latencies: Sequence[MeasuredLatency] = ()
     """Of earlier measurements, for the report."""
-    advice: Mapping[str, str | int | float] = field(default_factory=dict)
-    """Beside the default precision: what `benchmark` chose."""
     ready: Mapping[str, Path] = field(default_factory=dict)
     """Precision -> IR file that was made earlier from this model."""
     say: Callable[[str], None] = field(default=lambda _: None)
@@ -101,7 +101,7 @@ def package(order: PackageRequest, out: Path) -> Package:
         BenchFaultError: a part cannot be made; nothing was written then.
     """
     recipe, model = order.recipe, order.model
-    manifest = _manifest(order)
+    manifest = _manifest(model, recipe)
     with staged(out) as folder, tempfile.TemporaryDirectory() as scratch:
         graphs: dict[str, Graph] = {}
         for name in recipe.precisions:
@@ -116,18 +116,23 @@ def package(order: PackageRequest, out: Path) -> Package:
             asked = manifest.precisions[name].inference_precision
             graphs[name] = compile_on_cpu(folder / f"{name}.xml", asked)
         order.say("fp32: what the others are compared with")
-        exact = _exact_graph(order, manifest, Path(scratch))
+        exact = _exact_graph(model, order.golden, manifest, Path(scratch))
+        proved = _prove(order, manifest, graphs)
+        manifest = proved.manifest
+        for refused in graphs.keys() - manifest.precisions.keys():
+            del graphs[refused]
+            for suffix in (".xml", ".bin"):
+                (folder / f"{refused}{suffix}").unlink()
         calibrated = precisions_on(
             order.calibration, manifest, graphs, exact, progress=order.progress
         )
-        manifest = manifest.model_copy(update={"parity": calibrated.parity})
+        shown = {part.precision: part for part in manifest.parity}
+        parity = tuple(shown.get(part.precision, part) for part in calibrated.parity)
+        manifest = manifest.model_copy(update={"parity": parity})
         histogram = calibrated.histogram(order.calibration_label, order.descriptors)
-        verification = _prove(order, manifest, graphs)
-        if verification is not None and order.proof is not None:
-            manifest = _with_figures(manifest, verification, order.proof)
         order.say("golden cases")
         golden = [_golden_case(manifest, graphs, source) for source in order.golden]
-        written = write_package_files(
+        write_package_files(
             folder,
             manifest,
             golden=golden,
@@ -136,15 +141,14 @@ def package(order: PackageRequest, out: Path) -> Package:
             report=report_html(
                 Reported(
                     manifest=manifest,
-                    verification=verification,
+                    verification=proved.verification,
                     margin=order.proof.margin if order.proof else None,
                     latencies=order.latencies,
                 )
             ),
             signing_key=order.signing_key,
         )
-        if model.source_sha256 != written.source.sha256:
-            raise BenchFaultError([f"{model.source.name}: changed while it was packaged"])
+        model.require_unchanged()
     return load_package(out, allow_unsigned=True)
 
 
@@ -159,8 +163,24 @@ def _graph_for(order: PackageRequest, name: str) -> Any:
     )
 
 
-def _manifest(order: PackageRequest) -> Manifest:
-    recipe, model = order.recipe, order.model
+def require_faithful(
+    model: ImportedModel, recipe: PackageRecipe, golden: Sequence[GoldenSource]
+) -> None:
+    """Nothing, where steps and graph give on the golden images what recipe and source give.
+
+    Raises:
+        BenchFaultError: they do not, or a score is none: long before anything is calibrated.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            _exact_graph(model, golden, _manifest(model, recipe), Path(scratch))
+        except EngineFaultError as fault:
+            raw = any(port.activation == "none" for port in recipe.outputs)
+            hint = ': does the recipe lack activation = "sigmoid"?' if raw else ""
+            raise BenchFaultError([f"{model.source.name}: {fault}{hint}"]) from fault
+
+
+def _manifest(model: ImportedModel, recipe: PackageRecipe) -> Manifest:
     shared = model.inputs[0].preparation or Recipe(steps=recipe.preparation)
     inputs = tuple(
         port.model_copy(update={"preparation": None}) if port.preparation == shared else port
@@ -200,20 +220,21 @@ def _manifest(order: PackageRequest) -> Manifest:
         precisions=precisions,
         exam_rule=recipe.exam_rule,
         operating_points=recipe.operating_points,
-        advice={"default_precision": recipe.default_precision, **order.advice},
     )
 
 
-def _exact_graph(order: PackageRequest, manifest: Manifest, scratch: Path) -> Graph:
+def _exact_graph(
+    model: ImportedModel, golden: Sequence[GoldenSource], manifest: Manifest, scratch: Path
+) -> Graph:
     """The unquantised graph at FP32.
 
     Raises:
         BenchFaultError: runtime steps -> graph is not what the whole recipe, word for word, ->
             source model in its own framework is; seen on the golden images.
     """
-    save_ir(order.model.graph, scratch, "fp32")
+    save_ir(model.graph, scratch, "fp32")
     graph = compile_on_cpu(scratch / "fp32.xml", "f32")
-    for case in order.golden:
+    for case in golden:
         ours, theirs = {}, {}
         for facts, pixels in zip(case.facts, case.pixels, strict=True):
             port = next(port for port in manifest.inputs if port.tensor == facts.tensor)
@@ -224,7 +245,7 @@ def _exact_graph(order: PackageRequest, manifest: Manifest, scratch: Path) -> Gr
         _require_equal(
             case.name,
             score_with(graph, manifest, ours),
-            scores_of(manifest, order.model.run_source(theirs)),
+            scores_of(manifest, model.run_source(theirs)),
         )
     return graph
 
@@ -237,16 +258,23 @@ def _require_equal(name: str, ours: dict[str, float], theirs: dict[str, float]) 
         )
 
 
-def _prove(
-    order: PackageRequest, manifest: Manifest, graphs: dict[str, Graph]
-) -> Verification | None:
-    """Source against every precision on the labelled images.
+@dataclass(frozen=True, kw_only=True)
+class _Proved:
+    """What is left of a manifest after the proof, and the proof."""
+
+    manifest: Manifest
+    verification: Verification | None = None
+
+
+def _prove(order: PackageRequest, manifest: Manifest, graphs: dict[str, Graph]) -> _Proved:
+    """Source against every precision on the labelled images; a refused one leaves the manifest.
 
     Raises:
-        BenchFaultError: a precision may lose more than the margin.
+        BenchFaultError: every precision is refused.
     """
-    if order.proof is None:
-        return None
+    proof = order.proof
+    if proof is None:
+        return _Proved(manifest=manifest)
     order.say("verify: the source model against every precision")
     engines = {
         name: PackageEngine(
@@ -260,7 +288,6 @@ def _prove(
         )
         for name, graph in graphs.items()
     }
-    proof = order.proof
     verification = verify(
         manifest,
         order.model.run_source,
@@ -270,27 +297,51 @@ def _prove(
         memory=proof.memory,
         progress=proof.progress,
     )
-    proof.require(verification)
-    return verification
-
-
-def _with_figures(manifest: Manifest, verification: Verification, proof: Proof) -> Manifest:
-    """What the labelled images gave: parity (instead of the calibration images') and points."""
-    shown = {
-        agreement.precision: proof.margin.parity(agreement, "CPU")
-        for agreement in verification.agreements
-    }
-    return manifest.model_copy(
+    judgements = proof.margin.judgements(verification)
+    refused = [one for one in judgements if one.verdict is ProofVerdict.FAIL]
+    faults = dict.fromkeys(f"verify: {told}" for one in refused for told in one.refused)
+    if len(refused) == len(judgements):
+        raise BenchFaultError(list(faults))
+    for fault in faults:
+        order.say(fault)
+    left = {one.precision: one for one in judgements if one not in refused}
+    manifest = manifest.model_copy(
         update={
-            "parity": tuple(shown.get(part.precision, part) for part in manifest.parity),
-            "operating_points": measured_points(
-                manifest.operating_points,
-                verification.cases,
-                precision=str(manifest.advice["default_precision"]),
-                of=f"{counted_as(manifest.scope)} ({proof.labels.name})",
-            ),
+            "precisions": {
+                name: files for name, files in manifest.precisions.items() if name in left
+            },
+            "left_out": {one.precision: one.refused for one in refused},
         }
     )
+    return _Proved(
+        manifest=_with_figures(order, manifest, verification, left), verification=verification
+    )
+
+
+def _with_figures(
+    order: PackageRequest,
+    manifest: Manifest,
+    verification: Verification,
+    judgements: Mapping[str, Judgement],
+) -> Manifest:
+    """What the labelled images gave: parity, advice, and points at the precision that will run."""
+    assert order.proof is not None  # noqa: S101 - only a proof has a verification
+    of = f"{counted_as(manifest.scope)} ({order.proof.labels.name})"
+    parity = []
+    for agreement in verification.agreements:
+        if (judgement := judgements.get(agreement.precision)) is None:
+            continue
+        points = measured_points(
+            manifest.operating_points, verification.cases, precision=agreement.precision, of=of
+        )
+        parity.append(order.proof.margin.parity(agreement, "CPU", judgement, points))
+    manifest = manifest.model_copy(update={"parity": tuple(parity)})
+    wanted = order.recipe.default_precision
+    if manifest.proved:
+        advised = wanted if wanted in manifest.proved else manifest.proved[0]
+        advice = {"default_precision": advised, **manifest.advice}
+        manifest = manifest.model_copy(update={"advice": advice})
+    return manifest.model_copy(update={"operating_points": points_of_default(manifest)})
 
 
 def _golden_case(manifest: Manifest, graphs: dict[str, Graph], source: GoldenSource) -> GoldenCase:

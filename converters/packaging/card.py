@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from models.manifest import ProofVerdict
+
 if TYPE_CHECKING:
     from models.histogram import ScoreHistogram
     from models.manifest import Manifest, OperatingPoint, Parity
@@ -32,9 +34,10 @@ def write_card(manifest: Manifest, histogram: ScoreHistogram) -> str:
         "",
         "## Parity with the source model",
         "",
-        "| precision | device | images | largest score difference | difference of AUC (95 % CI) |",
-        "|---|---|---|---|---|",
+        "| precision | device | images | largest difference | AUC difference (95 % CI) | proof |",
+        "|---|---|---|---|---|---|",
         *(_parity(parity) for parity in manifest.parity),
+        *(f"\nLeft out: {told}." for why in manifest.left_out.values() for told in why),
         "",
         f"Score histogram (`reference.json`): {histogram.images} images, {histogram.measured_on}.",
         "",
@@ -51,8 +54,16 @@ def _parity(parity: Parity) -> str:
         auc += f"; a loss of up to {parity.accepted_auc_loss:g} was accepted"
     return (
         f"| {parity.precision} | {parity.device} | {parity.images} "
-        f"| {parity.largest_score_difference:.4f} | {auc} |"
+        f"| {parity.largest_score_difference:.4f} | {auc} | {proof_word(parity)} |"
     )
+
+
+def proof_word(parity: Parity) -> str:
+    """What labelled images say of a precision."""
+    if parity.verdict is None:
+        return "not proved: on no labelled images"
+    told = "proved" if parity.verdict is ProofVerdict.PROVED else "not proved"
+    return f"{told} on {parity.images}, {parity.positives} positive"
 
 
 def _row(point: OperatingPoint) -> str:

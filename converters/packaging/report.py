@@ -13,11 +13,14 @@ import numpy as np
 from converters.errors import BenchFaultError
 from converters.evaluation.agreement import SOURCE, Case
 from converters.evaluation.discrimination import ScoreTally
+from converters.evaluation.measured_points import measured_points
+from converters.evaluation.proof import worst_of
 from converters.labelled.image_reading import ImageRefusedError, SideNotes, read_image
 from converters.labelled.scored_subject import counted_as
+from converters.packaging.card import shown_figure
 from converters.packaging.report_sections import RECIPE_HEADING, section
 from converters.packaging.svg_plots import Curve, curves, histogram, scatter
-from models.manifest import Monochrome1Step, Recipe, ResizeStep, WindowStep
+from models.manifest import Monochrome1Step, ProofVerdict, Recipe, ResizeStep, WindowStep
 from runtime.preprocessing.preparation import prepare
 
 if TYPE_CHECKING:
@@ -57,7 +60,9 @@ LATENCY_COLUMNS = (
 STYLE = """body{font-family:sans-serif;max-width:70em;margin:2em auto;color:#222}
 table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.3em .6em;text-align:left}
 figure{display:inline-block;margin:.5em;vertical-align:top}pre{background:#f4f4f4;padding:1em}
-.pass{color:#2e8b57}.fail{color:#c0392b}"""
+.pass{color:#2e8b57}.fail{color:#c0392b}.open{color:#b7791f}"""
+WORD = {ProofVerdict.PROVED: "pass", ProofVerdict.NOT_PROVED: "open", ProofVerdict.FAIL: "fail"}
+"""The style of a verdict."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,13 +114,16 @@ def report_html(reported: Reported) -> str:
 
 
 def _verified(verification: Verification, margin: Margin, manifest: Manifest) -> list[str]:
-    faults = margin.faults(verification)
-    word = "fail" if faults else "pass"
+    judgements = margin.judgements(verification)
+    faults = dict.fromkeys(told for one in judgements for told in one.because)
+    worst = worst_of(judgements)
+    word = WORD[worst]
     assessed = [case for case in verification.cases if case.scores]
     names = [agreement.precision for agreement in verification.agreements]
     counted = counted_as(manifest.scope)
     parts = [
-        f"<h2>Verification: <span class='{word}'>{word}</span></h2>",
+        f"<h2>Verification: <span class='{word}'>{worst}</span></h2>",
+        table(["precision", "verdict"], [[one.precision, one.verdict] for one in judgements]),
         *(f"<p class='fail'>{escape(fault)}</p>" for fault in faults),
         f"<p>{len(verification.cases)} labelled {counted}, {len(assessed)} assessed;"
         f" margin of non-inferiority {margin.allowed:g} AUC"
@@ -126,6 +134,8 @@ def _verified(verification: Verification, margin: Margin, manifest: Manifest) ->
         )
         + ".</p>",
         _agreement_table(verification.agreements),
+        "<h2>Flags at each operating point</h2>",
+        _flag_table(verification, manifest),
         "<h2>Scores against the source model's</h2>",
         scatter(
             [
@@ -188,17 +198,52 @@ def _agreement_table(agreements: Sequence[Agreement]) -> str:
         [
             agreement.precision,
             f"{agreement.largest_score_difference:.2e}",
+            f"{agreement.p99_score_difference:.2e}",
             f"{agreement.mean_score_difference:.2e}",
             f"{agreement.auc.difference:+.4f} ({agreement.auc.ci95[0]:+.4f} to"
             f" {agreement.auc.ci95[1]:+.4f})"
             if agreement.auc
             else "too few images",
-            ", ".join(f"{name}: {len(keys)}" for name, keys in agreement.flips.items()),
+            f"{agreement.brier[1]:.4f} ({agreement.brier[0]:.4f})",
         ]
         for agreement in agreements
     ]
+    columns = [
+        "precision",
+        "largest difference",
+        "99 of 100 within",
+        "mean",
+        "difference of AUC (95 % CI)",
+        "Brier score (source)",
+    ]
+    return table(columns, rows)
+
+
+def _flag_table(verification: Verification, manifest: Manifest) -> str:
+    """Per operating point and precision: what it gives, and the flags that are not the source's."""
+    rows = []
+    names = {agreement.precision: agreement for agreement in verification.agreements}
+    for name in (SOURCE, *names):
+        shown = measured_points(
+            manifest.operating_points, verification.cases, precision=name, of=""
+        )
+        for point in shown:
+            row = [
+                point.name,
+                name,
+                shown_figure(point.sensitivity, point.sensitivity_ci95),
+                shown_figure(point.specificity, point.specificity_ci95),
+            ]
+            if name in names:
+                flags = names[name].points[point.name]
+                row += [
+                    f"{flags.positives.lost} lost, {flags.positives.won} won",
+                    f"{flags.negatives.lost} lost, {flags.negatives.won} won",
+                ]
+            rows.append(row + [""] * (6 - len(row)))
     return table(
-        ["precision", "largest difference", "mean", "difference of AUC (95 % CI)", "flips"], rows
+        ["point", "precision", "sensitivity", "specificity", "positives", "negatives"],
+        sorted(rows, key=lambda row: row[0]),
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -118,12 +119,13 @@ def quantize_int8_by_auc(
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Keeps NNCF quiet, and turns what it cannot do into a fault of the bench."""
+    """Keeps NNCF off stdout, and turns what it cannot do into a fault of the bench."""
     import nncf
 
     nncf.set_log_level(logging.ERROR)
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except (
         RuntimeError,
         ValueError,

@@ -45,11 +45,13 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.UNSUPPORTED_PIXELS: "a kind of pixels that is not supported",
     Reason.ENGINE_FAULT: "the inference engine failed",
     Reason.PROCESSING_FAILED: "processing failed",
+    Reason.INTEGRITY_FAILED: "the spooled file is not the one that was received",
     Reason.COMPANION_MISSING: "another view that the model needs is missing",
     Reason.COMPANION_NOT_ASSESSED: "another view that the model needs could not be assessed",
     Reason.AWAITING_VIEWS: "waiting for more views",
     Reason.VIEW_NOT_RECEIVED: "views missing",
     Reason.TOO_MANY_IMAGES: "more images than an exam may have",
+    Reason.IDENTITY_CONFLICT: "images of two patients in one exam",
 }
 
 

@@ -1,8 +1,9 @@
-"""Takes connections: no more than the associations can need, each with parts that keep limits."""
+"""Takes connections: few that ask for nothing, and each with parts that keep limits."""
 
 from __future__ import annotations
 
-import threading
+import contextlib
+import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
@@ -10,6 +11,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 from firmware_bridge.dicom_intake.spooling_dimse import SpoolingDimse
 from firmware_bridge.dicom_intake.spooling_socket import SpoolingSocket
 from firmware_bridge.dicom_network.upper_layer import SpoolingUpperLayer
+from runtime.system.pending_connections import PendingConnections
 
 if TYPE_CHECKING:
     import ssl
@@ -38,26 +40,30 @@ class AssociationOwner(Protocol):
         """A connection was no TLS of ours."""
         ...
 
+    def pushed_out(self) -> None:
+        """A connection that had not asked for an association was closed: there were too many."""
+        ...
+
 
 class AssociationServer(ThreadedAssociationServer):  # type: ignore[misc] # pynetdicom is untyped here
-    """Takes no more connections than the associations can need."""
+    """Takes each connection; of those that ask for nothing no more than a few are kept."""
 
     owner: AssociationOwner
+    pending: PendingConnections[socket.socket]
     tls: ssl.SSLContext | None = None
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        self._handshakes = 0
-        self._handshake_lock = threading.Lock()
-        super().__init__(*arguments, **named)
-
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """A silent connection costs two threads: over twice the limit it is closed at once.
+        """A connection costs two threads: one too many that has not asked makes another one go."""
+        self._push_out(self.pending.enter(request, client_address[0]))
+        return True
 
-        Up to that the negotiation answers, with "local limit exceeded" (PS3.8 9.3.4).
-        """
-        del request, client_address
-        open_now = len(self.active_associations) + self._handshakes
-        return open_now < 2 * int(self.ae.maximum_associations) + 2
+    def _push_out(self, connection: socket.socket | None) -> None:
+        if connection is None:
+            return
+        with contextlib.suppress(OSError):  # it ended by itself, a moment ago
+            # Not `SSLSocket.shutdown`: it takes the session away from under a running handshake.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+            self.owner.pushed_out()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Runs in the connection's own thread.
@@ -68,18 +74,24 @@ class AssociationServer(ThreadedAssociationServer):  # type: ignore[misc] # pyne
         if self.tls is None:
             super().finish_request(request, client_address)
             return
-        with self._handshake_lock:
-            self._handshakes += 1
+        request.settimeout(self.ae.acse_timeout)
         try:
-            request.settimeout(self.ae.acse_timeout)
-            secured = self.tls.wrap_socket(request, server_side=True)
-        except OSError as fault:
+            secured = self.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+        except OSError as fault:  # the peer is gone already
+            self.pending.leave(request)
             self.owner.handshake_failed(fault)
             self.shutdown_request(request)
             return
-        finally:
-            with self._handshake_lock:
-                self._handshakes -= 1
+        try:
+            if not self.pending.replace(request, secured):
+                self.shutdown_request(secured)
+                return
+            secured.do_handshake()
+        except OSError as fault:
+            self.pending.leave(secured)
+            self.owner.handshake_failed(fault)
+            self.shutdown_request(secured)
+            return
         super().finish_request(secured, client_address)
 
 
@@ -91,9 +103,20 @@ class AssociationHandler(RequestHandler):  # type: ignore[misc] # pynetdicom is 
         owner: AssociationOwner = self.server.owner
         limits = owner.limits
         assoc.dimse = SpoolingDimse(assoc, open_object=owner.open_object)
-        assoc.dul = SpoolingUpperLayer(assoc, limits=limits, broken=owner.transfer_broken)
+        connection = self.request
+        assoc.dul = SpoolingUpperLayer(
+            assoc,
+            limits=limits,
+            broken=owner.transfer_broken,
+            ended=lambda: self.server.pending.leave(connection),
+        )
         assoc.acse_timeout, assoc.network_timeout = self.ae.acse_timeout, self.ae.network_timeout
         assoc.set_socket(
-            SpoolingSocket(assoc, client_socket=self.request, pdu_timeout_s=limits.pdu_timeout_s)
+            SpoolingSocket(
+                assoc,
+                client_socket=self.request,
+                pdu_timeout_s=limits.pdu_timeout_s,
+                request_timeout_s=self.ae.acse_timeout,
+            )
         )
         return assoc

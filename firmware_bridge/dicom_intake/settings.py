@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from firmware_bridge.dicom_intake.admission import AdmissionLimits
 from firmware_bridge.dicom_network.association_limits import MEBIBYTE, AssociationLimits
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.transport_security import TlsSettings
+from runtime.user_input.settings_section import IpNetwork
 
 # PS3.5 6.2, AE: 16 characters without backslash and control characters, not only spaces; spaces
 # around it say nothing, so that none are taken.
@@ -46,7 +49,24 @@ class DicomIntakeSettings(BaseModel):
     )
     commitment_timeout_s: float = Field(default=60.0, gt=0, description="for its answer")
     max_associations: int = Field(
-        default=10, ge=1, le=100, description="at once; more are refused for the moment"
+        default=12, ge=1, le=100, description="at once; more are refused for the moment"
+    )
+    max_associations_per_address: int | None = Field(
+        default=None,
+        ge=1,
+        description="at once, from an address that known_addresses does not name; none: two fewer"
+        " than max_associations",
+    )
+    known_addresses: tuple[IpNetwork, ...] = Field(
+        default=(),
+        description="addresses or networks (10.1.2.0/24) of your own senders: places are reserved"
+        " for them, and none is limited by its address",
+    )
+    reserved_associations: int = Field(
+        default=2,
+        ge=0,
+        description="of max_associations, kept for known_addresses and calling_ae_titles where"
+        " these are named",
     )
     max_pdu_kib: int = Field(
         default=256, ge=16, le=4096, description="each association holds one in memory"
@@ -57,7 +77,10 @@ class DicomIntakeSettings(BaseModel):
         description="a larger transfer is aborted; a tomosynthesis volume has 2 to 3 GiB",
     )
     acse_timeout_s: float = Field(
-        default=10.0, gt=0, description="how long a peer may take to ask for an association"
+        default=10.0,
+        gt=0,
+        description="how long a peer may take to ask for an association, from its first byte to"
+        " its last",
     )
     network_timeout_s: float = Field(
         default=60.0, gt=0, description="how long a line may be idle, and a PDU be on its way"
@@ -68,6 +91,18 @@ class DicomIntakeSettings(BaseModel):
     drain_timeout_s: float = Field(
         default=5.0, ge=0, description="how long arriving objects may take to finish at a stop"
     )
+
+    @property
+    def admission(self) -> AdmissionLimits:
+        """For whom there is a place."""
+        per_address = self.max_associations_per_address
+        return AdmissionLimits(
+            most=self.max_associations,
+            per_address=per_address or max(1, self.max_associations - 2),
+            reserved=self.reserved_associations,
+            known_titles=self.calling_ae_titles,
+            known_networks=tuple(map(ipaddress.ip_network, self.known_addresses)),
+        )
 
     @property
     def limits(self) -> AssociationLimits:

@@ -10,16 +10,29 @@ from pynetdicom.transport import AssociationSocket
 
 
 class SpoolingSocket(AssociationSocket):  # type: ignore[misc] # pynetdicom is untyped here
-    """A socket that reads as much as there is, within a time, and can take back a PDU header."""
+    """A socket that reads as much as there is, within a time, and can take back a PDU header.
 
-    def __init__(self, assoc: Any, *, client_socket: Any, pdu_timeout_s: float) -> None:
+    Until the peer has asked for an association there is one deadline for all of its request,
+    however it is cut into bytes.
+    """
+
+    def __init__(
+        self, assoc: Any, *, client_socket: Any, pdu_timeout_s: float, request_timeout_s: float
+    ) -> None:
         super().__init__(assoc, client_socket=client_socket)
         self._pdu_timeout_s = pdu_timeout_s
+        self._request_until_s: float | None = time.monotonic() + request_timeout_s
         self._given_back = b""
         # pynetdicom leaves an accepted socket blocking without end.
         client_socket.settimeout(pdu_timeout_s)
         # An answer is one small segment: it must not wait for the peer's acknowledgement.
         client_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def request_complete(self) -> None:
+        """The peer has asked: from now on each PDU has its own time."""
+        if self._request_until_s is not None and self.socket is not None:
+            self._request_until_s = None
+            self.socket.settimeout(self._pdu_timeout_s)
 
     def give_back(self, header: bytes) -> None:
         """The next `recv` starts with these bytes."""
@@ -42,6 +55,8 @@ class SpoolingSocket(AssociationSocket):  # type: ignore[misc] # pynetdicom is u
         while filled < len(view):
             if self.socket is None:
                 return filled
+            if self._request_until_s is not None:
+                self.socket.settimeout(max(0.001, self._request_until_s - time.monotonic()))
             count = self.socket.recv_into(view[filled:])
             if count == 0:
                 return filled

@@ -6,6 +6,7 @@ The answer "Success" leaves only after the receiver has made the object durable.
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 import threading
 import time
@@ -14,20 +15,31 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pynetdicom import AE, evt
 
+from firmware_bridge.dicom_intake.admission import Admission
 from firmware_bridge.dicom_intake.association_server import AssociationHandler, AssociationServer
 from firmware_bridge.dicom_intake.incoming_object import IncomingObject, remove_leftovers
 from firmware_bridge.dicom_intake.object_identity import matches_command
 from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.store_status import StoreRefusal, StoreStatus
-from firmware_bridge.dicom_network.transfer_syntaxes import KEY_OBJECT_SELECTION, accepted_contexts
+from firmware_bridge.dicom_network.transfer_syntaxes import (
+    KEY_OBJECT_SELECTION,
+    accepted_contexts,
+    passed_over_contexts,
+)
 from firmware_bridge.dicom_services.mpps import MppsService, StepReader
 from firmware_bridge.dicom_services.rejection_note import NO_REJECTION_NOTE, tell_rejections
 from firmware_bridge.dicom_services.storage_commitment import StorageCommitment
-from runtime.exams.intake_ports import IntakePorts, ObjectRefusedError, OutOfRoomError
-from runtime.image.header import HeaderRefusedError
+from runtime.exams.intake_ports import (
+    IntakePorts,
+    ObjectPassedOverError,
+    ObjectRefusedError,
+    OutOfRoomError,
+)
+from runtime.image.header import HeaderRefusedError, passed_over
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import EventKind
+from runtime.system.pending_connections import PendingConnections
 from runtime.timing.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
@@ -59,6 +71,13 @@ class DicomIntake:
         self._server: AssociationServer | None = None
         self._listening: threading.Thread | None = None
         self._port = settings.port
+        self._admission = Admission(settings.admission)
+        self._most_pending = 2 * settings.max_associations + 2
+        self._pending: PendingConnections[socket.socket] = PendingConnections(
+            most=self._most_pending,
+            per_address=settings.max_associations + 2,
+            is_known=settings.admission.is_known_address,
+        )
         self._report_lock = threading.Lock()
         self._faults_said: set[str] = set()
         self._reports = TokenBucket(
@@ -113,7 +132,8 @@ class DicomIntake:
                     (evt.EVT_N_CREATE, steps.create),
                     (evt.EVT_N_SET, steps.set),
                     (evt.EVT_N_ACTION, self._commitment().request),
-                    (evt.EVT_REQUESTED, self._check_called_title),
+                    (evt.EVT_REQUESTED, self._admit),
+                    (evt.EVT_REQUESTED, _offer_to_pass_over),
                     (evt.EVT_REJECTED, self._rejected),
                 ],
                 server_class=AssociationServer,
@@ -122,7 +142,7 @@ class DicomIntake:
         except OSError as fault:
             # The system's own words name no port: which of the unit's ports is taken?
             raise OSError(fault.errno, fault.strerror, self.address) from fault
-        server.owner, server.tls = self, tls
+        server.owner, server.tls, server.pending = self, tls, self._pending
         self._server = server
         self._port = server.server_address[1]
         self._listening = threading.Thread(
@@ -189,6 +209,10 @@ class DicomIntake:
         reason = fault.reason if isinstance(fault, ssl.SSLError) else type(fault).__name__
         self._report(EventKind.ASSOCIATION_REFUSED, f"TLS handshake failed: {reason}", None)
 
+    def pushed_out(self) -> None:
+        """Reports a connection that was closed for others: it had not asked for anything."""
+        self._report(EventKind.ASSOCIATION_REFUSED, "asked for nothing, others waited", None)
+
     def _step_not_recorded(self, fault: LedgerError | OSError) -> None:
         what = f"a procedure step cannot be recorded: {type(fault).__name__}"
         LOGGER.error(what)
@@ -206,7 +230,8 @@ class DicomIntake:
         settings = self.settings
         entity = AE(ae_title=settings.ae_title)
         entity.supported_contexts = accepted_contexts()
-        entity.maximum_associations = settings.max_associations
+        # Ours to decide, in `_admit`: pynetdicom would count those that have not asked.
+        entity.maximum_associations = settings.max_associations + self._most_pending + 1
         entity.maximum_pdu_size = settings.limits.max_pdu_bytes
         entity.require_calling_aet = list(settings.calling_ae_titles)
         entity.acse_timeout = settings.acse_timeout_s
@@ -214,13 +239,28 @@ class DicomIntake:
         entity.network_timeout = settings.network_timeout_s
         return entity
 
-    def _check_called_title(self, event: Any) -> None:
-        allowed = self.settings.called_ae_titles
-        if allowed and event.assoc.requestor.primitive.called_ae_title.strip() not in allowed:
+    def _admit(self, event: Any) -> None:
+        """What pynetdicom does not look at before it accepts: our names, and the room."""
+        assoc, settings = event.assoc, self.settings
+        calling, allowed = _calling_title(assoc), settings.calling_ae_titles
+        if allowed and calling not in allowed:
+            return  # pynetdicom rejects it
+        called = settings.called_ae_titles
+        if called and assoc.requestor.primitive.called_ae_title.strip() not in called:
             # PS3.8 9.3.4: rejected permanent, by the service user, called AE title not recognised.
-            event.assoc.acse.send_reject(0x01, 0x01, 0x07)
-            self._rejected(event)
-            event.assoc.kill()
+            self._reject(event, 0x01, 0x01, 0x07)
+        elif not self._admission.admits(
+            assoc, address=assoc.requestor.address, calling_title=calling
+        ):
+            # Rejected transient, by the service provider (presentation), local limit exceeded.
+            self._reject(event, 0x02, 0x03, 0x02)
+        else:
+            self._pending.leave(assoc.dul.socket.socket)
+
+    def _reject(self, event: Any, result: int, source: int, reason: int) -> None:
+        event.assoc.acse.send_reject(result, source, reason)
+        self._rejected(event)
+        event.assoc.kill()
 
     def _rejected(self, event: Any) -> None:
         self._report(EventKind.ASSOCIATION_REFUSED, "rejected", event.assoc)
@@ -284,7 +324,7 @@ class DicomIntake:
         except OutOfRoomError:
             return StoreRefusal(status=StoreStatus.OUT_OF_RESOURCES, comment="out of room")
         except ObjectRefusedError as refused:
-            return StoreRefusal.of(refused.reason)
+            return _answer_to(refused)
         return None
 
     def _take_note(self, note: IncomingObject) -> StoreRefusal | None:
@@ -293,9 +333,7 @@ class DicomIntake:
             told = tell_rejections(note.path, self._require_ports().notices)
         except HeaderRefusedError as refused:
             return StoreRefusal.of(refused.reason)
-        if told:
-            return None
-        return StoreRefusal(status=StoreStatus.CANNOT_UNDERSTAND, comment=NO_REJECTION_NOTE)
+        return None if told else _passed_over(NO_REJECTION_NOTE)
 
     def _check_command(self, event: Any, incoming: IncomingObject) -> StoreRefusal | None:
         """What the request says must be what was agreed, and what the data set says."""
@@ -321,6 +359,26 @@ class DicomIntake:
         if self._ports is None:
             raise RuntimeError("the intake was not started")
         return self._ports
+
+
+def _offer_to_pass_over(event: Any) -> None:
+    """Before the negotiation: what holds no images is accepted too, where it is proposed."""
+    proposed = event.assoc.requestor.primitive.presentation_context_definition_list
+    acceptor = event.assoc.acceptor
+    acceptor.supported_contexts = [
+        *acceptor.supported_contexts,
+        *passed_over_contexts(str(context.abstract_syntax) for context in proposed),
+    ]
+
+
+def _answer_to(refused: ObjectRefusedError) -> StoreRefusal:
+    if isinstance(refused, ObjectPassedOverError):
+        return _passed_over(refused.name)
+    return StoreRefusal.of(refused.reason)
+
+
+def _passed_over(name: str) -> StoreRefusal:
+    return StoreRefusal(status=StoreStatus.ELEMENTS_DISCARDED, comment=passed_over(name))
 
 
 def _storage_fault(fault: LedgerError | OSError) -> StoreRefusal:

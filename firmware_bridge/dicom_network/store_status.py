@@ -15,6 +15,8 @@ class StoreStatus(IntEnum):
 
     SUCCESS = 0x0000
     SOP_CLASS_NOT_SUPPORTED = 0x0122
+    ELEMENTS_DISCARDED = 0xB006
+    """A warning: no image, passed over; nothing of it is kept, and nobody needs to do anything."""
     OUT_OF_RESOURCES = 0xA700
     DOES_NOT_MATCH_SOP_CLASS = 0xA900
     CANNOT_UNDERSTAND = 0xC000

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pynetdicom import build_context
 from pynetdicom.presentation import PresentationContext
+from pynetdicom.service_class import StorageServiceClass
+from pynetdicom.sop_class import uid_to_service_class
+
+from runtime.dicom.other_objects import passed_over_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 VERIFICATION = "1.2.840.10008.1.1"
 
@@ -52,6 +61,9 @@ TRANSFER_SYNTAXES: tuple[str, ...] = (
 )
 
 
+NATIVE = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+
+
 def accepted_contexts() -> list[PresentationContext]:
     """The presentation contexts that the intake accepts.
 
@@ -59,6 +71,18 @@ def accepted_contexts() -> list[PresentationContext]:
     in those that need no decoder.
     """
     storage = [build_context(uid, list(TRANSFER_SYNTAXES)) for uid in STORAGE_CLASSES]
-    native = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN]
     others = (VERIFICATION, KEY_OBJECT_SELECTION, PROCEDURE_STEP, STORAGE_COMMITMENT)
-    return [*(build_context(uid, native) for uid in others), *storage]
+    return [*(build_context(uid, list(NATIVE)) for uid in others), *storage]
+
+
+def passed_over_contexts(proposed: Iterable[str]) -> list[PresentationContext]:
+    """Contexts for those of the proposed classes that are stored and hold no images.
+
+    A peer that sends its dose reports along is told of each that it is passed over, and not that
+    its association has failed. Made for one association: all of them would cost each 10 ms.
+    """
+    return [
+        build_context(uid, list(NATIVE))
+        for uid in sorted(set(proposed) - {KEY_OBJECT_SELECTION})
+        if passed_over_name(uid) and issubclass(uid_to_service_class(uid), StorageServiceClass)
+    ]

@@ -65,9 +65,15 @@ class SpoolingUpperLayer(DULServiceProvider):  # type: ignore[misc] # pynetdicom
     """Reads PDUs within limits; while an object arrives it does nothing else."""
 
     def __init__(
-        self, assoc: Any, *, limits: AssociationLimits, broken: Callable[[Any, str], None]
+        self,
+        assoc: Any,
+        *,
+        limits: AssociationLimits,
+        broken: Callable[[Any, str], None],
+        ended: Callable[[], None],
     ) -> None:
         super().__init__(assoc)
+        self._ended = ended
         self._limits = limits
         self._broken = broken
         self._active_at_s = time.monotonic()
@@ -83,6 +89,7 @@ class SpoolingUpperLayer(DULServiceProvider):  # type: ignore[misc] # pynetdicom
             if self.socket is not None:
                 self.socket.close()
         finally:
+            self._ended()
             self.assoc.dimse.discard()
             if not self.assoc.is_established:
                 # The association waits for its request and would hold its place until that times
@@ -133,6 +140,7 @@ class SpoolingUpperLayer(DULServiceProvider):  # type: ignore[misc] # pynetdicom
             raise ConnectionError("closed inside an object")
         self.socket.give_back(bytes(header))
         super()._read_pdu_data()
+        self.socket.request_complete()
         return False
 
     def _read_data(self, length: int) -> bool:

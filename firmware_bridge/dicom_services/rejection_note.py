@@ -3,7 +3,7 @@
 PS3.16 CID 7011; IHE Image Object Change Management sends them so. Only "Rejected for Quality
 Reasons" and "Rejected for Patient Safety Reasons" take an image back; other titles of such
 documents ("For Referring Provider", "Data Retention Policy Expired") say nothing about an image's
-worth, and are refused.
+worth, and are passed over.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from runtime.exams.intake_ports import NoticeReceiver
 
-NO_REJECTION_NOTE = "no rejection note (113001, 113037)"
+NO_REJECTION_NOTE = "Key Object Selection, no rejection note"
+"""The name of a document that is passed over."""
 TITLES = {"113001": "rejected for quality reasons", "113037": "rejected for patient safety reasons"}
 KEYWORDS = (
     "ConceptNameCodeSequence",

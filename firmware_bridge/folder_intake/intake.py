@@ -36,9 +36,13 @@ from firmware_bridge.folder_intake.watched_file import (
     set_aside,
     state_of,
 )
-from runtime.exams.intake_ports import IntakePorts, ObjectRefusedError, OutOfRoomError
-from runtime.image.header import HeaderRefusedError
-from runtime.image.reasons import Reason
+from runtime.exams.intake_ports import (
+    IntakePorts,
+    ObjectPassedOverError,
+    ObjectRefusedError,
+    OutOfRoomError,
+)
+from runtime.image.header import HeaderRefusedError, passed_over
 from runtime.ledger.ledger import LedgerError
 
 if TYPE_CHECKING:
@@ -48,7 +52,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 SOURCE = "folder"
-REFUSED, TAKEN = "refused", "taken"
+REFUSED, TAKEN, PASSED_OVER = "refused", "taken", "passed_over"
 # Names that copying programs give to files that are not complete yet; and hidden ones.
 UNFINISHED_SUFFIXES = (".part", ".partial", ".tmp", ".temp", ".filepart", ".crdownload", ".swp")
 
@@ -90,7 +94,8 @@ class FolderIntake:
     """Watches a folder, sub-folders included, and hands complete DICOM files to the receiver.
 
     Files that are no DICOM, or that the receiver refuses, are moved to the sub-folder `refused`
-    with the reason in a text file beside them. Rejection notes are taken at their word. Links,
+    with the reason in a text file beside them; DICOM objects that are no images to `passed_over`,
+    with their name. Rejection notes are taken at their word. Links,
     pipes and devices are left alone. A file that cannot be read waits without being in the way of
     others; one that cannot be moved out of the folder is not handed over again while it stays as
     it is.
@@ -128,8 +133,8 @@ class FolderIntake:
     def start(self, ports: IntakePorts) -> None:
         """Makes the folders and begins to watch. Raises OSError if they cannot be made."""
         self._ports = ports
-        for folder in (self.settings.folder, *self._own_folders()):
-            folder.mkdir(parents=True, exist_ok=True)
+        for name in (REFUSED, TAKEN):
+            (self.settings.folder / name).mkdir(parents=True, exist_ok=True)
         remove_leftovers(ports.objects.incoming)
         self._threads = [
             threading.Thread(target=self._keep, args=(turn,), name=name, daemon=True)
@@ -146,8 +151,8 @@ class FolderIntake:
             thread.join(timeout=self.settings.drain_timeout_s)
         self._threads = []
 
-    def _own_folders(self) -> tuple[Path, Path]:
-        return self.settings.folder / REFUSED, self.settings.folder / TAKEN
+    def _own_folders(self) -> list[Path]:
+        return [self.settings.folder / name for name in (REFUSED, TAKEN, PASSED_OVER)]
 
     def _keep(self, turn: Callable[[], None]) -> None:
         """A thread's outer loop: whatever a turn meets, the next one comes."""
@@ -297,6 +302,8 @@ class FolderIntake:
             if unfit.problem in (CopyProblem.BEING_WRITTEN, CopyProblem.GONE):
                 raise
             return _Verdict(state=state, folder=REFUSED, reason=unfit.problem.value)
+        except ObjectPassedOverError as other:
+            return _Verdict(state=state, folder=PASSED_OVER, reason=other.detail)
         except ObjectRefusedError as refused:
             reason = f"{refused.reason.value}\n{refused.detail}"
             return _Verdict(state=state, folder=REFUSED, reason=reason)
@@ -313,11 +320,7 @@ class FolderIntake:
             copy.unlink(missing_ok=True)
         if told:
             return _Verdict(state=state, folder=TAKEN)
-        return _Verdict(
-            state=state,
-            folder=REFUSED,
-            reason=f"{Reason.NOT_MAMMOGRAPHY.value}\n{NO_REJECTION_NOTE}",
-        )
+        return _Verdict(state=state, folder=PASSED_OVER, reason=passed_over(NO_REJECTION_NOTE))
 
     def _put_away(self, path: Path, verdict: _Verdict) -> float | None:
         try:

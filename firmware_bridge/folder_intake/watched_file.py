@@ -165,12 +165,13 @@ def set_aside(path: Path, folder: Path, *, reason: str | None = None) -> None:
 
     Args:
         path: the file.
-        folder: where to.
+        folder: where to; made if it is not there.
         reason: goes into a file beside it, its name with `.reason.txt`.
     """
     target = folder / path.name
     if os.path.lexists(target):
         target = folder / f"{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}"
+    folder.mkdir(exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         path.rename(target)
         if reason is not None:

@@ -20,6 +20,7 @@ from firmware_bridge.sender.storage_scu import (
     files_below,
     outgoing,
 )
+from runtime.image.header import passed_over
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -54,9 +55,11 @@ def run(arguments: Namespace) -> int:
     except PeerUnreachableError as fault:
         print(f"mammoedge send: {arguments.to}: {fault.what}", file=sys.stderr)
         return CANNOT
+    others = sum(item.outcome is Outcome.PASSED_OVER for item in unsendable)
+    wanted = len(found) - others
     if not arguments.json:
-        print(f"{stored} of {len(found)} stored")
-    return ALL_STORED if stored == len(found) else SOME_NOT
+        print(f"{stored} of {wanted} stored" + (f", {others} passed over" if others else ""))
+    return ALL_STORED if stored == wanted else SOME_NOT
 
 
 def _send_with_retries(
@@ -112,6 +115,9 @@ def _worth_another_try(sent: SentFile) -> bool:
 
 
 def _print_line(sent: SentFile) -> None:
+    if sent.outcome is Outcome.PASSED_OVER:
+        print(f"{passed_over(sent.comment)}  {sent.path}")
+        return
     status = "" if sent.status is None else f" 0x{sent.status:04X}"
     comment = f" ({sent.comment})" if sent.comment else ""
     print(f"{sent.outcome.value:8}{status} {sent.answered_after_ms:7.0f} ms  {sent.path}{comment}")

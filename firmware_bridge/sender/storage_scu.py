@@ -18,14 +18,17 @@ from firmware_bridge.dicom_network.association_end import end_association
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.reactor_pause import pause_surely
 from firmware_bridge.dicom_network.store_status import StoreStatus
+from firmware_bridge.dicom_network.transfer_syntaxes import KEY_OBJECT_SELECTION
 from firmware_bridge.dicom_network.upper_layer import P_DATA_TF, PDU_HEADER
 from models.errors import PeerError
+from runtime.dicom.other_objects import name_of_other, passed_over_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
+KEY_OBJECTS = passed_over_name(KEY_OBJECT_SELECTION)
 # PS3.8 9.3.2.2: odd numbers from 1 to 255.
 MAX_CONTEXTS = 128
 PDU_BYTES = 10_000
@@ -57,6 +60,8 @@ class Outcome(StrEnum):
     """The receiver answered, with a status that says no."""
     FAILED = "failed"
     """No DICOM file, or no answer."""
+    PASSED_OVER = "passed_over"
+    """A DICOM file that holds no image; it was not sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +89,13 @@ def files_below(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def outgoing(path: Path) -> OutgoingFile | SentFile:
-    """What is to be negotiated for a file, or why it cannot be sent."""
+    """What is to be negotiated for a file, or why it is not sent.
+
+    A Key Object Selection is: it may say that images were rejected.
+    """
+    name = name_of_other(path)
+    if name and name != KEY_OBJECTS:
+        return SentFile(path=path, outcome=Outcome.PASSED_OVER, comment=name)
     try:
         meta = read_file_meta_info(path)
         return OutgoingFile(

@@ -14,13 +14,17 @@ import numpy as np
 
 from runtime.image.header import PresentationIntent
 from runtime.image.reasons import Remark
+from runtime.image.witness import Witness
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from runtime.breast_gate.breast import Breast
     from runtime.pixels.display import Display
     from runtime.pixels.mammogram import Mammogram
+    from runtime.pixels.voi_lut import LookupTable, VoiWindow
 
 LEAST_ABOVE_AIR = 0.03
 """Of the gray range. Real views have 0.098 and more."""
@@ -41,6 +45,21 @@ line is left out, and air is what lies 7 to 22 mm beyond it."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class Check:
+    """A figure against its limit."""
+
+    what: str
+    value: float
+    limit: str
+    kept: bool
+
+
+def _range(share: float, least: float) -> Check:
+    what = "tissue's share of the gray range"
+    return Check(what=what, value=share, limit=f"at least {least}", kept=share >= least)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DisplayedBreast:
     """Three figures of a breast as it is displayed; gray is 0 (black) to 1 (white)."""
 
@@ -54,15 +73,35 @@ class DisplayedBreast:
     """Detector values, for which only the range counts."""
 
     @property
+    def checks(self) -> tuple[Check, ...]:
+        """Each figure that counts, against its limit."""
+        if self.raw:
+            return (_range(self.range_share, LEAST_RANGE_OF_RAW),)
+        return (
+            Check(
+                what="breast above the air",
+                value=self.above_air,
+                limit=f"at least {LEAST_ABOVE_AIR}",
+                kept=not self.above_air < LEAST_ABOVE_AIR,
+            ),
+            _range(self.range_share, LEAST_RANGE),
+            Check(
+                what="share of the tissue that is black or white",
+                value=self.black_or_white,
+                limit=f"at most {MOST_BLACK_OR_WHITE}",
+                kept=self.black_or_white <= MOST_BLACK_OR_WHITE,
+            ),
+        )
+
+    @property
     def plausible(self) -> bool:
         """Can this be a breast as a reader would see it?"""
-        if self.raw:
-            return self.range_share >= LEAST_RANGE_OF_RAW
-        return (
-            not self.above_air < LEAST_ABOVE_AIR
-            and self.range_share >= LEAST_RANGE
-            and self.black_or_white <= MOST_BLACK_OR_WHITE
-        )
+        return all(check.kept for check in self.checks)
+
+    @property
+    def negative(self) -> bool:
+        """Is the tissue as far below the air as it should be above?"""
+        return not self.raw and self.above_air <= -LEAST_ABOVE_AIR
 
     @property
     def detail(self) -> str:
@@ -106,37 +145,60 @@ def settled(
 ) -> tuple[Mammogram, DisplayedBreast]:
     """The mammogram by the display facts that show a breast, and its figures.
 
-    Where its own do not: a VOI LUT with entries of fewer bits than declared by the bits that are
-    used (remark `voi_lut_bits`); without a LUT, the stored range instead of the window (remark
-    `window_absurd`). Where this does not help either, the figures are those of its own.
+    Where its own do not, the next that does: a VOI LUT with entries of fewer bits than declared by
+    the bits that are used (remark `voi_lut_bits`), the window beside it (`voi_lut_unusable`);
+    without a LUT, the stored range instead of the window (`window_absurd`). A negative has no
+    other choice. Where none of them helps either, the figures are those of its own.
     """
     figures = measured(mammogram, breast, display)
-    if figures.plausible or not display.uses_voi:
+    if figures.negative or not display.uses_voi:
         return mammogram, figures
-    other = _otherwise(mammogram)
-    if other is None:
-        return mammogram, figures
-    others = measured(other, breast, display)
-    return (other, others) if others.plausible else (mammogram, figures)
+    if figures.plausible:
+        return _dark_or_not(mammogram), figures
+    for other in _choices(mammogram):
+        others = measured(other, breast, display)
+        if others.plausible:
+            return other, others
+    return mammogram, figures
 
 
-def _otherwise(mammogram: Mammogram) -> Mammogram | None:
+def _dark_or_not(mammogram: Mammogram) -> Mammogram:
+    """A table that leaves the upper three quarters of its range alone shows a dark picture."""
+    table = next(iter(mammogram.voi_luts), None)
+    if table is None or table.used_bits >= table.bits - 1:
+        return mammogram
+    said = f"shown by {table.bits} bits, {table.used_bits} used"
+    told = Witness(about="VOI LUT", source="pixels", said=said, remark=Remark.BITS_UNUSED)
+    return _with(mammogram, told)
+
+
+def _choices(mammogram: Mammogram) -> Iterator[Mammogram]:
+    """What else the image has to be displayed by, in the standard's order (PS3.3 C.11.2)."""
     if mammogram.voi_luts:
         table = mammogram.voi_luts[0]
         # PS3.3 C.11.2.1.1: the output is 0 to 2**n - 1. A table that stays below half of it for
         # its own reasons is legal; units that write the size of an entry use far less.
-        if table.used_bits >= table.bits - 1:
-            return None
-        narrower = replace(table, bits=table.used_bits)
-        return replace(
-            mammogram,
-            voi_luts=(narrower,),
-            remarks=(*mammogram.remarks, Remark.VOI_LUT_BITS),
-        )
-    if not mammogram.windows:
-        return None
-    remarks = (*mammogram.remarks, Remark.WINDOW_ABSURD)
-    return replace(mammogram, windows=(), remarks=remarks)
+        if table.used_bits < table.bits - 1:
+            narrower = replace(table, bits=table.used_bits)
+            told = _told("VOI LUT", f"shown by {table.used_bits} bits", Remark.VOI_LUT_BITS)
+            yield _with(mammogram, told, voi_luts=(narrower,))
+        if mammogram.windows:
+            told = _told("VOI LUT", "shown by the window instead", Remark.VOI_LUT_UNUSABLE)
+            yield _with(mammogram, told, voi_luts=())
+    elif mammogram.windows:
+        told = _told("window", "shown by the range of stored values", Remark.WINDOW_ABSURD)
+        yield _with(mammogram, told, windows=())
+
+
+def _with(
+    mammogram: Mammogram, told: Witness, **display: tuple[LookupTable | VoiWindow, ...]
+) -> Mammogram:
+    return replace(mammogram, witnesses=(*mammogram.witnesses, told), **display)  # type: ignore[arg-type]
+
+
+def _told(about: str, said: str, remark: Remark) -> Witness:
+    why = "as the header has it the breast is not seen"
+    return Witness(about=about, source="pixels", said=said, why=why, remark=remark)
 
 
 def _square(side_px: int) -> NDArray[np.uint8]:

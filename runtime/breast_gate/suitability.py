@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from runtime.breast_gate.breast import Breast, look_for_breast
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from models.manifest import Accepts, Recipe
     from runtime.breast_gate.breast import Sighting
+    from runtime.breast_gate.displayed_breast import DisplayedBreast
     from runtime.image.header import ImageHeader
     from runtime.pixels.display import Display
     from runtime.pixels.mammogram import Mammogram
@@ -32,6 +33,8 @@ class Suitability:
     """Where it is, once the pixels were looked at."""
     mammogram: Mammogram | None = None
     """With the window or table that shows the breast: what is to be prepared and pictured."""
+    figures: DisplayedBreast | None = None
+    """Of the breast as it is displayed."""
     detail: str = ""
     """What was seen or read that is the reason: a few words for people, no identity."""
 
@@ -52,7 +55,7 @@ def assess_header(
         recipe: how the package prepares an image; without it the spacing is checked only if known.
     """
     if not header.mammography:
-        return Suitability(reasons=(Reason.NOT_MAMMOGRAPHY,))
+        return Suitability(reasons=(Reason.NOT_MAMMOGRAPHY,), detail=header.class_detail)
     checks = (
         (Reason.QUALITY_CONTROL, header.quality_control),
         (Reason.TOMOSYNTHESIS_VOLUME, header.tomosynthesis),
@@ -107,18 +110,25 @@ def assess_pixels(
         return _not_suitable(Reason.NO_BREAST, mammogram, found.seen)
     shown, figures = settled(mammogram, breast, display)
     if not figures.plausible:
-        return _not_suitable(Reason.DISPLAY_IMPLAUSIBLE, shown, figures.detail)
+        refused = _not_suitable(Reason.DISPLAY_IMPLAUSIBLE, shown, figures.detail)
+        return replace(refused, breast=breast, figures=figures)
     against = _against_its_side(shown.header, breast)
+    unconfirmed = (Remark.LATERALITY_UNCONFIRMED,) if _is_unconfirmed(shown.header, breast) else ()
     return Suitability(
         reasons=(Reason.LATERALITY_CONTRADICTS,) if against else (),
-        remarks=shown.remarks,
+        remarks=(*shown.remarks, *unconfirmed),
         breast=breast,
         mammogram=shown,
+        figures=figures,
         detail=against,
     )
 
 
 def _not_suitable(reason: Reason, mammogram: Mammogram, detail: str = "") -> Suitability:
+    if Remark.PIXEL_SIGN_CONTRADICTS in mammogram.remarks:
+        # The numbers were level-shifted, then, and are no words of two's complement.
+        reason = Reason.UNSUPPORTED_PIXELS
+        detail = f"the codestream is unsigned, by the header it is signed; as such: {detail}"
     return Suitability(
         reasons=(reason,), remarks=mammogram.remarks, detail=detail, mammogram=mammogram
     )
@@ -209,11 +219,13 @@ def _manufacturer_is_refused(header: ImageHeader, accepts: Accepts) -> bool:
 def _spacing_is_missed(header: ImageHeader, recipe: Recipe | None) -> bool:
     if header.pixel_spacing_mm is not None or recipe is None:
         return False
+    steps = recipe.runtime_steps
+    if header.film and any(s.step == "resize" and s.film_spacing_mm is not None for s in steps):
+        return False
     return any(
-        step.step == "resize"
-        and step.mode == "spacing_mm"
-        and not (header.film and step.film_spacing_mm is not None)
-        for step in recipe.runtime_steps
+        (step.step == "resize" and step.mode == "spacing_mm")
+        or (step.step == "crop" and step.mode == "breast_box" and step.margin_mm > 0)
+        for step in steps
     )
 
 
@@ -223,6 +235,12 @@ def _spacing_is_refused(header: ImageHeader, accepts: Accepts) -> bool:
         header.pixel_spacing_mm is not None
         and not all(low <= spacing <= high for spacing in header.pixel_spacing_mm)
     )
+
+
+def _is_unconfirmed(header: ImageHeader, breast: Breast) -> bool:
+    """One attribute alone names the side, and neither Patient Orientation nor the pixels do."""
+    hangs = header.hanging_assumed and breast.chest_wall_is_certain
+    return len(header.side_witnesses) == 1 and not hangs
 
 
 def _against_its_side(header: ImageHeader, breast: Breast) -> str:

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from models.errors import PackageRefusedError
+from models.manifest import ProofVerdict
 from runtime.cli.broker_check import check_broker
 from runtime.cli.check_result import CheckResult, Grade, faulty_settings, report
 from runtime.console.access_middleware import TokenRefusedError, read_token
@@ -21,7 +22,7 @@ from runtime.mqtt.tls import SOON_DAYS, days_left
 from runtime.publishing.site_key import SiteKeyError, read_site_key
 from runtime.system.folder_lock import FolderInUseError, sole_user
 from runtime.system.process_memory import MEGABYTE
-from runtime.unit.active_model import model_ref, open_package
+from runtime.unit.active_model import model_ref, open_package, precision_of
 from runtime.unit.service import intake_types
 from runtime.unit.settings import load_settings
 from runtime.user_input.settings_section import SettingsError
@@ -117,10 +118,10 @@ def check_package(settings: Settings) -> tuple[CheckResult, Package | None]:
     """The package holds: hashes, schema, signature, precision, operating point."""
     try:
         package = open_package(settings)
-        package.precision(settings.model.precision)
+        precision = precision_of(settings, package)
         model_ref(
             package,
-            precision=settings.model.precision,
+            precision=precision,
             operating_point=settings.model.operating_point,
         )
     except PackageRefusedError as error:
@@ -130,13 +131,22 @@ def check_package(settings: Settings) -> tuple[CheckResult, Package | None]:
     except KeyError as error:
         found = f"model.operating_point: {error.args[0]}"
         return CheckResult(name="package", grade=Grade.BAD, found=found), None
-    signature = f"signed by {package.signed_by}" if package.signed else "unsigned"
+    signature = f"signed by {package.signed_by}" if package.signed else "the one that ships"
+    if not package.trusted:
+        signature = "unsigned"
+    unproved = any(
+        part.precision == precision and part.verdict is ProofVerdict.NOT_PROVED
+        for part in package.manifest.parity
+    )
+    advice = "" if package.trusted else "fit for a bench only; `status` will say so"
+    if unproved:
+        advice = f"{precision} was not proved on labelled images; see the package's CARD.md"
     return (
         CheckResult(
             name="package",
-            grade=Grade.GOOD if package.signed else Grade.WARNING,
-            found=f"{package.manifest.label}, {signature}",
-            advice="" if package.signed else "fit for a bench only; `status` will say so",
+            grade=Grade.GOOD if package.trusted and not unproved else Grade.WARNING,
+            found=f"{package.manifest.label}, {signature}, {precision}",
+            advice=advice,
         ),
         package,
     )
@@ -150,7 +160,7 @@ def check_engine(settings: Settings, package: Package) -> CheckResult:
     try:
         engine = open_engine(
             package,
-            settings.model.precision,
+            precision_of(settings, package),
             settings.model.devices,
             settings.storage.folder / "compiled",
             threads=settings.model.threads,

@@ -10,17 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.package import load_package
+from runtime.cli.displayed_picture import displayed_picture, write_picture
+from runtime.cli.explanation import as_table, explain, words_of
 from runtime.cli.init import reference_package
-from runtime.image.outcome import Flag, ViewResult
+from runtime.dicom.other_objects import name_of_other
+from runtime.image.header import passed_over
+from runtime.image.outcome import Flag, ModelRef, ViewResult
 from runtime.inference.devices import EngineFaultError, NoUsableDeviceError
 from runtime.inference.engine import open_engine
 from runtime.unit.active_model import model_ref
-from runtime.worker.pipeline import Pipeline
+from runtime.worker.pipeline import Look, Pipeline
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from runtime.image.outcome import ImageOutcome
+    from runtime.image.witness import Witness
+    from runtime.pixels.display import Display
 
 MAX_PIXELS = 64_000_000
 
@@ -32,6 +38,7 @@ class FileVerdict:
     file: str
     image: ImageOutcome
     stage_ms: dict[str, float]
+    explained: tuple[Witness, ...] = ()
 
     def as_json(self, precision: str, requested: str, pipeline: Pipeline) -> dict[str, Any]:
         """The line of `--json`."""
@@ -48,7 +55,7 @@ class FileVerdict:
             said |= {"outcome": "judged", "score": outcome.score, "flag": outcome.flag}
         else:
             said |= {"reasons": outcome.reasons, "detail": outcome.detail}
-        return {
+        line = {
             "file": self.file,
             **said,
             "remarks": outcome.remarks,
@@ -64,9 +71,13 @@ class FileVerdict:
             "actual_device": execution.actual_device,
             "ms": {stage: round(ms, 2) for stage, ms in self.stage_ms.items()},
         }
+        if self.explained:
+            words = words_of(self.image)
+            line |= {"explained": [asdict(told) for told in self.explained], "words": words}
+        return line
 
     def as_text(self) -> str:
-        """One line for people."""
+        """One line for people; where it is to be explained, the table below it."""
         outcome, header = self.image.outcome, self.image.header
         view = header.view_code if header else "??"
         total_ms = self.stage_ms.get("total", 0.0)
@@ -74,7 +85,10 @@ class FileVerdict:
             said = f"{outcome.flag:12} {outcome.score:.3f}"
         else:
             said = f"{Flag.NOT_ASSESSED:12} {', '.join(outcome.reasons)}"
-        return f"{said:42} {view:6} {total_ms:7.0f} ms  {self.file}"
+        line = f"{said:42} {view:6} {total_ms:7.0f} ms  {self.file}"
+        if not self.explained:
+            return line
+        return f"{line}\n{as_table(self.explained, words_of(self.image))}\n"
 
 
 def judge_command(arguments: Namespace) -> int:
@@ -90,37 +104,71 @@ def judge_command(arguments: Namespace) -> int:
                 file=sys.stderr,
             )
             return 2
+        precision = arguments.precision or package.manifest.default_precision
         try:
             model = model_ref(
-                package, precision=arguments.precision, operating_point=arguments.operating_point
+                package, precision=precision, operating_point=arguments.operating_point
             )
-            engine = open_engine(
-                package, arguments.precision, devices, None, threads=arguments.threads
-            )
+            engine = open_engine(package, precision, devices, None, threads=arguments.threads)
         except KeyError as error:
             print(f"mammoedge: --operating-point {error.args[0]}", file=sys.stderr)
             return 2
         except NoUsableDeviceError as error:
             print(f"mammoedge: {error}", file=sys.stderr)
             return 1
-        pipeline = Pipeline(
-            manifest=package.manifest, model=model, engine=engine, max_pixels=MAX_PIXELS
-        )
-        return _judge_files(arguments, pipeline, ",".join(devices))
+        manifest = package.manifest.accepting(tuple(arguments.accept_image_types or ()))
+        pipeline = Pipeline(manifest=manifest, model=model, engine=engine, max_pixels=MAX_PIXELS)
+        return _judge_files(arguments, pipeline, model, ",".join(devices))
 
 
-def _judge_files(arguments: Namespace, pipeline: Pipeline, requested: str) -> int:
+def _judge_files(arguments: Namespace, pipeline: Pipeline, model: ModelRef, requested: str) -> int:
     worst = 0
-    for file in arguments.files:
+    for number, file in enumerate(arguments.files, 1):
+        if name := name_of_other(file):
+            _say_passed_over(file, name, as_json=arguments.json)
+            continue
         try:
-            image, stage_ms = pipeline.judge_view(0, file)
+            look, image, stage_ms = _looked_at(arguments, pipeline, file)
         except EngineFaultError as error:
             print(f"mammoedge: {file}: the engine failed: {error}", file=sys.stderr)
             worst = 1
             continue
-        verdict = FileVerdict(file=str(file), image=image, stage_ms=stage_ms)
+        explained: tuple[Witness, ...] = ()
+        if arguments.explain:
+            explained = explain(look, image, pipeline.display)
+        verdict = FileVerdict(file=str(file), image=image, stage_ms=stage_ms, explained=explained)
         if arguments.json:
-            print(json.dumps(verdict.as_json(arguments.precision, requested, pipeline)), flush=True)
+            print(json.dumps(verdict.as_json(model.precision, requested, pipeline)), flush=True)
         else:
             print(verdict.as_text(), flush=True)
+        if arguments.picture is not None:
+            _picture(arguments, number, look, pipeline.display)
     return worst
+
+
+def _say_passed_over(file: Path, name: str, *, as_json: bool) -> None:
+    """A DICOM object that is no image has no flag, and is no fault."""
+    if not as_json:
+        print(f"{passed_over(name)}  {file}", flush=True)
+        return
+    said = {"file": str(file), "outcome": "passed_over", "reasons": [], "detail": name}
+    print(json.dumps({**said, "score": None, "flag": None}), flush=True)
+
+
+def _looked_at(
+    arguments: Namespace, pipeline: Pipeline, file: Path
+) -> tuple[Look, ImageOutcome, dict[str, float]]:
+    if arguments.explain or arguments.picture is not None:
+        return pipeline.explain_view(file)
+    return Look(), *pipeline.judge_view(0, file)
+
+
+def _picture(arguments: Namespace, number: int, look: Look, display: Display) -> None:
+    """Of one file at the place that was asked for; of several with the file's number in it."""
+    file, target = arguments.files[number - 1], arguments.picture
+    if look.mammogram is None:
+        print(f"mammoedge: {file}: no picture, the pixels cannot be had", file=sys.stderr)
+        return
+    if len(arguments.files) > 1:
+        target = target.with_name(f"{target.stem}-{number}{target.suffix}")
+    write_picture(target, displayed_picture(look.mammogram, display, look.breast))

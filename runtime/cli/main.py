@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from models.errors import MammoedgeError
 from runtime.mqtt_contract.declaration import ASYNCAPI
 from runtime.site_trust.arguments import add_site_arguments
+from runtime.user_input.argument_types import image_type_term
 from runtime.user_input.command import Command, print_fault
 
 if TYPE_CHECKING:
@@ -54,7 +55,11 @@ def _backup_arguments(parser: argparse.ArgumentParser) -> None:
 def _judge_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="DICOM files")
     parser.add_argument("--package", type=Path, help="model package (the reference package)")
-    parser.add_argument("--precision", choices=("fp32", "fp16", "bf16", "int8"), default="int8")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "fp16", "bf16", "int8"),
+        help="(what the package advises, else its nearest to the source)",
+    )
     parser.add_argument("--operating-point", default="balanced")
     parser.add_argument(
         "--device",
@@ -64,12 +69,33 @@ def _judge_arguments(parser: argparse.ArgumentParser) -> None:
         help="NPU, GPU or CPU, in order of preference; may be given again (CPU)",
     )
     parser.add_argument("--threads", type=int, help="CPU threads (OpenVINO's choice)")
+    parser.add_argument(
+        "--accept-image-type",
+        action="append",
+        dest="accept_image_types",
+        type=image_type_term,
+        metavar="TERM",
+        help="judge images with this unknown term of Image Type; may be given again, as"
+        " model.accept_image_types of unit.toml",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="what was read from where and used or passed over, and what each code means",
+    )
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="OUT.png",
+        help="the picture that the model sees, the breast outlined; OUT-1.png, … of several files",
+    )
 
 
 def _reference_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "page", help="unit-toml, site-toml, manifest, recipe or commands; Markdown is printed"
+        "page",
+        help="unit-toml, site-toml, manifest, recipe, commands or dicom; Markdown is printed",
     )
 
 

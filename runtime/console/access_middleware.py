@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, RedirectResponse
 
 from models.errors import OperatorError
+from runtime.system.pending_connections import network_of
 from runtime.web.security_headers import (
     LOOPBACK_NAMES,
     OWN_HEADER,
@@ -23,6 +24,8 @@ from runtime.web.security_headers import (
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from runtime.web.audit_trail import AuditTrail
 
 TOKEN_LEAST = 32
 COOKIE = "mammoedge_console"
@@ -73,9 +76,10 @@ def read_token(path: Path) -> Token:
 class ConsoleAccess:
     """Lets through what may pass, and puts the security headers on every answer."""
 
-    def __init__(self, app: ASGIApp, *, token: Token | None) -> None:
+    def __init__(self, app: ASGIApp, *, token: Token | None, audit: AuditTrail) -> None:
         self._app = app
         self._token = token
+        self._audit = audit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -84,22 +88,33 @@ class ConsoleAccess:
             return
 
         refusal = self._refusal(scope)
-        await (refusal or self._app)(scope, receive, with_security_headers(scope, send))
+        if refusal is not None:
+            what, answer = refusal
+            self._audit.refused(what, address_of(scope))
+        await (answer if refusal else self._app)(scope, receive, with_security_headers(scope, send))
 
-    def _refusal(self, scope: Scope) -> ASGIApp | None:
+    def _refusal(self, scope: Scope) -> tuple[str, ASGIApp] | None:
+        """Why a request is turned away, for the audit trail, and the answer."""
         headers, path = Headers(scope=scope), scope["path"]
         if self._token is None:
             # Without a token the page trusts this machine; a foreign name that resolves to the
             # loopback address (DNS rebinding) is not this machine.
             if urlsplit(f"//{headers.get('host', '')}").hostname not in LOOPBACK_NAMES:
-                return PlainTextResponse("unknown host", 421)
+                return "unknown_host", PlainTextResponse("unknown host", 421)
         elif path not in OPEN_PATHS and not self._token.is_known_by(headers):
             wants_page = "text/html" in headers.get("accept", "")
             if scope["method"] == "GET" and wants_page:
-                return RedirectResponse("/sign-in", 303)
-            return PlainTextResponse("sign in first", 401)
+                return "not_signed_in", RedirectResponse("/sign-in", 303)
+            what = "token_refused" if "authorization" in headers else "not_signed_in"
+            return what, PlainTextResponse("sign in first", 401)
         if scope["method"] not in ("GET", "HEAD"):
             own = path == "/sign-in" or headers.get(OWN_HEADER) is not None
             if comes_from_elsewhere(headers) or not own:
-                return PlainTextResponse("not from this page", 403)
+                return "not_from_this_page", PlainTextResponse("not from this page", 403)
         return None
+
+
+def address_of(scope: Scope) -> str:
+    """Where a request comes from; behind a proxy that is trusted, what the proxy says."""
+    client = scope.get("client")
+    return network_of(client[0]) if client else ""

@@ -19,12 +19,12 @@ from starlette.responses import (
 )
 from starlette.routing import Route
 
-from runtime.console.access_middleware import COOKIE, ConsoleAccess
+from runtime.console.access_middleware import COOKIE, ConsoleAccess, address_of
 from runtime.console.evidence import evidence_rows
 from runtime.console.exam_timeline import ExamTimeline
 from runtime.ledger.exam_index import ExamQuery, PastExam
 from runtime.ledger.ledger import LedgerError
-from runtime.timing.token_bucket import TokenBucket
+from runtime.web.attempts import Attempts
 from runtime.web.languages import LANGUAGE_COOKIE, YEAR_S, chosen_language
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from runtime.console.reader import ConsoleReader
     from runtime.console.settings import ConsoleSettings
     from runtime.exams.acknowledgement import Acknowledgements
+    from runtime.web.audit_trail import AuditTrail
     from runtime.web.live import LiveBoard
     from runtime.web.pages import Pages
 
@@ -55,6 +56,7 @@ class ConsoleParts:
     live: LiveBoard
     acknowledgements: Acknowledgements
     token: Token | None
+    audit: AuditTrail
 
 
 class ConsoleApp:
@@ -62,7 +64,7 @@ class ConsoleApp:
 
     def __init__(self, parts: ConsoleParts) -> None:
         self._parts = parts
-        self._sign_ins = TokenBucket(capacity=5, per_s=0.2, monotonic=time.monotonic)
+        self._wrong_tokens = Attempts(monotonic=time.monotonic)
 
     def asgi(self) -> ASGIApp:
         """The application with its gate."""
@@ -88,7 +90,7 @@ class ConsoleApp:
             routes=routes,
             exception_handlers={LedgerError: _ledger_failed},
         )
-        return ConsoleAccess(app, token=self._parts.token)
+        return ConsoleAccess(app, token=self._parts.token, audit=self._parts.audit)
 
     # --- pages -----------------------------------------------------------------------------------
 
@@ -120,15 +122,26 @@ class ConsoleApp:
             if len(body) > SIGN_IN_LIMIT_BYTES:
                 return PlainTextResponse("too large", 413)
         word = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0]
-        # A limit on attempts, right or wrong: a token of 32 characters cannot be guessed then.
-        if not self._sign_ins.take() or not token.matches(word):
-            problem = self._parts.pages.catalogues[language].texts["sign_in.refused"]
-            return self._parts.pages.render("sign_in.html", language, status=403, problem=problem)
+        address = address_of(request.scope)
+        if not token.matches(word):
+            return self._refused(address, language)
+        # The right one always comes in: with 32 characters it was not guessed, and whoever tries
+        # wrong ones from the same address must not keep her out.
+        self._parts.audit.signed_in(address)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(
             COOKIE, token.cookie, max_age=YEAR_S, httponly=True, secure=True, samesite="strict"
         )
         return answer
+
+    def _refused(self, address: str, language: str) -> Response:
+        """A wrong token; from one address only so many get a page for an answer."""
+        if not self._wrong_tokens.allows(address):
+            self._parts.audit.refused("too_many_wrong_tokens", address)
+            return PlainTextResponse("too many attempts from this address", 429)
+        self._parts.audit.refused("token_refused", address)
+        problem = self._parts.pages.catalogues[language].texts["sign_in.refused"]
+        return self._parts.pages.render("sign_in.html", language, status=403, problem=problem)
 
     # --- what is shown ---------------------------------------------------------------------------
 

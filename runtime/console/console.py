@@ -10,6 +10,7 @@ from runtime.console.access_middleware import read_token
 from runtime.console.app import ConsoleApp, ConsoleParts
 from runtime.console.board import Board
 from runtime.ledger.ledger import LedgerError
+from runtime.web.audit_trail import AuditTrail
 from runtime.web.catalogue import load_catalogues
 from runtime.web.live import CannotReadError, LiveBoard
 from runtime.web.pages import load_pages
@@ -17,6 +18,7 @@ from runtime.web.server import PageAddress, PageServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from starlette.types import ASGIApp
 
@@ -43,7 +45,9 @@ class Console(PageServer):
         reader: ConsoleReader,
         acknowledgements: Acknowledgements,
         clock_ms: Callable[[], int],
+        audit_file: Path | None = None,
     ) -> None:
+        self._audit = AuditTrail(audit_file, clock_ms=clock_ms)
         self._settings = settings
         self._reader = reader
         self._acknowledgements = acknowledgements
@@ -71,5 +75,6 @@ class Console(PageServer):
             live=live,
             acknowledgements=self._acknowledgements,
             token=self._token,
+            audit=self._audit,
         )
         return ConsoleApp(parts).asgi()

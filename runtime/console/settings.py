@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from runtime.dicom.patient_identity import IdentityField
 from runtime.mqtt.settings import LOOPBACK
+from runtime.user_input.settings_section import IpAddress
 from runtime.web.languages import Language
 
 DETECTION_AID = "detection aid, 21 CFR 892.2070; no longer triage, 21 CFR 892.2080"
@@ -50,6 +51,10 @@ class ConsoleSettings(BaseModel):
     )
     certificate_file: Path | None = Field(default=None, description="PEM, with its chain")
     key_file: Path | None = Field(default=None, description="its private key, PEM, no passphrase")
+    trusted_proxies: tuple[IpAddress, ...] = Field(
+        default=(),
+        description="addresses of reverse proxies whose X-Forwarded-For is believed; nobody else's",
+    )
     token_file: Path | None = Field(default=None, description="one line, at least 32 characters")
 
     @model_validator(mode="after")

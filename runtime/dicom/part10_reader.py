@@ -43,6 +43,7 @@ PIXEL_DATA: Final = 0x7FE00010
 PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, PIXEL_DATA})  # float, double, integer
 META_GROUP: Final = 0x0002
 TRANSFER_SYNTAX: Final = 0x00020010
+MEDIA_SOP_CLASS: Final = 0x00020002
 
 KNOWN_VRS: Final = frozenset(vr.value.encode() for vr in STANDARD_VR)
 # PS3.5 table 7.1-1: these have two reserved bytes and a length of 32 bits.
@@ -77,15 +78,29 @@ class PixelPlace:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FileMeta:
+    """What stands before the data set (PS3.10 7.1)."""
+
+    transfer_syntax_uid: str
+    sop_class_uid: str
+    """"" where it is left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DicomFile:
     """What was found: the wanted elements, still as bytes, and the place of the pixels."""
 
     elements: Dataset
-    transfer_syntax_uid: str
+    meta: FileMeta
     pixels: PixelPlace | None
     data_set_offset: int
     """Where the data set begins in the file. Places in a deflated one count from there, inflated;
     in any other from the beginning of the file."""
+
+    @property
+    def transfer_syntax_uid(self) -> str:
+        """How elements and pixels are written."""
+        return self.meta.transfer_syntax_uid
 
 
 def read_dicom_file(
@@ -102,7 +117,8 @@ def read_dicom_file(
         HeaderRefusedError: no DICOM file, cut off, or beyond a limit.
     """
     limits = limits or ReadingLimits()
-    syntax = _begin(stream, limits)
+    meta = begin_data_set(stream, limits)
+    syntax = meta.transfer_syntax_uid
     offset = stream.tell()
     if syntax == DEFLATED:
         stream = InflatedFile(stream, limits.inflated_bytes)
@@ -116,19 +132,23 @@ def read_dicom_file(
     elements = walk.dataset(end=None, depth=0)
     return DicomFile(
         elements=elements,
-        transfer_syntax_uid=syntax,
+        meta=meta,
         pixels=walk.pixels,
         data_set_offset=offset,
     )
 
 
-def _begin(stream: ByteStream, limits: ReadingLimits) -> str:
-    """The transfer syntax; the stream is then at the data set."""
+def begin_data_set(stream: ByteStream, limits: ReadingLimits | None = None) -> FileMeta:
+    """What the file says before its data set; the stream is then at that.
+
+    Raises:
+        HeaderRefusedError: no DICOM file, or cut off before its data set.
+    """
     stream.seek(0)
     # PS3.10 7.1: a preamble of 128 bytes, then "DICM". A sender that leaves them out sends no file.
     if stream.read(132)[128:] != b"DICM":
         raise HeaderRefusedError(Reason.UNREADABLE, "no DICOM file: the prefix DICM is missing")
-    return _transfer_syntax(stream, limits)
+    return _file_meta(stream, limits or ReadingLimits())
 
 
 @contextmanager
@@ -142,18 +162,21 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         raise HeaderRefusedError(Reason.UNREADABLE, detail) from fault
 
 
-def _transfer_syntax(stream: ByteStream, limits: ReadingLimits) -> str:
+def _file_meta(stream: ByteStream, limits: ReadingLimits) -> FileMeta:
     """Reads the file meta group; the stream is left at the data set."""
-    walk = _Walk(
-        stream, implicit=False, little=True, wanted=frozenset({TRANSFER_SYNTAX}), limits=limits
-    )
+    wanted = frozenset({TRANSFER_SYNTAX, MEDIA_SOP_CLASS})
+    walk = _Walk(stream, implicit=False, little=True, wanted=wanted, limits=limits)
     meta = walk.dataset(end=None, depth=0, only_group=META_GROUP)
-    element = meta.get_item(TRANSFER_SYNTAX)
-    value = element.value if isinstance(element, RawDataElement) else None
-    uid = (value or b"").decode("ascii", "replace").strip(" \0")
+    uid = _meta_uid(meta, TRANSFER_SYNTAX)
     if not uid:
         raise HeaderRefusedError(Reason.UNREADABLE, "Transfer Syntax UID is missing")
-    return uid
+    return FileMeta(transfer_syntax_uid=uid, sop_class_uid=_meta_uid(meta, MEDIA_SOP_CLASS))
+
+
+def _meta_uid(meta: Dataset, tag: int) -> str:
+    element = meta.get_item(tag)
+    value = element.value if isinstance(element, RawDataElement) else None
+    return (value or b"").decode("ascii", "replace").strip(" \0")
 
 
 class _Walk:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from runtime.dicom.header_reader import HEADER_TAGS, header_from, wanted_tags
-from runtime.dicom.part10_reader import DicomFile, ReadingLimits, opened, read_dicom_file
+from runtime.dicom.other_objects import read_image_file
+from runtime.dicom.part10_reader import DicomFile, ReadingLimits, opened
 from runtime.dicom_header.functional_groups import DISPLAY_MACROS, with_display_of_frame
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from runtime.image.header import ImageHeader
@@ -52,17 +54,21 @@ class StoredImage:
     path: Path
     header: ImageHeader
     file: DicomFile
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Keyword to macro, of the elements that stand in functional groups."""
 
 
 def open_image(path: Path, limits: ReadingLimits = IMAGE_LIMITS) -> StoredImage:
     """Reads everything of the file at `path` but its pixels.
 
     Raises:
+        NoImageError: a DICOM object of another kind.
         HeaderRefusedError: not DICOM, cut off, hostile, an object without identity, or functional
             groups that contradict each other.
     """
     with opened(path) as stream:
-        file = read_dicom_file(stream, IMAGE_TAGS, limits)
+        file = read_image_file(stream, IMAGE_TAGS, limits)
     header = header_from(file.elements, transfer_syntax_uid=file.transfer_syntax_uid)
-    file = replace(file, elements=with_display_of_frame(file.elements))
-    return StoredImage(path=path, header=header, file=file)
+    elements, places = with_display_of_frame(file.elements)
+    file = replace(file, elements=elements)
+    return StoredImage(path=path, header=header, file=file, places=places)

@@ -73,6 +73,15 @@ def integer(ds: Dataset, keyword: str, default: int = 0) -> int:
     return int(value) if math.isfinite(value) and int(value) in INTEGERS else default
 
 
+def frame_count(ds: Dataset) -> int | None:
+    """Number of Frames (0028,0008); 1 where there is none, None where it is no number of frames."""
+    if not texts(ds, "NumberOfFrames"):
+        return 1
+    value = next(iter(numbers(ds, "NumberOfFrames")), math.nan)
+    counts = math.isfinite(value) and value == int(value) and 1 <= value < 2**31
+    return int(value) if counts else None
+
+
 def pixel_value(ds: Dataset, keyword: str, *, signed: bool) -> int | None:
     """The value of an attribute that is a stored pixel (VR US or SS); None if it has none.
 

@@ -30,29 +30,36 @@ def macros(ds: Dataset, keyword: str) -> tuple[Dataset, ...]:
     )
 
 
-def with_display_of_frame(ds: Dataset) -> Dataset:
-    """The same data set with window, tables and rescale of its one frame at the top.
+def with_display_of_frame(ds: Dataset) -> tuple[Dataset, dict[str, str]]:
+    """The data set with window, tables and rescale of its one frame at the top; which those are.
 
-    An image of several frames is left as it is: nothing of it is displayed.
+    Returns:
+        The data set, the same if there is nothing to bring up (an image of several frames is left
+        as it is: nothing of it is displayed); and of each element that came from a macro, its
+        keyword and the macro's.
 
     Raises:
         HeaderRefusedError: two places say different things (`unsupported_pixels`).
     """
     if integer(ds, "NumberOfFrames", 1) > 1:
-        return ds
+        return ds, {}
     lifted: dict[BaseTag, DataElement | RawDataElement] = {}
+    places: dict[str, str] = {}
     for macro, keywords in DISPLAY_MACROS.items():
-        places = macros(ds, macro)
-        for keyword in keywords if places else ():
-            lifted |= _agreed(keyword, (*places, ds))
+        found = macros(ds, macro)
+        for keyword in keywords if found else ():
+            element = _agreed(keyword, (*found, ds))
+            lifted |= element
+            if element and any(keyword in place for place in found):
+                places[keyword] = macro
     if not lifted:
-        return ds
+        return ds, {}
     kept: dict[BaseTag, DataElement | RawDataElement] = {
         tag: ds.get_item(tag, keep_deferred=True)
         for tag in ds.keys()  # noqa: SIM118
     }
     kept.update(lifted)
-    return Dataset(kept)
+    return Dataset(kept), places
 
 
 def _agreed(

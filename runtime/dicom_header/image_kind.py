@@ -122,13 +122,21 @@ def image_kind(ds: Dataset) -> KindFound:
     )
 
 
+def terms_that_count(ds: Dataset) -> tuple[str, ...]:
+    """Values 1 to 5 of Image Type, in capitals."""
+    return tuple(value.upper().replace(" ", "_") for value in texts(ds, "ImageType")[:5])
+
+
+def named(term: str) -> str:
+    """A term, if it is a code string; else that it is none."""
+    return term if not term or CODED.fullmatch(term) else "holds no code string"
+
+
 def _of_image_type(ds: Dataset) -> Iterator[KindFound]:
-    values = [value.upper().replace(" ", "_") for value in texts(ds, "ImageType")]
-    for number, term in enumerate(values[:5], 1):
+    for number, term in enumerate(terms_that_count(ds), 1):
         if not term or term in HARMLESS[number]:
             continue
-        name = term if CODED.fullmatch(term) else "holds no code string"
-        detail = f"Image Type value {number} {name}"
+        detail = f"Image Type value {number} {named(term)}"
         if term in SYNTHETIC:
             yield KindFound(kind=ImageKind.SYNTHETIC_2D, detail=detail)
         elif BIOPSY.match(term):

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from runtime.dicom_header.attributes import numbers, text
 from runtime.dicom_header.functional_groups import macros
 from runtime.dicom_header.view_modifiers import magnification_by_distance, stated_magnification
+from runtime.image.witness import Use, Witness
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pydicom.dataset import Dataset
 
 # No detector and no film scanner of mammography is outside; files that were cut down for tests
@@ -17,7 +20,29 @@ if TYPE_CHECKING:
 BELIEVABLE_MM = (0.005, 1.0)
 # A Pixel Spacing of 1\\1 beside a good Imager Pixel Spacing stands for "not known".
 PLACEHOLDER_MM = 0.5
+SPACING_KEYWORDS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 BELIEVABLE_MAGNIFICATION = (1.0, 4.0)
+
+
+def spacings_passed_over(ds: Dataset, source: str) -> Iterator[Witness]:
+    """The spacings at the top of a data set that were not taken.
+
+    Args:
+        ds: a data set.
+        source: where the spacing was taken from (`pixel_spacing`).
+    """
+    for keyword in SPACING_KEYWORDS:
+        found = numbers(ds, keyword)
+        if not found or source.startswith(keyword):
+            continue
+        usable = source and _believable(found)
+        yield Witness(
+            about="spacing",
+            source=keyword,
+            said=" x ".join(f"{mm:.4g}" for mm in found[:2]) + " mm",
+            use=Use.PASSED_OVER,
+            why=f"{source} goes before it" if usable else "beyond belief",
+        )
 
 
 def pixel_spacing(ds: Dataset, *, film: bool) -> tuple[tuple[float, float] | None, str]:
@@ -72,11 +97,13 @@ def _first(ds: Dataset, *keywords: str) -> tuple[tuple[float, float] | None, str
 
 def _pair(ds: Dataset, keyword: str) -> tuple[float, float] | None:
     found = numbers(ds, keyword)
-    if len(found) != 2 or not all(
+    return (found[0], found[1]) if _believable(found) else None
+
+
+def _believable(found: tuple[float, ...]) -> bool:
+    return len(found) == 2 and all(
         math.isfinite(x) and BELIEVABLE_MM[0] <= x <= BELIEVABLE_MM[1] for x in found
-    ):
-        return None
-    return found[0], found[1]
+    )
 
 
 def _same(one: tuple[float, float], other: tuple[float, float]) -> bool:

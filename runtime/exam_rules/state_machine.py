@@ -79,6 +79,8 @@ class Exam:
     """Whether the unit announced images that have not come."""
     images_surplus: int = 0
     """Images beyond `ExamRules.max_images`: kept, not judged."""
+    two_patients: bool = False
+    """Whether its images are of different patients, by their own word."""
 
     def expected_views(self, rules: ExamRules) -> tuple[str, ...]:
         """The views without which the exam's flag cannot be `none`."""
@@ -175,6 +177,7 @@ def revise(
         rules.exam_rule,
         complete=completed_by is not None,
         surplus=exam.images_surplus > 0,
+        two_patients=exam.two_patients,
     )
     return revised, ExamFlag(
         study_instance_uid=exam.study_instance_uid,

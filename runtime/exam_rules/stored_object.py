@@ -18,6 +18,7 @@ class StoredObject:
     study_uid: str
     header: ImageHeader
     path: str
+    size_bytes: int
     role: Role
     received_at_ms: int
     conflicts_with: int | None

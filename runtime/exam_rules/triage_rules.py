@@ -85,13 +85,15 @@ def judge_exam(
     *,
     complete: bool,
     surplus: bool = False,
+    two_patients: bool = False,
 ) -> ExamVerdict:
     """The truth table of the clinic rules (architecture, rule 1).
 
     `priority` if the judged images cross the threshold; otherwise `none` only if every expected
     view has a judged image; otherwise `not_assessed`, with the reasons. While the exam is not
     complete, an open view is a reason (`awaiting_views`), not a fault. An exam with images beyond
-    its limit (`surplus`) is never `none`: nobody looked at those.
+    its limit (`surplus`) is never `none`: nobody looked at those. Images of `two_patients` have no
+    flag together, whatever each of them shows.
     """
     counted = [image for image in images if image.role is not Role.SUPERSEDED]
     judged = [(image, image.outcome) for image in counted if isinstance(image.outcome, ViewResult)]
@@ -102,7 +104,10 @@ def judge_exam(
     execution = newest[1].execution if newest else None
     score = exam_score(((image.view_code, result.score) for image, result in judged), rule)
     reasons: tuple[Reason, ...] = ()
-    if _crosses([result for _, result in judged], score, rule):
+    if two_patients:
+        flag, score = Flag.NOT_ASSESSED, None
+        reasons = (Reason.IDENTITY_CONFLICT, *_why_not(counted, missing, complete=complete))
+    elif _crosses([result for _, result in judged], score, rule):
         flag = Flag.PRIORITY
     elif not missing and not surplus:
         flag = Flag.NONE

@@ -6,12 +6,13 @@ published. Nothing here decides; nothing here blocks on anything but the ledger.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from runtime.drift.descriptor_drift import descriptor_drift
 from runtime.drift.score_drift import day_before, drift_figures
 from runtime.exam_rules.state_machine import Exam, ExamRules, outcome_recorded, timeout_due_ms
-from runtime.image.outcome import ImageOutcome, JobOutcome, NotAssessed
+from runtime.image.outcome import ImageOutcome, JobOutcome, NotAssessed, PixelComparison
 from runtime.image.reasons import Reason
 from runtime.ledger.transaction import LedgerTransaction
 from runtime.messages.payloads import EventKind
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from runtime.ledger.job_table import OpenJob
     from runtime.ledger.ledger import Ledger
     from runtime.publishing.message_factory import MessageFactory
+
+LOG = logging.getLogger(__name__)
 
 PACKAGE_NOTE = "active_package_sha256"
 DRIFT_NOTE = "drift_published_for"
@@ -80,7 +83,7 @@ class ExamService:
     def record(self, outcome: JobOutcome) -> ExamFlag | None:
         """Writes a job's outcome, the new exam revision and its messages. Idempotent.
 
-        None if the job was already done.
+        None if the job was already done, or compared two files and judged nothing.
         """
         return self._ledger.transact(self._record, outcome)
 
@@ -90,10 +93,14 @@ class ExamService:
             return None
         now_ms = self._clock_ms()
         tx.finish_job(outcome, now_ms)
+        if outcome.comparison is not None:
+            self._registration.take_comparison(tx, job.job, outcome.comparison, now_ms)
+            return None
         for image in outcome.images:
             if image.header is not None:
                 role = self._registration.role(image.header)
                 tx.correct_header(image.image_id, image.header, role)
+            self._say_if_lost(tx, job.study_uid, image, now_ms)
         self._registration.replace_undecoded(tx, job.study_uid, outcome, now_ms)
         exam = tx.exam(job.study_uid) or Exam(study_instance_uid=job.study_uid)
         judged = {image.image_id for image in outcome.images}
@@ -101,6 +108,23 @@ class ExamService:
         return self._revisions.publish(
             tx, outcome_recorded(exam), now_ms, changed=judged, stage_ms=outcome.stage_ms
         )
+
+    def _say_if_lost(
+        self, tx: LedgerTransaction, study_uid: str, image: ImageOutcome, now_ms: int
+    ) -> None:
+        """The disk did not keep what was answered with success: that is nobody's daily business."""
+        outcome = image.outcome
+        if not isinstance(outcome, NotAssessed) or Reason.INTEGRITY_FAILED not in outcome.reasons:
+            return
+        LOG.error("image %d: %s", image.image_id, outcome.detail)
+        event = self._message_factory.event_message(
+            EventKind.INTEGRITY_FAILED,
+            at_ms=now_ms,
+            detail=f"{outcome.detail}; send the image again",
+            exam=study_uid,
+            image=tx.object(image.image_id).header.sop_instance_uid,
+        )
+        tx.enqueue(event, now_ms)
 
     def worker_died_of(self, job_id: int, reason: Reason) -> ExamFlag | None:
         """Counts a worker's death against a job; the second ends it not assessed, for `reason`."""
@@ -119,6 +143,9 @@ class ExamService:
         job = tx.open_job(job_id)
         if job is None:
             return None
+        if job.job.is_comparison:
+            different = PixelComparison(same_pixels=False)
+            return self._record(tx, JobOutcome(job_id=job_id, comparison=different))
         outcome = NotAssessed(reasons=(reason,), detail=detail, model=self._model)
         images = tuple(
             ImageOutcome(image_id=image.image_id, outcome=outcome) for image in job.job.images

@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from models.errors import PeerError, ResourceError
+from runtime.image.header import passed_over
+from runtime.image.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from runtime.exam_rules.exam_flag import Completion, ExamFlag
     from runtime.exam_rules.procedure_step import StepAnswer, StepBegun, StepEnded
-    from runtime.image.reasons import Reason
     from runtime.messages.payloads import EventKind, Kind, StatusFacts
 
 FRAMES = "frames"
@@ -32,9 +33,12 @@ class Receipt(StrEnum):
 
     STORED = "stored"
     KNOWN = "known"
-    """The same bytes again: the same image."""
+    """The same bytes again: the same image, whose file is in the spool or was judged."""
     CONFLICT = "conflict"
-    """Other bytes under a known SOP Instance UID: kept, an event raised, the first stands."""
+    """Other bytes under a known SOP Instance UID: kept, the first stands. The worker compares the
+
+    pixels of both; events say what it found.
+    """
     TWIN = "twin"
     """The same image once as a frame and once as the unit's own object: kept, the first stands."""
 
@@ -45,6 +49,8 @@ class Received:
 
     image_id: int
     receipt: Receipt
+    instead_of: str = ""
+    """The lost or damaged spooled file that this one stands in for, if it does."""
 
 
 class ObjectRefusedError(PeerError):
@@ -54,6 +60,14 @@ class ObjectRefusedError(PeerError):
         self.reason = reason
         self.detail = detail
         super().__init__(f"{reason.value}: {detail}")
+
+
+class ObjectPassedOverError(ObjectRefusedError):
+    """No image: a report, a presentation state, … `name` says which. No fault, and no event."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(Reason.NOT_MAMMOGRAPHY, passed_over(name))
 
 
 class OutOfRoomError(ResourceError):
@@ -82,6 +96,7 @@ class ObjectReceiver(Protocol):
         the intake computes it while the file goes to the disk.
 
         Raises:
+            ObjectPassedOverError: a DICOM object that is no image.
             ObjectRefusedError: not a mammogram, unreadable header, …; an event was published.
             OutOfRoomError: see `check_room`.
         """

@@ -16,9 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from runtime.dicom.arrived_file import ArrivedFile, read_arrived_file
-from runtime.exams.intake_ports import ObjectRefusedError, OutOfRoomError, Receipt, Received
+from runtime.exams.intake_ports import (
+    ObjectPassedOverError,
+    ObjectRefusedError,
+    OutOfRoomError,
+    Receipt,
+    Received,
+)
 from runtime.exams.registration import SpooledObject
-from runtime.image.header import HeaderRefusedError
+from runtime.image.header import HeaderRefusedError, NoImageError
 from runtime.image.outcome import EVIDENCE_SUFFIX, PREVIEW_SUFFIX
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import LedgerError
@@ -139,6 +145,9 @@ class Spooler:
         """Takes over a complete DICOM file below `incoming`; returns when it is durable."""
         try:
             return self._receive(path, source=source, peer=peer, sha256=sha256)
+        except ObjectPassedOverError as other:
+            LOG.info("%s: %s", source, other.detail)
+            raise
         except ObjectRefusedError as error:
             LOG.warning("image refused: source=%s reason=%s", source, error.reason)
             self._events.publish_refusal(EventKind.IMAGE_REFUSED, f"{source}: {error.reason}")
@@ -163,6 +172,7 @@ class Spooler:
                 SpooledObject(
                     header=arrived.header,
                     identity=arrived.identity,
+                    patient=arrived.patient,
                     sha256=digest,
                     path=str(spooled),
                     size_bytes=size_bytes,
@@ -177,6 +187,8 @@ class Spooler:
                 self.remove(str(spooled))
         if received.receipt is Receipt.KNOWN:
             self.remove(str(spooled))
+        if received.instead_of:
+            self.remove(received.instead_of)
         self._worker.wake()
         return received
 
@@ -211,11 +223,12 @@ class Spooler:
         """Raises ObjectRefusedError: it is no mammogram, or cannot be read."""
         try:
             arrived = read_arrived_file(stream, self._shown)
+        except NoImageError as other:
+            raise ObjectPassedOverError(other.name) from other
         except HeaderRefusedError as error:
             raise ObjectRefusedError(error.reason, error.detail) from error
         if not arrived.header.mammography:
-            detail = "its SOP class is not one of a mammogram"
-            raise ObjectRefusedError(Reason.NOT_MAMMOGRAPHY, detail)
+            raise ObjectRefusedError(Reason.NOT_MAMMOGRAPHY, arrived.header.class_detail)
         return arrived
 
     def remove(self, path: str) -> None:

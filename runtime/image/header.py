@@ -7,12 +7,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from models.errors import PeerError
+from runtime.image.reasons import Reason
 from runtime.image.view_codes import HARMLESS_MODIFIERS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-    from runtime.image.reasons import Reason
 
 # PS3.6: Digital Mammography For Presentation and For Processing, Breast Tomosynthesis, Breast
 # Projection X-Ray For Presentation and For Processing.
@@ -42,6 +41,23 @@ class HeaderRefusedError(PeerError):
         self.reason = reason
         self.detail = detail
         super().__init__(f"{reason}: {detail}")
+
+
+class NoImageError(HeaderRefusedError):
+    """A DICOM object that is no image: a report, a presentation state, a directory and others.
+
+    Attributes:
+        name: of its storage class, as PS3.6 has it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(Reason.NOT_MAMMOGRAPHY, passed_over(name))
+
+
+def passed_over(name: str) -> str:
+    """The words for people, wherever an object that is no image is met."""
+    return f"passed over: {name}"
 
 
 class Laterality(StrEnum):
@@ -162,8 +178,14 @@ class ImageHeader:
         if self.kind is ImageKind.SYNTHETIC_2D:
             return synthetic_2d
         if self.kind is ImageKind.OTHER:
-            return bool(self.image_terms) and set(self.image_terms) <= set(image_types)
+            return bool(self.image_terms) and not self.unknown_terms(image_types)
         return self.kind is ImageKind.STANDARD
+
+    def unknown_terms(self, image_types: Collection[str]) -> tuple[str, ...]:
+        """The terms of Image Type that it is not assessed for, because nobody knows them."""
+        if self.kind is not ImageKind.OTHER:
+            return ()
+        return tuple(term for term in self.image_terms if term not in image_types)
 
     @property
     def sides_contradict(self) -> bool:
@@ -193,6 +215,13 @@ class ImageHeader:
     def mammography(self) -> bool:
         """Is this a mammogram at all: an MG storage class, or a digitised film of one?"""
         return self.film or self.sop_class_uid in MAMMOGRAPHY_CLASSES
+
+    @property
+    def class_detail(self) -> str:
+        """What is wrong with the storage class of what is no mammogram by it."""
+        if self.modality.upper() == "MG":
+            return "Modality says MG, but the SOP class is not one of a mammogram"
+        return "its SOP class is not one of a mammogram"
 
     @property
     def disqualifying_modifiers(self) -> tuple[str, ...]:

@@ -14,6 +14,10 @@ EVIDENCE_SUFFIX = ".evidence.npy"
 """Files that the worker leaves beside a spooled object; the control process serves them."""
 
 
+COMPARE = "compare"
+"""Slot of the two images of a comparison: the one that stands, then other bytes under its UID."""
+
+
 class Flag(StrEnum):
     """Three flags, never two."""
 
@@ -90,12 +94,24 @@ ViewOutcome = ViewResult | NotAssessed
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnsweredBytes:
+    """The bytes that the sender was answered for: those, and no others, may be judged."""
+
+    sha256: str
+    """Of the data set alone: what stands before it is the receiver's own (PS3.10 7.1)."""
+    transfer_syntax_uid: str
+    """It stands before the data set, and says how to read it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobImage:
     """One spooled object of a job. `slot` is the input port's view: `any`, `CC`, `RMLO`."""
 
     image_id: int
     path: str
     slot: str
+    answered: AnsweredBytes | None = None
+    """None where nobody was answered: files on a bench."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +122,11 @@ class Job:
     package_sha256: str
     precision: str
     images: tuple[JobImage, ...]
+
+    @property
+    def is_comparison(self) -> bool:
+        """Whether two files are to be compared, and nothing judged."""
+        return any(image.slot == COMPARE for image in self.images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +142,21 @@ class ImageOutcome:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PixelComparison:
+    """What the worker found out about two files under one SOP Instance UID."""
+
+    same_pixels: bool
+    """After decoding: every stored value."""
+    changed: tuple[str, ...] = ()
+    """Names of the facts that a judgement rests on and that differ all the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobOutcome:
-    """The answer to a job: one outcome for each of its images."""
+    """The answer to a job: one outcome for each of its images, or what a comparison found."""
 
     job_id: int
-    images: tuple[ImageOutcome, ...]
+    images: tuple[ImageOutcome, ...] = ()
+    comparison: PixelComparison | None = None
     stage_ms: dict[str, float] = field(default_factory=dict)
     """Milliseconds by stage: `read`, `decode`, `suitability`, `prepare`, `infer`, `total`."""

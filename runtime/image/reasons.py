@@ -35,6 +35,8 @@ class Reason(StrEnum):
     UNSUPPORTED_PIXELS = "unsupported_pixels"
     ENGINE_FAULT = "engine_fault"
     PROCESSING_FAILED = "processing_failed"
+    INTEGRITY_FAILED = "integrity_failed"
+    """The spooled file is not, or no longer wholly, the one that was answered."""
     # of the images of a model that sees several views at once
     COMPANION_MISSING = "companion_missing"
     COMPANION_NOT_ASSESSED = "companion_not_assessed"
@@ -42,6 +44,7 @@ class Reason(StrEnum):
     AWAITING_VIEWS = "awaiting_views"
     VIEW_NOT_RECEIVED = "view_not_received"
     TOO_MANY_IMAGES = "too_many_images"
+    IDENTITY_CONFLICT = "identity_conflict"
 
 
 class Remark(StrEnum):
@@ -54,9 +57,14 @@ class Remark(StrEnum):
     VOI_LUT_BITS = "voi_lut_bits"
     VOI_LUT_UNUSABLE = "voi_lut_unusable"
     VOI_FUNCTION_UNKNOWN = "voi_function_unknown"
+    MODALITY_LUT_UNUSABLE = "modality_lut_unusable"
+    BITS_UNUSED = "bits_unused"
+    PIXEL_SIGN_CONTRADICTS = "pixel_sign_contradicts"
     POLARITY_CONTRADICTS = "polarity_contradicts"
     LOSSY_COMPRESSION = "lossy_compression"
     INTENT_ASSUMED = "intent_assumed"
     PADDING_IGNORED = "padding_ignored"
+    PADDING_DARKENED = "padding_darkened"
     LATERALITY_FROM_CONTENT = "laterality_from_content"
+    LATERALITY_UNCONFIRMED = "laterality_unconfirmed"
     PARTIAL_VIEW_UNKNOWN = "partial_view_unknown"

@@ -96,6 +96,15 @@ class ExamHistory:
             ),
         )
 
+    def correct_identity(self, study_uid: str, identity: PatientIdentity) -> None:
+        """An image of the exam came again under another name or number: what it says is shown."""
+        self._connection.execute(
+            "UPDATE exam_identities SET accession_number = coalesce(nullif(?, ''),"
+            " accession_number), initials = coalesce(nullif(?, ''), initials),"
+            " study_time = coalesce(nullif(?, ''), study_time) WHERE study_uid = ?",
+            (identity.accession_number, identity.initials, identity.study_time, study_uid),
+        )
+
     def accession_number(self, study_uid: str) -> str:
         """The exam's accession number, "" if none was kept."""
         row = self._connection.execute(

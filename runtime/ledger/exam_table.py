@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from runtime.ledger.modality_notice_table import ModalityNoticeRows
     from runtime.ledger.object_table import ArrivalRows
+    from runtime.ledger.patient_table import PatientRows
 
 FLAG = TypeAdapter(ExamFlag)
 
@@ -28,6 +29,7 @@ class ExamRows:
     _connection: sqlite3.Connection
     notices: ModalityNoticeRows
     arrivals: ArrivalRows
+    patients: PatientRows
 
     def exam_images(self, study_uid: str) -> list[ExamImage]:
         """The exam's images, each with its newest outcome (None while it waits).
@@ -86,6 +88,7 @@ class ExamRows:
             narrowed_views=self.notices.narrowed_views(study_uid),
             images_missing=self.notices.images_missing(study_uid),
             images_surplus=self.arrivals.surplus(study_uid),
+            two_patients=self.patients.are_two(study_uid),
         )
 
     def save_exam(self, exam: Exam, flag: ExamFlag | None = None) -> None:

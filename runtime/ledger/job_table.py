@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 
 from runtime.image.descriptors import ImageDescriptors
-from runtime.image.outcome import Job, JobImage, JobOutcome, ViewOutcome
+from runtime.image.outcome import COMPARE, AnsweredBytes, Job, JobImage, JobOutcome, ViewOutcome
 from runtime.ledger.integrity import whole
 
 if TYPE_CHECKING:
@@ -101,22 +101,24 @@ class JobRows:
                 package_sha256=package_sha256,
                 precision=precision,
                 images=tuple(
-                    JobImage(image_id=image_id, path=self._path(image_id), slot=slot)
-                    for image_id, slot in json.loads(images)
+                    self._job_image(image_id, slot) for image_id, slot in json.loads(images)
                 ),
             ),
             study_uid=study_uid,
             worker_deaths=worker_deaths,
         )
 
-    def _path(self, image_id: int) -> str:
+    def _job_image(self, image_id: int, slot: str) -> JobImage:
         row = self._connection.execute(
-            f"SELECT path FROM objects WHERE image_id = ? AND {whole('objects')}",  # noqa: S608
+            "SELECT path, sha256, json_extract(header, '$.transfer_syntax_uid') FROM objects"  # noqa: S608
+            f" WHERE image_id = ? AND {whole('objects')}",
             (image_id,),
         ).fetchone()
         if row is None:
             raise KeyError(image_id)
-        return str(row[0])
+        path, sha256, syntax = row
+        answered = AnsweredBytes(sha256=sha256, transfer_syntax_uid=syntax)
+        return JobImage(image_id=image_id, path=path, slot=slot, answered=answered)
 
     def jobs_open(self) -> int:
         """How many jobs wait for an outcome."""
@@ -132,9 +134,14 @@ class JobRows:
         return [job_id for (job_id,) in rows]
 
     def images_in_jobs(self, study_uid: str) -> set[int]:
-        """The images for which the exam already has a job, open or done."""
+        """The images for which the exam already has a job, open or done; comparisons are none."""
         rows = self._connection.execute("SELECT images FROM jobs WHERE study_uid = ?", (study_uid,))
-        return {image_id for (images,) in rows for image_id, _slot in json.loads(images)}
+        return {
+            image_id
+            for (images,) in rows
+            for image_id, slot in json.loads(images)
+            if slot != COMPARE
+        }
 
     def finish_job(self, outcome: JobOutcome, at_ms: int) -> None:
         """Writes the outcomes of a job and closes it."""

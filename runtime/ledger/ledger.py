@@ -310,6 +310,12 @@ class Ledger:
         self.wake()
         return count
 
+    def put_back(self, after_seq: int, now_ms: int) -> int:
+        """Makes retained messages behind a number that still hold wait again; how many."""
+        count = self.transact(lambda tx: tx.outbox.put_back(after_seq, now_ms))
+        self.wake()
+        return count
+
     def retained_topics_to_clear(self, now_ms: int) -> list[tuple[str, int]]:
         """(topic, seq) of delivered retained messages that expired and were not cleared yet."""
         return self.transact(lambda tx: tx.outbox.retained_topics_to_clear(now_ms))

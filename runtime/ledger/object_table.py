@@ -27,7 +27,9 @@ ARRIVAL_TABLES = ("surplus_images",)
 HEADER = TypeAdapter(ImageHeader)
 COUNTS = "conflicts_with IS NULL AND image_id NOT IN (SELECT image_id FROM surplus_images)"
 """Of a row of `objects`: it is one of its exam's images."""
-_SELECT_OBJECT = "SELECT image_id, study_uid, header, path, role, received_at_ms, conflicts_with"
+_SELECT_OBJECT = (
+    "SELECT image_id, study_uid, header, path, size_bytes, role, received_at_ms, conflicts_with"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +122,10 @@ class ObjectRows:
             (at_ms, Phase.FINAL.value, limit),
         ).fetchall()
 
+    def put_file(self, image_id: int, path: str) -> None:
+        """The object's bytes came again: this file has them."""
+        self._connection.execute("UPDATE objects SET path = ? WHERE image_id = ?", (path, image_id))
+
     def file_removed(self, image_id: int) -> None:
         """The object's file left the spool; its record stays."""
         self._connection.execute("UPDATE objects SET path = '' WHERE image_id = ?", (image_id,))
@@ -132,13 +138,14 @@ class ObjectRows:
         }
 
 
-def _stored(row: tuple[int, str, str, str, str, int, int | None]) -> StoredObject:
-    image_id, study_uid, header, path, role, received_at_ms, conflicts_with = row
+def _stored(row: tuple[int, str, str, str, int, str, int, int | None]) -> StoredObject:
+    image_id, study_uid, header, path, size_bytes, role, received_at_ms, conflicts_with = row
     return StoredObject(
         image_id=image_id,
         study_uid=study_uid,
         header=HEADER.validate_json(header),
         path=path,
+        size_bytes=size_bytes,
         role=Role(role),
         received_at_ms=received_at_ms,
         conflicts_with=conflicts_with,

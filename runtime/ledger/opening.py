@@ -20,6 +20,7 @@ from runtime.ledger.integrity import RowHashes
 from runtime.ledger.job_table import DESCRIPTOR_SCHEMA
 from runtime.ledger.modality_notice_table import MODALITY_NOTICE_SCHEMA
 from runtime.ledger.object_table import SURPLUS_SCHEMA
+from runtime.ledger.patient_table import PATIENT_SCHEMA
 from runtime.ledger.renewal import begin_epoch, take_over
 from runtime.messages.status_reason import BY_REASON, StatusReason
 
@@ -80,7 +81,14 @@ CREATE INDEX IF NOT EXISTS outbox_retained ON outbox (topic, seq) WHERE retained
 CREATE INDEX IF NOT EXISTS outbox_to_clear ON outbox (expires_at_ms)
     WHERE retained = 1 AND superseded = 0 AND cleared = 0;
 """
-TABLES = SCHEMA + MODALITY_NOTICE_SCHEMA + EXAM_HISTORY_SCHEMA + SURPLUS_SCHEMA + DESCRIPTOR_SCHEMA
+TABLES = (
+    SCHEMA
+    + MODALITY_NOTICE_SCHEMA
+    + EXAM_HISTORY_SCHEMA
+    + SURPLUS_SCHEMA
+    + DESCRIPTOR_SCHEMA
+    + PATIENT_SCHEMA
+)
 
 
 class LedgerError(ResourceError):

@@ -165,6 +165,17 @@ class Outbox:
             (seq,),
         ).rowcount
 
+    def put_back(self, after_seq: int, now_ms: int) -> int:
+        """Retained messages behind that number that still hold wait again; how many.
+
+        They come behind what is new, under their own numbers and with the time that is left.
+        """
+        return self._connection.execute(
+            "UPDATE outbox SET delivered_at_ms = NULL, replayed = 1 WHERE seq > ? AND retained = 1"
+            " AND superseded = 0 AND cleared = 0 AND expires_at_ms > ? AND delivered_at_ms NOTNULL",
+            (after_seq, now_ms),
+        ).rowcount
+
     def retained_topics_to_clear(self, now_ms: int) -> list[tuple[str, int]]:
         """Expired retained messages that the broker still has."""
         rows = self._connection.execute(

@@ -35,6 +35,7 @@ COPIED = (
     "awaited_images",
     "procedure_steps",
     "surplus_images",
+    "image_patients",
 )
 OF_AN_EXAM = (
     "objects",
@@ -43,6 +44,7 @@ OF_AN_EXAM = (
     "exam_revisions",
     "exam_attention",
     "surplus_images",
+    "image_patients",
 )
 
 

@@ -12,6 +12,7 @@ from runtime.ledger.job_table import DescriptorRows, JobRows
 from runtime.ledger.modality_notice_table import ModalityNoticeRows
 from runtime.ledger.object_table import ARRIVAL_TABLES, ArrivalRows, ObjectRows
 from runtime.ledger.outbox import Outbox
+from runtime.ledger.patient_table import PATIENT_TABLES, PatientRows
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,7 +40,7 @@ FORGET_EXAMS = (
     *(
         f"DELETE FROM {table} WHERE study_uid IN"  # noqa: S608 - our own tables' names
         " (SELECT study_uid FROM exams WHERE phase = ? AND last_activity_ms < ?)"
-        for table in (*EXAM_HISTORY_TABLES, *ARRIVAL_TABLES)
+        for table in (*EXAM_HISTORY_TABLES, *ARRIVAL_TABLES, *PATIENT_TABLES)
     ),
     "DELETE FROM exams WHERE phase = ? AND last_activity_ms < ?",
 )
@@ -53,6 +54,7 @@ class LedgerTransaction(ObjectRows, ExamRows, JobRows):
         self.outbox = Outbox(connection)
         self.notices = ModalityNoticeRows(connection)
         self.arrivals = ArrivalRows(connection)
+        self.patients = PatientRows(connection)
         self.exam_history = ExamHistory(connection)
         self.descriptors = DescriptorRows(connection)
         self.enqueued = 0

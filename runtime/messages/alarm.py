@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -15,7 +16,7 @@ from runtime.messages.payloads import (
     ShortText,
     UtcTime,
 )
-from runtime.messages.topics import SiteName, UnitName
+from runtime.messages.topics import SITE_SERVICE, SiteName, UnitName
 from runtime.messages.vocabulary import Open
 
 
@@ -53,6 +54,15 @@ class AlarmMessage(Part):
     data: dict[ShortText, Annotated[str, Field(max_length=256)] | int | float | bool] = Field(
         default_factory=dict, max_length=16, examples=[{"silent_s": 312.0}]
     )
+
+    @property
+    def key(self) -> str:
+        """The last level of the topic on which it stands: KIND.UNIT.SUBJECT, as far as it has them.
+
+        One level, of letters, digits and `._-`, whatever a subject holds.
+        """
+        parts = (self.alarm, self.unit or SITE_SERVICE, str(self.data.get("subject", "")))
+        return re.sub(r"[^A-Za-z0-9._-]", "-", ".".join(part for part in parts if part))[:150]
 
     def encode(self) -> bytes:
         """UTF-8 JSON, at most 16 KiB.

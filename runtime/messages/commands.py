@@ -35,7 +35,16 @@ class Rebirth(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-C = TypeVar("C", Replay, Rebirth)
+class Probe(BaseModel):
+    """The unit's own mark, retained: up to which number the broker has its retained messages."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    seq: Annotated[int, Field(ge=0, le=LARGEST_SEQ, examples=[4711])]
+    ledger_id: Annotated[str, Field(max_length=128)] = ""
+
+
+C = TypeVar("C", Replay, Rebirth, Probe)
 
 
 def parse_replay(payload: bytes) -> Replay:
@@ -46,6 +55,11 @@ def parse_replay(payload: bytes) -> Replay:
 def parse_rebirth(payload: bytes) -> Rebirth:
     """`{}` or nothing. Raises CommandRefusedError."""
     return _parsed(Rebirth, payload or b"{}")
+
+
+def parse_probe(payload: bytes) -> Probe:
+    """`{"seq": n, "ledger_id": ...}`. Raises CommandRefusedError."""
+    return _parsed(Probe, payload)
 
 
 def _parsed(kind: type[C], payload: bytes) -> C:

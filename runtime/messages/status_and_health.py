@@ -14,6 +14,7 @@ from runtime.messages.envelope import (
     Part,
     ShortText,
     StandingMessage,
+    UtcTime,
 )
 from runtime.messages.vocabulary import Open
 
@@ -33,7 +34,9 @@ class StatusFacts(JudgedBy):
     versions: dict[ShortText, ShortText] = Field(
         default_factory=dict, max_length=32, examples=[{"mammoedge": "0.1.0", "openvino": "2026.4"}]
     )
-    unsigned_package: bool = Field(default=False, description="the active package is not signed")
+    unsigned_package: bool = Field(
+        default=False, description="the active package is neither signed nor the one that ships"
+    )
     fallback_reason: str = Field(default="", max_length=512)
     intakes: tuple[Annotated[str, Field(max_length=256)], ...] = Field(
         default=(), max_length=16, description="where images come in"
@@ -43,13 +46,21 @@ class StatusFacts(JudgedBy):
 class StatusMessage(StatusFacts, StandingMessage):
     """Birth, change of state, clean stop, and the will."""
 
-    omitted_when_none: ClassVar[frozenset[str]] = frozenset({"ledger_id"})
+    omitted_when_none: ClassVar[frozenset[str]] = frozenset({"ledger_id", "will", "connected_at"})
     schema_id: Literal["mammoedge.status/1"] = Field(default="mammoedge.status/1", alias="schema")
     state: Open[UnitState]
     ledger_id: ShortText | None = Field(
         default=None,
         description="one ledger's life; `seq` counts within it, and another one begins again at 1",
         examples=["5f1d3c0a9b7e2468"],
+    )
+    will: Literal[True] | None = Field(
+        default=None,
+        description="the broker says it for a unit that is gone; it was written when the unit"
+        " connected: `at` is not when it went, and `last_seq` not the last number given",
+    )
+    connected_at: UtcTime | None = Field(
+        default=None, description="of a will: when the connection was made that it speaks of"
     )
 
 

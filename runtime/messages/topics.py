@@ -89,6 +89,11 @@ class Topics:
         """Command: say `status` again."""
         return f"{self.root}/command/rebirth"
 
+    @property
+    def probe(self) -> str:
+        """The unit's own retained mark: what the broker was seen to have. Nobody else writes it."""
+        return f"{self.root}/command/probe"
+
     def exam(self, exam_key: str) -> str:
         """The current flag of one exam."""
         return f"{self.root}/exam/{exam_key}"

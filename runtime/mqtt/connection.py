@@ -26,6 +26,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from models.errors import PeerError
+from runtime.messages.commands import COMMAND_LIMIT_BYTES
 from runtime.mqtt.connection_events import (
     UNIT_SESSION,
     Connected,
@@ -108,6 +109,7 @@ class BrokerConnection:
         self._unfit = False
         self._name_taken = False
         self._unheard = False
+        self._watched = ""
         self._wakeup = WakeupPipe()
         self._thread: threading.Thread | None = None
         self._client = self._new_client(client_id, will)
@@ -166,6 +168,17 @@ class BrokerConnection:
     def listen_no_more(self, topics: Sequence[str]) -> None:
         """Unsubscribes: nothing more is queued for us; `Listening` follows."""
         self._client.unsubscribe(list(topics))
+        self._wakeup.ring()
+
+    def watch(self, topic: str) -> None:
+        """Subscribes to one topic for what the broker has kept there; nobody is asked about it."""
+        self._watched = topic
+        self._client.subscribe(topic, options=SubscribeOptions(qos=1))
+        self._wakeup.ring()
+
+    def unwatch(self) -> None:
+        """Ends `watch`; what is said on the topic after this is not heard."""
+        self._client.unsubscribe(self._watched)
         self._wakeup.ring()
 
     def publish(
@@ -379,6 +392,10 @@ class BrokerConnection:
         self._say(PublishAcknowledged(mid=mid, reason_code=reason.value))
 
     def _on_message(self, _c: mqtt.Client, _u: Any, message: mqtt.MQTTMessage) -> None:
+        if message.topic == self._watched:
+            if message.retain and len(message.payload) <= COMMAND_LIMIT_BYTES:
+                self._say(Heard(topic=message.topic, payload=bytes(message.payload), retained=True))
+            return
         # rumqttd sends retained messages in spite of the subscription's retain handling.
         if message.retain and not self._connect_options.hear_retained:
             return
@@ -390,6 +407,7 @@ class BrokerConnection:
                     payload=bytes(message.payload),
                     mid=message.mid,
                     retained=message.retain,
+                    expires=getattr(message.properties, "MessageExpiryInterval", None) is not None,
                 )
             )
 

@@ -46,6 +46,8 @@ class Heard:
     payload: bytes
     mid: int = 0
     retained: bool = False
+    expires: bool = True
+    """Whether it came with a message expiry interval (MQTT 5, 3.3.2.3.3)."""
 
 
 @dataclass(frozen=True, kw_only=True)

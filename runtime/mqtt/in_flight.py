@@ -25,7 +25,12 @@ class Clearing:
     seq: int
 
 
-InFlight = OutboxRow | SentStatus | Clearing
+@dataclass(frozen=True, kw_only=True)
+class SentProbe:
+    """The unit's retained mark on the broker."""
+
+
+InFlight = OutboxRow | SentStatus | Clearing | SentProbe
 
 
 class InFlightMessages:

@@ -53,6 +53,10 @@ class OutboxLedger(Protocol):
         """Makes rows wait again; how many."""
         ...
 
+    def put_back(self, after_seq: int, now_ms: int) -> int:
+        """Retained rows behind a number that still hold wait again; how many."""
+        ...
+
     def retained_topics_to_clear(self, now_ms: int) -> list[tuple[str, int]]:
         """(topic, seq) of delivered retained messages that expired."""
         ...
@@ -119,6 +123,9 @@ class OutboxDelivery:
         self._settled_since_s = 0.0
         self._held: dict[int, float] = {}
         self._more_waits = False
+        self._acknowledged_retained = 0
+        self.retained_through = 0
+        """The highest number of a retained row that the broker and the ledger know as delivered."""
 
     def next_rows(self, limit: int, *, in_flight: Collection[int]) -> list[Outgoing]:
         """Up to `limit` rows that may be sent now, in `seq` order; each as it must go out."""
@@ -162,6 +169,8 @@ class OutboxDelivery:
             if not self._settled:
                 self._settled_since_s = self._monotonic()
             self._settled.append(row.seq)
+            if row.retained and row.seq > self._acknowledged_retained:
+                self._acknowledged_retained = row.seq
             return False
         return self.refuse(row, reason_code)
 
@@ -193,6 +202,7 @@ class OutboxDelivery:
         if self._settled:
             self._ledger.delivered(tuple(self._settled), self._clock_ms())
             self._settled.clear()
+            self.retained_through = self._acknowledged_retained
 
     def settle_if_due(self) -> None:
         """Commits once enough acknowledgements came together, or the first has waited long."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 from runtime.ledger.ledger import LedgerError
 from runtime.messages.commands import CommandRefusedError, parse_rebirth, parse_replay
 from runtime.messages.payloads import EventKind, OutboxFacts
+from runtime.mqtt.broker_memory import BrokerMemory, MarkWire
 from runtime.mqtt.connection_events import Heard, PublishAcknowledged
-from runtime.mqtt.in_flight import Clearing, InFlightMessages, SentStatus
+from runtime.mqtt.in_flight import Clearing, InFlightMessages, SentProbe, SentStatus
 from runtime.mqtt.outbox_delivery import FAILURE, PACKET_TOO_LARGE
 
 if TYPE_CHECKING:
@@ -34,23 +35,11 @@ PACKET_OVERHEAD_BYTES = 64
 """Fixed header, lengths and properties of our PUBLISH: 40 bytes, rounded up."""
 
 
-class Wire(Protocol):
+class Wire(MarkWire, Protocol):
     """What a session needs of a connection."""
 
     def listen(self, topics: Sequence[str]) -> None:
         """Subscribes."""
-        ...
-
-    def publish(
-        self,
-        topic: str,
-        payload: bytes,
-        *,
-        qos: int = 1,
-        retained: bool = False,
-        expiry_s: int | None = None,
-    ) -> int:
-        """Sends; the message id."""
         ...
 
 
@@ -105,6 +94,14 @@ class BrokerSession:
         limit = min(settings.in_flight, connected.receive_maximum)
         self._half_window = max(1, limit // 2)
         self._in_flight = InFlightMessages(limit=limit, monotonic=providers.monotonic)
+        self._memory = BrokerMemory(
+            wire=wire,
+            topic=message_factory.topics.probe,
+            ledger=ledger,
+            ledger_id=message_factory.ledger_id or "",
+            delivery=delivery,
+            in_flight=self._in_flight,
+        )
         self._packet_limit = connected.maximum_packet_bytes
         # Longer than the broker may stay silent on a connection that lives.
         self._patience_s = 2.0 * settings.keepalive_s
@@ -129,12 +126,15 @@ class BrokerSession:
         self._wire.listen(
             [self._message_factory.topics.replay, self._message_factory.topics.rebirth]
         )
+        self._memory.begin(self._providers.monotonic())
 
     def hear(self, signal: Signal) -> None:
         """Something happened on the connection."""
         try:
             if isinstance(signal, PublishAcknowledged):
                 self._acknowledged(signal)
+            elif isinstance(signal, Heard) and self._memory.is_mark(signal.topic):
+                self._more |= self._memory.heard(signal.payload, self._providers.clock_ms())
             elif isinstance(signal, Heard):
                 self._command(signal)
         except LedgerError as error:
@@ -157,6 +157,7 @@ class BrokerSession:
             self._send_rows()
             self._clear_expired(now_s)
             self._delivery.settle_if_due()
+            self._more |= self._memory.turn(now_s, self._providers.clock_ms())
         except LedgerError as error:
             # The connection stays: it is what says that the ledger fails.
             LOG.error("messages wait: %s", error)  # noqa: TRY400 - no defect of ours
@@ -213,6 +214,7 @@ class BrokerSession:
             min(agenda.status_look_s, agenda.health_s, agenda.clearing_s) - now_s,
             self._delivery.settle_due_in_s(),
             self._delivery.held_due_in_s(),
+            self._memory.due_in_s(now_s),
             STATUS_LOOK_S,
         ]
         return max(0.0, min(s for s in due_in_s if s is not None))
@@ -233,6 +235,9 @@ class BrokerSession:
                 self._born_s = self._providers.monotonic()
                 LOG.info("connected: %s", self._connected.address)
                 self._state.connected.set()
+        elif isinstance(answered, SentProbe):
+            if failed:
+                LOG.warning("the broker refuses our mark: 0x%02x", signal.reason_code)
         elif isinstance(answered, Clearing):
             if not failed:
                 self._ledger.cleared(answered.seq)

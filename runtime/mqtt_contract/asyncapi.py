@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import models_json_schema
 
+from runtime.messages.alarm import AlarmMessage
 from runtime.messages.payloads import CONTENT_TYPE, PAYLOAD_LIMIT_BYTES, Message
 from runtime.messages.topics import NAME_PATTERN
 from runtime.mqtt_contract.channels import CHANNELS, PLACES, Channel, ChannelSpeaker
@@ -78,6 +79,10 @@ PARAMETERS = {
         "description": "pseudonym of the exam, 32 hex digits",
         "examples": ["0f3c9d7a5b21e8864c0d9f1e2a3b4c5d"],
     },
+    "alarm_key": {
+        "description": "kind, unit (`_site`: of the site as a whole), subject; dots between",
+        "examples": ["unit_silent.mammo-1"],
+    },
     "view": {
         "description": "side and view in lower case, `x` where a part is unknown",
         "examples": ["rcc", "lmlo", "rx"],
@@ -129,7 +134,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
 
 def _operation_name(channel: Channel) -> str:
     verb = "say" if channel.speaker is ChannelSpeaker.UNIT else "ask"
-    return f"{'raise' if channel.name == 'alarm' else verb}{channel.name.capitalize()}"
+    return f"{'raise' if channel.payload is AlarmMessage else verb}{channel.name.capitalize()}"
 
 
 def _operation(channel: Channel) -> dict[str, Any]:
@@ -137,7 +142,7 @@ def _operation(channel: Channel) -> dict[str, Any]:
     binding: dict[str, Any] = {"qos": channel.qos, "retain": channel.retain}
     if channel.expiry_s is not None:
         binding["messageExpiryInterval"] = channel.expiry_s
-    heard = channel.speaker is ChannelSpeaker.SITE and channel.name != "alarm"
+    heard = channel.speaker is ChannelSpeaker.SITE and channel.payload is not AlarmMessage
     return {
         "action": "receive" if heard else "send",
         "summary": f"{channel.speaker.value} says",

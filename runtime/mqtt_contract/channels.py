@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from runtime.messages.alarm import AlarmMessage
-from runtime.messages.commands import Rebirth, Replay
+from runtime.messages.commands import Probe, Rebirth, Replay
 from runtime.messages.payloads import PAYLOAD_TYPES
 from runtime.messages.topics import ROOT, SITE_SERVICE, Topics
 from runtime.mqtt_contract import examples
@@ -129,11 +129,31 @@ CHANNELS: tuple[Channel, ...] = (
         summary="Asks the unit to say `status` again.",
     ),
     Channel(
+        name="probe",
+        address=PLACES.probe,
+        speaker=ChannelSpeaker.UNIT,
+        payload=Probe,
+        examples=(Probe(seq=4711, ledger_id="5f1d3c0a9b7e2468"),),
+        summary="The unit's own mark, for itself: where it is missing after a connect, the broker"
+        " has forgotten, and the unit puts back the flags that still hold. Nobody else writes it.",
+        retain=True,
+    ),
+    Channel(
         name="alarm",
         address=f"{ROOT}/{{site}}/{SITE_SERVICE}/alarm",
         speaker=ChannelSpeaker.SITE,
         payload=AlarmMessage,
         examples=(examples.ALARM,),
-        summary="Alarms of the site's own service.",
+        summary="Alarms of the site's own service, as they are raised and cleared.",
+    ),
+    Channel(
+        name="standing",
+        address=f"{ROOT}/{{site}}/{SITE_SERVICE}/alarm/{{alarm_key}}",
+        speaker=ChannelSpeaker.SITE,
+        payload=AlarmMessage,
+        examples=(examples.ALARM,),
+        summary="The same alarm for as long as it stands, for whoever subscribes later.",
+        retain=True,
+        clearable=True,
     ),
 )

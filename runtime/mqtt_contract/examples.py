@@ -64,7 +64,15 @@ STATUS = StatusMessage(
     fallback_reason="NPU: not there",
     intakes=("UNIT@0.0.0.0:11112",),
 )
-WILL = STATUS.model_copy(update={"state": UnitState.OFFLINE})
+WILL = STATUS.model_copy(
+    update={
+        "state": UnitState.OFFLINE,
+        "executed_precision": None,
+        "actual_device": None,
+        "will": True,
+        "connected_at": ENVELOPE["at"],
+    }
+)
 EXAM = ExamMessage(
     **ENVELOPE,
     **JUDGED,

@@ -33,16 +33,29 @@ class CodestreamHeader:
     rows: int
     columns: int
     precision_bits: int
-    signed: bool
+    signed: bool | None
+    """None: JPEG and JPEG-LS do not tell."""
     lossy: bool
+
+    @property
+    def said(self) -> str:
+        """The word in words."""
+        kind = {True: "signed", False: "unsigned", None: "sign not told"}[self.signed]
+        loss = "lossy" if self.lossy else "lossless"
+        return f"{self.rows} x {self.columns}, {self.precision_bits} bits, {kind}, {loss}"
+
+
+class SeveralComponentsError(ValueError):
+    """A codestream of colour, or of several gray planes."""
 
 
 def read_codestream(src: bytes) -> CodestreamHeader:
     """The word of a JPEG, JPEG-LS or JPEG 2000 codestream, from its headers alone.
 
     Raises:
-        ValueError: no such codestream, or one of several components: each further one would be
-            allocated and decoded before anybody sees its shape.
+        SeveralComponentsError: each further one would be allocated and decoded before anybody
+            sees its shape.
+        ValueError: no such codestream.
         struct.error: it is cut off in its headers.
     """
     if src[:4] == START_OF_CODESTREAM:
@@ -94,7 +107,7 @@ def _jpeg(src: bytes) -> CodestreamHeader:
                 rows=frame[1],
                 columns=frame[2],
                 precision_bits=frame[0],
-                signed=False,
+                signed=None,
                 lossy=_has_lost(process, src[at + 5 : at + 2 + length]),
             )
         at += 2 + length
@@ -111,4 +124,4 @@ def _has_lost(process: int, scan: bytes) -> bool:
 
 def _check_gray(components: int) -> None:
     if components != 1:
-        raise ValueError(f"a codestream of {components} components")
+        raise SeveralComponentsError(f"a codestream of {components} components")

@@ -26,6 +26,7 @@ from runtime.dicom.part10_reader import (
 )
 from runtime.image.reasons import Reason
 from runtime.pixels import imagecodecs_plugin
+from runtime.pixels.codestream import SeveralComponentsError
 from runtime.pixels.pixel_format import PixelFormat, PixelLimits, PixelsRefusedError, pixel_format
 from runtime.pixels.reconciliation import in_place, reconciled
 
@@ -180,6 +181,8 @@ def _encapsulated(
         if syntax == RLELossless:
             return imagecodecs_plugin.run_length(src, size, layout.bits_allocated), None
         return imagecodecs_plugin.decode_codestream(src, syntax, size)
+    except SeveralComponentsError as fault:
+        raise PixelsRefusedError(Reason.UNSUPPORTED_PIXELS, str(fault)) from fault
     except CODESTREAM_FAULTS as fault:
         raise PixelsRefusedError(
             Reason.UNDECODABLE, f"the codestream cannot be decoded ({fault.__class__.__name__})"

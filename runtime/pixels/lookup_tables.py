@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,8 +18,26 @@ BITS = range(8, 17)
 """Of an entry (PS3.3 C.11.2.1.1: 8 or 16 in an image; 10, 12 and 14 are met as well)."""
 
 
-def first_table(ds: Dataset, keyword: str, *, signed: bool) -> tuple[bool, LookupTable | None]:
-    """Whether there is a table, and the first one if it can be used.
+@dataclass(frozen=True, kw_only=True)
+class FirstTable:
+    """The first table of a sequence, or what is wrong with it."""
+
+    tables: int = 0
+    """How many the sequence has."""
+    table: LookupTable | None = None
+    fault: str = ""
+
+    @property
+    def said(self) -> str:
+        """The table in words."""
+        if self.table is None:
+            return "a table"
+        last = self.table.first + self.table.entries.size - 1
+        return f"{self.table.first} to {last}, {self.table.bits} bits, {self.table.used_bits} used"
+
+
+def first_table(ds: Dataset, keyword: str, *, signed: bool) -> FirstTable:
+    """The first table of a sequence, if it can be used.
 
     The further items of a VOI LUT Sequence are a reader's alternatives (PS3.3 C.11.2): none of
     them takes the first one's place.
@@ -29,23 +48,30 @@ def first_table(ds: Dataset, keyword: str, *, signed: bool) -> tuple[bool, Looku
         signed: the values that are looked up can be negative, so the first input is signed.
     """
     found = items(ds, keyword)
-    return bool(found), _table(found[0], signed=signed) if found else None
+    if not found:
+        return FirstTable()
+    table = _table(found[0], signed=signed)
+    if isinstance(table, str):
+        return FirstTable(tables=len(found), fault=table)
+    return FirstTable(tables=len(found), table=table)
 
 
-def _table(item: Dataset, *, signed: bool) -> LookupTable | None:
-    """None where the table contradicts itself."""
+def _table(item: Dataset, *, signed: bool) -> LookupTable | str:
+    """Or what in the table contradicts itself."""
     descriptor = numbers(item, "LUTDescriptor")
     if len(descriptor) != 3:
-        return None
+        return "LUT Descriptor has not three values"
     # PS3.3 C.11.2.1.1: first and third value are unsigned whatever the VR says, and 0 stands for
     # 65,536 entries.
     count = int(descriptor[0]) & 0xFFFF or 1 << 16
     first = int(descriptor[1]) & 0xFFFF
     first -= 0x10000 if signed and first & 0x8000 else 0
     bits = int(descriptor[2]) & 0xFFFF
+    if bits not in BITS:
+        return f"entries of {bits} bits"
     entries = _entries(item, count, bits)
-    if bits not in BITS or entries is None:
-        return None
+    if entries is None:
+        return f"not the {count} entries that are announced"
     return LookupTable(first=first, entries=entries, bits=bits)
 
 

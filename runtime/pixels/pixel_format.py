@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.errors import PeerError
-from runtime.dicom_header.attributes import integer, text
+from runtime.dicom_header.attributes import frame_count, integer, text
 from runtime.image.reasons import Reason
 
 if TYPE_CHECKING:
@@ -53,6 +53,20 @@ class PixelFormat:
     high_bit: int
     signed: bool
     monochrome1: bool
+
+    @property
+    def lowest(self) -> int:
+        """The lowest stored value that there can be."""
+        return -(2 ** (self.bits_stored - 1)) if self.signed else 0
+
+    @property
+    def said(self) -> str:
+        """The layout in words."""
+        kind = "signed" if self.signed else "unsigned"
+        return (
+            f"{self.rows} x {self.columns}, {self.bits_stored} of {self.bits_allocated} bits,"
+            f" high bit {self.high_bit}, {kind}"
+        )
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -106,8 +120,10 @@ def pixel_format(ds: Dataset, limits: PixelLimits) -> PixelFormat:
         )
     if integer(ds, "SamplesPerPixel", 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise PixelsRefusedError(Reason.UNSUPPORTED_PIXELS, "the image is not gray")
-    if integer(ds, "NumberOfFrames", 1) > 1:
-        raise PixelsRefusedError(Reason.UNSUPPORTED_PIXELS, "more than one frame")
+    frames = frame_count(ds)
+    if frames != 1:
+        what = "more than one frame" if frames else "Number of Frames (0028,0008) counts nothing"
+        raise PixelsRefusedError(Reason.UNSUPPORTED_PIXELS, what)
     high_bit = integer(ds, "HighBit", stored - 1)
     if (
         allocated not in (8, 16)

@@ -65,12 +65,22 @@ def in_place(words: NDArray[Any], layout: PixelFormat) -> NDArray[Any]:
     shift = layout.high_bit + 1 - layout.bits_stored
     if shift:
         unsigned = words.view(np.dtype(f"u{words.dtype.itemsize}"))
-        if int(unsigned.max()) < 2**layout.bits_stored and np.any(unsigned & ((1 << shift) - 1)):
+        if _fits_below(words, layout) and np.any(unsigned & ((1 << shift) - 1)):
             raise PixelsRefusedError(
                 Reason.UNSUPPORTED_PIXELS,
                 f"high bit {layout.high_bit}, and no pixel above {layout.bits_stored} bits",
             )
     return words
+
+
+def _fits_below(words: NDArray[Any], layout: PixelFormat) -> bool:
+    """Would all of them be numbers of the stored bits, without a shift?"""
+    unsigned = words.view(np.dtype(f"u{words.dtype.itemsize}"))
+    if int(unsigned.max()) < 2**layout.bits_stored:
+        return True
+    numbers = words.view(np.dtype(f"i{words.dtype.itemsize}"))
+    top = 2 ** (layout.bits_stored - 1)
+    return layout.signed and -top <= int(numbers.min()) and int(numbers.max()) < top
 
 
 def _placed(samples: NDArray[Any], said: CodestreamHeader, layout: PixelFormat) -> PixelFormat:

@@ -29,6 +29,11 @@ class VoiWindow:
     width: float
     function: WindowFunction = WindowFunction.LINEAR
 
+    @property
+    def said(self) -> str:
+        """The window in words."""
+        return f"center {self.center:g}, width {self.width:g}, {self.function}"
+
     def fits(self, low: float, high: float) -> bool:
         """Can a picture whose values may lie in `low`..`high` be seen through this window?
 

@@ -6,6 +6,7 @@ the standard has it, and looked up once.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import cv2
@@ -16,6 +17,33 @@ if TYPE_CHECKING:
 
     from models.manifest import WindowStep
     from runtime.pixels.mammogram import Mammogram
+
+
+class ShownBy(StrEnum):
+    """What a window step leads gray values by."""
+
+    VOI_LUT = "VOI LUT"
+    WINDOW = "window"
+    STORED_RANGE = "range of possible values"
+    EXTREMES = "lowest and highest value of the image"
+    PERCENTILES = "percentiles of the image"
+    NOTHING = "stored values as they are"
+
+
+def shown_by(step: WindowStep, mammogram: Mammogram) -> ShownBy:
+    """What `step` uses of an image: its table, else its window, else what the recipe says."""
+    if step.mode == "none":
+        return ShownBy.NOTHING
+    if step.mode == "percentile":
+        return ShownBy.PERCENTILES
+    if step.mode == "voi_lut":
+        if mammogram.voi_luts:
+            return ShownBy.VOI_LUT
+        if mammogram.windows:
+            return ShownBy.WINDOW
+        if step.absent == "stored_range":
+            return ShownBy.STORED_RANGE
+    return ShownBy.EXTREMES
 
 
 def window_table(
@@ -31,19 +59,19 @@ def window_table(
     Returns:
         One entry for each of `values`, 0 to `step.to`; mode `none` returns `values`.
     """
-    if step.mode == "none":
-        return values
+    used = shown_by(step, mammogram)
     modality = values * mammogram.rescale_slope + mammogram.rescale_intercept
-    if step.mode == "voi_lut":
-        if mammogram.voi_luts:
-            return mammogram.voi_luts[0].apply(modality) * step.to
-        if mammogram.windows:
-            return mammogram.windows[0].apply(modality) * step.to
-        if step.absent == "stored_range":
-            stored: NDArray[np.float64] = values / (2**mammogram.bits_stored - 1)
-            # A slope below 0 turns the picture around, with a window or without (PS3.3 C.11.1).
-            return (1 - stored if mammogram.rescale_slope < 0 else stored) * step.to
-    if step.mode == "percentile":
+    if used is ShownBy.NOTHING:
+        return values
+    if used is ShownBy.VOI_LUT:
+        return mammogram.voi_luts[0].apply(modality) * step.to
+    if used is ShownBy.WINDOW:
+        return mammogram.windows[0].apply(modality) * step.to
+    if used is ShownBy.STORED_RANGE:
+        stored: NDArray[np.float64] = values / (2**mammogram.bits_stored - 1)
+        # A slope below 0 turns the picture around, with a window or without (PS3.3 C.11.1).
+        return (1 - stored if mammogram.rescale_slope < 0 else stored) * step.to
+    if used is ShownBy.PERCENTILES:
         counts = histogram(mammogram.pixels, values.size)
         low = percentile_of(counts, modality, step.low_percent)
         high = percentile_of(counts, modality, step.high_percent)

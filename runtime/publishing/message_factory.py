@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from runtime.dicom.patient_identity import PatientFacts
     from runtime.exam_rules.exam_flag import ExamFlag, ExamImage
+    from runtime.exam_rules.one_patient import PatientKeys
     from runtime.image.outcome import Execution, ModelRef, ViewOutcome
     from runtime.image.reasons import Reason
 
@@ -95,6 +97,10 @@ class MessageFactory:
     def image_key(self, sop_instance_uid: str) -> str:
         """The image's pseudonym."""
         return Pseudonyms(site_key=self.site_key).image_key(sop_instance_uid)
+
+    def patient_keys(self, facts: PatientFacts) -> PatientKeys:
+        """What the unit compares of a patient; no message has it."""
+        return Pseudonyms(site_key=self.site_key).patient_keys(facts)
 
     # --- numbered -----------------------------------------------------------------------------
 
@@ -310,8 +316,28 @@ class MessageFactory:
         return Announcement(self.topics.status, message.encode())
 
     def last_will(self, facts: StatusFacts, *, at_ms: int, last_seq: int) -> Announcement:
-        """What the broker says for us when we are gone. `at` is when the connection was made."""
-        return self.status_message(facts, at_ms=at_ms, last_seq=last_seq, offline=True)
+        """What the broker says for us when we are gone; written when the connection is made.
+
+        It says so of itself, and nothing that only that moment knew.
+        """
+        lasting = facts.model_copy(
+            update={
+                "reasons": (),
+                "executed_precision": None,
+                "actual_device": None,
+                "fallback_reason": "",
+            }
+        )
+        message = StatusMessage(
+            **self._envelope(at_ms),
+            **dict(lasting),
+            last_seq=last_seq,
+            ledger_id=self.ledger_id,
+            state=UnitState.OFFLINE,
+            will=True,
+            connected_at=utc_text(at_ms),
+        )
+        return Announcement(self.topics.status, message.encode())
 
     def health_message(
         self, facts: HealthFacts, outbox: OutboxFacts, *, at_ms: int, last_seq: int

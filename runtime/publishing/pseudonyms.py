@@ -5,6 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from runtime.exam_rules.one_patient import PatientKeys
+
+if TYPE_CHECKING:
+    from runtime.dicom.patient_identity import PatientFacts
 
 MINIMUM_KEY_BYTES = 16
 KEY_HEX_DIGITS = 32
@@ -32,6 +38,13 @@ class Pseudonyms:
     def image_key(self, sop_instance_uid: str) -> str:
         """The image's name outside the unit, 32 hexadecimal digits."""
         return self._of(sop_instance_uid)
+
+    def patient_keys(self, facts: PatientFacts) -> PatientKeys:
+        """What can be compared and not read. These names stay in the unit."""
+        return PatientKeys(**{kind: self._fact(kind, text) for kind, text in vars(facts).items()})
+
+    def _fact(self, kind: str, text: str) -> str:
+        return self._of(f"{kind}\n{text}") if text else ""
 
     def _of(self, uid: str) -> str:
         # DICOM pads a UID of odd length with a trailing NUL (PS3.5 9.1): it is no part of the UID.

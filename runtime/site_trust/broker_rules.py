@@ -34,7 +34,10 @@ max_queued_bytes 0
 persistent_client_expiration 14d
 persistence true
 persistence_location {state_folder}/
-autosave_interval 60
+# What a crash may lose: units put back flags that hold, the site asks for rows that are missing.
+# If mosquitto.db is torn ("Couldn't open database") Mosquitto does not start: move the
+# file away and start it.
+autosave_interval 30
 
 log_dest stderr
 log_type error

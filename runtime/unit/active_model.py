@@ -22,6 +22,17 @@ def open_package(settings: Settings) -> Package:
     )
 
 
+def precision_of(settings: Settings, package: Package) -> str:
+    """The one that the settings name, else the package's own choice.
+
+    Raises:
+        PackageRefusedError: the package has no such precision.
+    """
+    name = settings.model.precision or package.manifest.default_precision
+    package.precision(name)
+    return name
+
+
 def model_ref(package: Package, *, precision: str, operating_point: str) -> ModelRef:
     """What every result of this package will carry. Raises KeyError: no such operating point."""
     point = package.manifest.operating_point(operating_point)

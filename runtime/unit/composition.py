@@ -28,7 +28,7 @@ from runtime.sparkplug.edge_node import EdgeNode
 from runtime.sparkplug.node import NodeTopics
 from runtime.system.folder_lock import sole_user
 from runtime.system.process_memory import MEGABYTE
-from runtime.unit.active_model import model_ref, open_package
+from runtime.unit.active_model import model_ref, open_package, precision_of
 from runtime.unit.spool_recovery import SpoolRecovery
 from runtime.user_input.settings_section import SettingsError
 from runtime.worker.protocol import Start
@@ -189,11 +189,11 @@ def build_unit(
 
 
 def _model(settings: Settings, package: Package) -> ModelRef:
-    package.precision(settings.model.precision)
+    precision = precision_of(settings, package)
     try:
         return model_ref(
             package,
-            precision=settings.model.precision,
+            precision=precision,
             operating_point=settings.model.operating_point,
         )
     except KeyError as error:
@@ -320,6 +320,7 @@ def _console(
         ),
         acknowledgements=acknowledgements,
         clock_ms=clock.now_ms,
+        audit_file=settings.storage.folder / "console-audit.jsonl",
     )
     ledger.on_commit(console.poke)
     return console

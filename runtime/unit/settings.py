@@ -86,8 +86,10 @@ class ModelSettings(Section):
     """Which package runs, where, and at which operating point."""
 
     package: Path = Field(description="folder or zip of the model package")
-    precision: Literal["fp32", "fp16", "bf16", "int8"] = Field(
-        default="int8", description="which of the package's precisions runs"
+    precision: Literal["fp32", "fp16", "bf16", "int8"] | None = Field(
+        default=None,
+        description="which of the package's precisions runs; none: the one that it advises, else"
+        " its nearest to the source",
     )
     operating_point: str = Field(
         default="balanced", description="which of the package's thresholds decides"
@@ -106,7 +108,8 @@ class ModelSettings(Section):
         " runtime does not know; judged like images without them",
     )
     allow_unsigned: bool = Field(
-        default=False, description="take a package without a signature; `status` says so"
+        default=False,
+        description="take a package that is neither signed nor ours that ships; `status` says so",
     )
     trusted_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = Field(
         default=(), description="Ed25519 public keys (hex) whose signature counts"

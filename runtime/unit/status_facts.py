@@ -70,7 +70,7 @@ def status_facts(
         executed_precision=execution.executed_precision if execution else None,
         requested_device=",".join(requested_devices),
         actual_device=execution.actual_device if execution else None,
-        unsigned_package=not parts.package.signed,
+        unsigned_package=not parts.package.trusted,
         fallback_reason=execution.fallback_reason[:512] if execution else "",
         intakes=tuple(intake.address for intake in parts.intakes),
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import ipaddress
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from models.errors import OperatorError
 
@@ -12,6 +13,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pydantic import ValidationError
+
+
+def _address(text: str) -> str:
+    return str(ipaddress.ip_address(text))
+
+
+def _network(text: str) -> str:
+    return str(ipaddress.ip_network(text))
+
+
+IpAddress = Annotated[str, AfterValidator(_address)]
+IpNetwork = Annotated[str, AfterValidator(_network)]
+"""An address, or a network as 10.1.2.0/24."""
 
 
 class Section(BaseModel):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from starlette.datastructures import Headers
     from starlette.types import Message, Scope, Send
 
@@ -51,6 +55,22 @@ def with_security_headers(scope: Scope, send: Send) -> Send:
 def comes_from_elsewhere(headers: Headers) -> bool:
     """Whether a browser says that another site's page made the request."""
     return headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
+
+
+def is_called_by(headers: Headers, names: Collection[str]) -> bool:
+    """Whether a request names us by an address, a loopback name or one of `names`.
+
+    A foreign name that resolves to our address (DNS rebinding) is how another site's page reads
+    what only machines of the network may.
+    """
+    host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    if host in LOOPBACK_NAMES or host in names:
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def cookie_of(headers: Headers, name: str) -> str | None:

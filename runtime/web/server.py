@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import uvicorn
 
+from runtime.web.http_protocol import HttpConfig
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -50,6 +52,11 @@ class PlaceSettings(Protocol):
         """The certificate's."""
         ...
 
+    @property
+    def trusted_proxies(self) -> tuple[str, ...]:
+        """Whose X-Forwarded-For is believed."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class PageAddress:
@@ -59,6 +66,7 @@ class PageAddress:
     port: int
     certificate_file: Path | None = None
     key_file: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: PlaceSettings) -> PageAddress:
@@ -68,6 +76,7 @@ class PageAddress:
             port=settings.port,
             certificate_file=settings.certificate_file,
             key_file=settings.key_file,
+            trusted_proxies=settings.trusted_proxies,
         )
 
     @property
@@ -159,20 +168,12 @@ class PageServer:
         thread.start()
         LOG.info("%s: %s", self._name, self.address)
 
-    def _config(self, app: ASGIApp) -> uvicorn.Config:
-        return uvicorn.Config(
+    def _config(self, app: ASGIApp) -> HttpConfig:
+        return HttpConfig(
             app,
-            log_config=None,
-            log_level="warning",
-            # A request may hold an accession number: no request is ever logged.
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            ws="none",
-            timeout_graceful_shutdown=1,
-            limit_concurrency=256,
-            ssl_certfile=self._place.certificate_file,
-            ssl_keyfile=self._place.key_file,
+            certificate_file=self._place.certificate_file,
+            key_file=self._place.key_file,
+            trusted_proxies=self._place.trusted_proxies,
         )
 
     def stop(self) -> None:

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import warnings
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from models.package import load_package
 from runtime.inference.devices import EngineFaultError, NoUsableDeviceError
 from runtime.inference.engine import open_engine
 from runtime.system.process_memory import peak_resident_mb
+from runtime.worker.file_check import FileHasher, checked
 from runtime.worker.pipeline import Pipeline
 from runtime.worker.protocol import (
     FROM_WORKER,
@@ -40,7 +42,9 @@ from runtime.worker.protocol import (
 )
 
 if TYPE_CHECKING:
-    from runtime.image.outcome import ImageOutcome, Job, JobOutcome
+    from concurrent.futures import Future
+
+    from runtime.image.outcome import AnsweredBytes, ImageOutcome, Job, JobOutcome
     from runtime.worker.protocol import FromWorkerMessage
 
 LOG = logging.getLogger(__name__)
@@ -90,6 +94,16 @@ def open_pipeline(start: Start) -> Pipeline:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Anticipated:
+    """A view that was judged before its job came, and which bytes were there then."""
+
+    path: str
+    found: Future[AnsweredBytes | None]
+    outcome: ImageOutcome
+    stage_ms: dict[str, float]
+
+
 class Worker:
     """Answers the supervisor's requests, one at a time."""
 
@@ -97,7 +111,8 @@ class Worker:
         self._link = link
         self._package_sha256 = package_sha256
         self._pipeline = pipeline
-        self._anticipated: tuple[str, ImageOutcome, dict[str, float]] | None = None
+        self._hasher = FileHasher()
+        self._anticipated: _Anticipated | None = None
 
     def serve(self) -> int:
         """Until the supervisor is gone (0) or the engine failed (1)."""
@@ -128,22 +143,25 @@ class Worker:
         self._anticipated = None
         if not self._pipeline.judges_single_views:
             return
+        found = self._hasher.begin(path)
         try:
             outcome, stage_ms = self._pipeline.judge_view(0, Path(path))
         except EngineFaultError as error:
             LOG.warning("anticipated view: %s", error)  # the job itself will say so
             return
-        self._anticipated = (path, outcome, stage_ms)
+        self._anticipated = _Anticipated(path=path, found=found, outcome=outcome, stage_ms=stage_ms)
 
     def _judge(self, job: Job) -> JobOutcome:
         if job.package_sha256 != self._package_sha256:
             raise EngineFaultError("the job is for another package than the one that is open")
-        anticipated, self._anticipated = self._anticipated, None
-        if anticipated is not None and len(job.images) == 1:
-            path, outcome, stage_ms = anticipated
-            if path == job.images[0].path:
-                return self._pipeline.as_job_outcome(job, outcome, stage_ms)
-        return self._pipeline.judge_job(job)
+        begun, self._anticipated = self._anticipated, None
+        if begun is not None and [begun.path] == [image.path for image in job.images]:
+            found = [begun.found]
+            outcome = self._pipeline.as_job_outcome(job, begun.outcome, begun.stage_ms)
+        else:
+            found = [self._hasher.begin(image.path) for image in job.images]
+            outcome = self._pipeline.judge_job(job)
+        return checked(outcome, job, [one.result() for one in found])
 
 
 def main(descriptor: int, parent_pid: int) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 
 from models.manifest import Scope
 from runtime.breast_gate.descriptor_measuring import describe
-from runtime.breast_gate.suitability import assess_header, assess_pixels
+from runtime.breast_gate.suitability import Suitability, assess_header, assess_pixels
 from runtime.dicom.stored_image import open_image
 from runtime.exam_rules.job_planning import CHECK_ONLY
 from runtime.exam_rules.triage_rules import judge
@@ -32,10 +32,12 @@ from runtime.image.outcome import (
 )
 from runtime.image.reasons import Reason
 from runtime.pixels.decoding import register_decoders
+from runtime.pixels.display import display_of
 from runtime.pixels.mammogram import load_mammogram
 from runtime.pixels.pixel_format import PixelLimits, PixelsRefusedError
 from runtime.pixels.preview import write_preview
 from runtime.preprocessing.preparation import prepare
+from runtime.worker.comparison import compare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -45,12 +47,14 @@ if TYPE_CHECKING:
 
     from models.manifest import InputPort, Manifest, Recipe
     from runtime.breast_gate.breast import Breast
+    from runtime.breast_gate.displayed_breast import DisplayedBreast
     from runtime.dicom.stored_image import StoredImage
     from runtime.image.descriptors import ImageDescriptors
     from runtime.image.header import ImageHeader
     from runtime.image.outcome import Execution, Job, ModelRef, ViewOutcome
     from runtime.image.prediction import Engine, Prediction
     from runtime.image.reasons import Remark
+    from runtime.pixels.display import Display
     from runtime.pixels.mammogram import Mammogram
     from runtime.preprocessing.model_input import ModelInput
 
@@ -74,11 +78,27 @@ class Stopwatch:
             self.stage_ms[name] = self.stage_ms.get(name, 0.0) + spent_ms
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Look:
+    """How far one got with a file, and all that was seen on the way (`judge --explain`)."""
+
+    image: StoredImage | None = None
+    mammogram: Mammogram | None = None
+    """As it would be prepared: with the window or table that shows the breast."""
+    breast: Breast | None = None
+    figures: DisplayedBreast | None = None
+    seen: str = ""
+    """Where no breast was found: what was seen instead."""
+    pixel_fault: str = ""
+    """Why there is no mammogram, where the pixels were looked at and cannot be had."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Assessed:
     """An image that may be judged, or the outcome that says why not."""
 
     header: ImageHeader | None
+    look: Look = field(default_factory=Look, compare=False)
     mammogram: Mammogram | None = None
     breast: Breast | None = None
     descriptors: ImageDescriptors | None = None
@@ -121,9 +141,11 @@ class Pipeline:
     # --- jobs ------------------------------------------------------------------------------------
 
     def judge_job(self, job: Job) -> JobOutcome:
-        """The outcome of each image of the job. Raises EngineFaultError."""
+        """The outcome of each image of the job, or of its comparison. Raises EngineFaultError."""
         from pathlib import Path
 
+        if job.is_comparison:
+            return JobOutcome(job_id=job.job_id, comparison=compare(job, self._limits))
         if len(job.images) == 1 and self.judges_single_views:
             image = job.images[0]
             outcome, stage_ms = self.judge_view(image.image_id, Path(image.path))
@@ -151,6 +173,35 @@ class Pipeline:
 
     def judge_view(self, image_id: int, path: Path) -> tuple[ImageOutcome, dict[str, float]]:
         """One image by a package of scope `view`, and ms by stage. Raises EngineFaultError."""
+        return self._judge_view(image_id, path)[1:]
+
+    def explain_view(self, path: Path) -> tuple[Look, ImageOutcome, dict[str, float]]:
+        """The same, with all that was seen. Pixels are looked at even if the header refuses them.
+
+        Raises:
+            EngineFaultError: as `judge_view`.
+        """
+        assessed, outcome, stage_ms = self._judge_view(0, path)
+        look = assessed.look
+        if look.image is not None and look.mammogram is None:
+            look = self._look_at_pixels(look.image)
+        return look, outcome, stage_ms
+
+    @property
+    def display(self) -> Display:
+        """What the package's recipe displays of an image."""
+        return display_of(self._recipe("any"))
+
+    def _look_at_pixels(self, image: StoredImage) -> Look:
+        try:
+            mammogram = load_mammogram(image, self._limits)
+        except PixelsRefusedError as error:
+            return Look(image=image, pixel_fault=f"{error.reason}: {error.detail}")
+        return _looked(image, assess_pixels(mammogram, self._manifest.accepts, self._recipe("any")))
+
+    def _judge_view(
+        self, image_id: int, path: Path
+    ) -> tuple[Assessed, ImageOutcome, dict[str, float]]:
         watch = Stopwatch()
         with watch.stage("total"):
             assessed = self._assess(path, self._recipe("any"), watch)
@@ -159,7 +210,7 @@ class Pipeline:
                 outcome = _why_not(assessed)
             else:
                 outcome = self._judge_single(assessed, assessed.mammogram, path, watch)
-        return _image_outcome(image_id, assessed, outcome), watch.stage_ms
+        return assessed, _image_outcome(image_id, assessed, outcome), watch.stage_ms
 
     # --- stages ----------------------------------------------------------------------------------
 
@@ -170,37 +221,32 @@ class Pipeline:
 
     def _assess(self, path: Path, recipe: Recipe, watch: Stopwatch) -> Assessed:
         """Header, pixels, and whether the image may be judged at all."""
-        header = None
+        header, look = None, Look()
         try:
             with watch.stage("read"):
                 image = open_image(path)
-            header = image.header
+            header, look = image.header, Look(image=image)
             suitability = assess_header(header, self._manifest.accepts, self._manifest.preparation)
             if suitability.reasons:
-                return self._refused(
-                    header,
-                    suitability.reasons,
-                    suitability.remarks,
-                    detail=suitability.detail,
-                    artefacts=self._preview_of_refused(image, watch),
-                )
+                pictures = self._preview_of_refused(image, watch)
+                return self._refused(header, suitability, look, artefacts=pictures)
             with watch.stage("decode"):
                 mammogram = load_mammogram(image, self._limits)
             with watch.stage("suitability"):
                 seen = assess_pixels(mammogram, self._manifest.accepts, recipe)
         except HeaderRefusedError as error:
-            return self._refused(None, (error.reason,), detail=error.detail)
+            return self._refused(None, _fault(error.reason, error.detail), look)
         except PixelsRefusedError as error:
-            return self._refused(header, (error.reason,), detail=error.detail)
+            return self._refused(header, _fault(error.reason, error.detail), look)
         except FileNotFoundError:
-            return self._refused(None, (Reason.UNREADABLE,), detail="the file is gone")
+            return self._refused(None, _fault(Reason.UNREADABLE, "the file is gone"), look)
+        look = _looked(image, seen)
         shown = seen.mammogram or mammogram
-        remarks = (*shown.remarks, *suitability.remarks, *seen.remarks)
+        remarks = tuple(dict.fromkeys((*shown.remarks, *suitability.remarks, *seen.remarks)))
         if seen.reasons or seen.breast is None:
             pictures = self._preview(path, shown)
-            return self._refused(
-                header, seen.reasons, remarks, detail=seen.detail, artefacts=pictures
-            )
+            refused = replace(seen, remarks=remarks)
+            return self._refused(header, refused, look, artefacts=pictures)
         with watch.stage("describe"):
             descriptors = describe(shown, seen.breast)
         return Assessed(
@@ -208,26 +254,26 @@ class Pipeline:
             mammogram=shown,
             breast=seen.breast,
             descriptors=descriptors,
-            remarks=tuple(dict.fromkeys(remarks)),
+            remarks=remarks,
+            look=look,
         )
 
     def _refused(
         self,
         header: ImageHeader | None,
-        reasons: tuple[Reason, ...],
-        remarks: tuple[Remark, ...] = (),
-        detail: str = "",
+        against: Suitability,
+        look: Look,
         artefacts: Iterable[Artefact] = (),
     ) -> Assessed:
         outcome = NotAssessed(
-            reasons=reasons,
-            remarks=tuple(dict.fromkeys(remarks)),
-            detail=detail,
+            reasons=against.reasons,
+            remarks=tuple(dict.fromkeys(against.remarks)),
+            detail=against.detail,
             model=self._model,
             execution=self._engine.execution,
             artefacts=tuple(artefacts),
         )
-        return Assessed(header=header, outcome=outcome)
+        return Assessed(header=header, outcome=outcome, look=look)
 
     def _prepare(
         self, port: InputPort, mammogram: Mammogram, breast: Breast | None, watch: Stopwatch
@@ -343,6 +389,20 @@ def _image_outcome(image_id: int, assessed: Assessed, outcome: ViewOutcome) -> I
         outcome=outcome,
         header=assessed.header,
         descriptors=assessed.descriptors,
+    )
+
+
+def _fault(reason: Reason, detail: str) -> Suitability:
+    return Suitability(reasons=(reason,), detail=detail)
+
+
+def _looked(image: StoredImage, seen: Suitability) -> Look:
+    return Look(
+        image=image,
+        mammogram=seen.mammogram,
+        breast=seen.breast,
+        figures=seen.figures,
+        seen=seen.detail,
     )
 
 

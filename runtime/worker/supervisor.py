@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -71,6 +72,11 @@ class _Worker:
     process: subprocess.Popen[bytes]
     link: WorkerLink
 
+    @property
+    def ended(self) -> bool:
+        """Whether the child is gone."""
+        return self.process.poll() is not None
+
     def end(self) -> None:
         """Kills the child and waits for it; harmless if it is gone."""
         self.link.socket.close()
@@ -126,6 +132,7 @@ class Supervisor:
         self._has_work = True
         self._anticipated: _Coming | None = None
         self._died_over: str | None = None
+        self._idle_deaths = 0
         self._state = WorkerState()
         self._worker: _Worker | None = None
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
@@ -192,13 +199,18 @@ class Supervisor:
                 self._news.wait_for(lambda: self._stopping, self._backoff.next_s())
 
     def _one_life(self) -> bool:
-        """One worker from start to end; False if it could not be started."""
+        """One worker from start to end; False if the next is to wait a moment.
+
+        That is so if it could not be started, and if two in a row ended without any work.
+        """
         worker = self._launch()
         if worker is None:
             self._exam_service.fail_jobs_older_than(
                 int(self._limits.longest_wait_s * 1000), "no pixel worker could be started"
             )
             return False
+        watch = threading.Thread(target=self._watch, args=(worker,), name="worker-end", daemon=True)
+        watch.start()
         try:
             self._feed(worker)
         finally:
@@ -209,7 +221,21 @@ class Supervisor:
             worker.end()
             if not self._stopping:
                 self._changed()
-        return True
+        return self._idle_deaths < 2
+
+    def _watch(self, worker: _Worker) -> None:
+        """Wakes the thread that feeds when the child has ended, also between two jobs.
+
+        The wait ends with the child, which `_one_life` kills at the latest.
+        """
+        with contextlib.suppress(ProcessLookupError):  # it was gone, and cleared up, before us
+            child = os.pidfd_open(worker.process.pid)
+            end = select.poll()
+            end.register(child, select.POLLIN)
+            end.poll()
+            os.close(child)
+        with self._news:
+            self._news.notify_all()
 
     def _launch(self) -> _Worker | None:
         """A worker whose engine is open, or None; the state says why."""
@@ -276,8 +302,12 @@ class Supervisor:
     def _feed(self, worker: _Worker) -> None:
         """Gives the worker jobs until it is lost or we stop."""
         while True:
-            job, hint = self._next_work()
+            job, hint = self._next_work(worker)
             if self._stopping:
+                return
+            if worker.ended:
+                self._idle_deaths += 1
+                self._lost(worker, "ended between two jobs")
                 return
             if hint is not None:
                 if not self._follow(worker, hint):
@@ -285,14 +315,19 @@ class Supervisor:
             elif job is not None and not self._do(worker, job):
                 return
 
-    def _next_work(self) -> tuple[OpenJob | None, str | None]:
-        """The next job, or else a hint; blocks while there is neither."""
+    def _next_work(self, worker: _Worker) -> tuple[OpenJob | None, str | None]:
+        """The next job, or else a hint; blocks while there is neither and the worker lives."""
         while True:
             with self._news:
                 self._news.wait_for(
-                    lambda: self._stopping or self._has_work or self._anticipated is not None
+                    lambda: (
+                        self._stopping
+                        or worker.ended
+                        or self._has_work
+                        or self._anticipated is not None
+                    )
                 )
-                if self._stopping:
+                if self._stopping or worker.ended:
                     return None, None
                 look, self._has_work = self._has_work, False
                 hint, self._anticipated = self._anticipated, None
@@ -331,6 +366,7 @@ class Supervisor:
             return False
         if isinstance(answer, Done) and _answers(answer.outcome, open_job.job):
             self._exam_service.record(answer.outcome)
+            self._idle_deaths = 0
             self._state = WorkerState(
                 ready=self._state.ready,
                 starts=self._state.starts,
@@ -356,7 +392,13 @@ class Supervisor:
 
 
 def _answers(outcome: JobOutcome, job: Job) -> bool:
-    """Whether the outcome is that of the job: one for each of its images, scores from 0 to 1."""
+    """Whether the outcome is that of the job: one for each of its images, scores from 0 to 1.
+
+    A comparison has no outcome of images, and nothing else has one of a comparison.
+    """
+    if job.is_comparison or outcome.comparison is not None:
+        answered = job.is_comparison and outcome.comparison is not None and not outcome.images
+        return outcome.job_id == job.job_id and answered
     images = sorted(image.image_id for image in outcome.images)
     scores = [i.outcome.score for i in outcome.images if isinstance(i.outcome, ViewResult)]
     return (

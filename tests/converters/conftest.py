@@ -74,13 +74,13 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(folder=folder, onnx=save_onnx(folder / "tiny.onnx"), recipe=recipe, images=images)
 
 
-def save_onnx(path: Path) -> Path:
-    """A convolution, ReLU, mean and product with fixed random weights."""
+def save_onnx(path: Path, *, seed: int = 2, beside: str = "") -> Path:
+    """A convolution, ReLU, mean and product with fixed random weights, in a file `beside` or in."""
     import numpy as np
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    generator = np.random.default_rng(2)
+    generator = np.random.default_rng(seed)
     kernel = generator.normal(0, 0.3, (8, 3, 3, 3)).astype(np.float32)
     head = generator.normal(0, 0.5, (8, 1)).astype(np.float32)
     nodes = [
@@ -97,5 +97,9 @@ def save_onnx(path: Path) -> Path:
         [numpy_helper.from_array(kernel, "kernel"), numpy_helper.from_array(head, "head")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, str(path))
+    if beside:
+        path.with_name(beside).unlink(missing_ok=True)  # onnx.save appends
+        onnx.save(model, str(path), save_as_external_data=True, location=beside, size_threshold=0)
+    else:
+        onnx.save(model, str(path))
     return path

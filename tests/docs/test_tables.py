@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 
 import pytest
-from pydicom.uid import UID
+from pydicom.datadict import tag_for_keyword
 
 from firmware_bridge.dicom_network.store_status import StoreStatus
 from firmware_bridge.dicom_network.transfer_syntaxes import TRANSFER_SYNTAXES, accepted_contexts
+from firmware_bridge.dicom_services.conformance import FACTS, dicom_tables
 from runtime.console.console import PACKAGE
+from runtime.dicom.stored_image import IMAGE_TAGS
 from runtime.image.outcome import Flag
-from runtime.image.reasons import Reason
+from runtime.image.reasons import Reason, Remark
 from runtime.messages.payloads import EventKind
 from runtime.site.alarms.alarm_rules import AlarmKind
 from runtime.site.report.wording import site_catalogues
@@ -33,18 +35,28 @@ def rows_of(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.split("|")] for row in rows]
 
 
-def test_the_conformance_table_is_what_the_intake_accepts():
-    """SOP classes and transfer syntaxes, none more and none less; in the order of preference."""
-    text = page("docs/connect-dicom.md").text
-    classes = {row[2]: row[4] for row in rows_of(text) if row[-2:-1] == ["SCP"]}
+def test_the_conformance_statement_has_the_tables_of_the_code():
+    """Classes, syntaxes, attributes, reasons, remarks: as `mammoedge reference dicom` prints."""
+    tables = dicom_tables().rstrip()
+    assert f"<!-- mammoedge reference dicom -->\n\n{tables}\n\n<!-- end -->" in (
+        page("docs/connect-dicom.md").text
+    )
+
+
+def test_the_conformance_statement_names_what_is_accepted_and_read():
+    """Every context, every attribute that the reader keeps, every reason and remark, each once."""
+    rows = rows_of(dicom_tables())
+    classes = {row[1]: row[3] for row in rows if row[2:3] == ["SCP"]}
     contexts = {str(context.abstract_syntax): context for context in accepted_contexts()}
     assert classes.keys() == contexts.keys()
     for uid, said in classes.items():
         syntaxes = contexts[uid].transfer_syntax
         assert (said == "all below") == (tuple(map(str, syntaxes)) == TRANSFER_SYNTAXES), uid
-    listed = [row[1] for row in rows_of(text) if len(row) == 2 and row[1] in TRANSFER_SYNTAXES]
-    assert tuple(listed) == TRANSFER_SYNTAXES
-    assert all(UID(uid).is_transfer_syntax for uid in listed)
+    assert {tag_for_keyword(word) for fact in FACTS for word in fact.keywords} == IMAGE_TAGS
+    codes = {code for fact in FACTS for code in fact.codes.split(", ") if code}
+    assert codes <= {*Reason, *Remark}
+    first = [row[0].strip("`") for row in rows]
+    assert all(first.count(code) == 1 for code in (*Reason, *Remark))
 
 
 def test_every_answer_to_a_c_store_is_told():

@@ -116,12 +116,14 @@ def test_the_page_is_right_while_the_broker_is_away(story, page):
 
 
 def test_a_killed_worker_is_replaced_under_the_open_page(story, page):
-    """The restart is counted at the foot; the next exam is judged."""
+    """She is told while it starts; the restart is counted at the foot; the next exam is judged."""
     story.broker.start()
     unit = story.unit(console=SETTINGS).start().wait_listening()
     page.goto(unit.console_url)
     unit.wait_log("worker ready")
+    page.locator("#troubles .alarm").wait_for(state="detached", timeout=GENEROUS_MS)
     os.kill(unit.worker_pid(), signal.SIGKILL)
+    says(page, "#troubles", EN["trouble.S1.what"])
     exam = write_exam(story.folder / "exam", 34)
     dcmtk_send(STORESCU, unit, list(exam.files.values()))
     says(page, "#exam .flag .word", EN["flag.none"])

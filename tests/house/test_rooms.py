@@ -22,7 +22,6 @@ SMALL = {
     "runtime/exam_rules/stored_object.py": "shared by rules and tables, which must not meet",
     "runtime/image/prediction.py": "the shape of an engine's answer; its reading is elsewhere",
     "runtime/mqtt/command_gate.py": "a limit that outlives the sessions it is given to",
-    "runtime/publishing/pseudonyms.py": "the one place where an identity becomes a key",
     "runtime/site/config/reference.py": "which types make the page; the page is printed elsewhere",
     "runtime/site/live_model/memory_limits.py": "one look at what a site may hold",
     "runtime/site/queries/alarm_entries.py": "one question to the store",

@@ -15,6 +15,9 @@ READERS = {"readline", "read", "readlines"}
 KNOWN = {
     "tests/support/waiting.py": "the place of waits",
     "tests/end_to_end/test_plug_pulled.py": "each loop asserts the deadline of the story",
+    "tests/torture/__main__.py": "its loop ends with PATIENCE_S",
+    "tests/torture/clinic.py": "the senders end at the clinic's deadline",
+    "tests/torture/faults.py": "as long as the senders",
     "tests/end_to_end/test_sparkplug.py": "a daemon's reading; the test waits for what it read",
     "tests/end_to_end/outsiders/outsider.py": "a stranger, with nothing of ours; its reader waits",
     "benches/__main__.py": "a daemon's reading; the bench waits for what it read",

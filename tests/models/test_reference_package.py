@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 import models
+from models.errors import PackageRefusedError
 from models.package import Package, load_package
 from runtime.inference.engine import open_engine
 
@@ -14,7 +16,7 @@ from runtime.inference.engine import open_engine
 @pytest.fixture(scope="module")
 def reference() -> Package:
     """models/reference, as an installed package has it."""
-    return load_package(Path(models.__file__).parent / "reference", allow_unsigned=True)
+    return load_package(Path(models.__file__).parent / "reference")
 
 
 def test_every_file_is_as_the_manifest_lists_it(reference: Package) -> None:
@@ -22,6 +24,24 @@ def test_every_file_is_as_the_manifest_lists_it(reference: Package) -> None:
     assert reference.manifest.name == "mammoedge-reference"
     assert set(reference.manifest.precisions) == {"fp16", "int8"}
     assert "balanced" in {point.name for point in reference.manifest.operating_points}
+
+
+def test_it_is_trusted_by_its_hash(reference: Package) -> None:
+    """Without a signature and without leave; a new one is named in `models/package.py`."""
+    assert not reference.signed
+    assert reference.trusted, f"SHIPPED_SHA256 is {reference.sha256} now"
+
+
+def test_a_copy_with_one_changed_byte_is_not(reference: Package, tmp_path: Path) -> None:
+    """Another manifest is another package, which needs a key."""
+    copy = tmp_path / "copy"
+    shutil.copytree(reference.folder, copy)
+    assert load_package(copy).trusted
+    manifest = copy / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes() + b"\n")
+    with pytest.raises(PackageRefusedError, match="unsigned"):
+        load_package(copy)
+    assert not load_package(copy, allow_unsigned=True).trusted
 
 
 def test_it_is_for_research_and_says_so(reference: Package) -> None:

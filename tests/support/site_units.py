@@ -89,11 +89,12 @@ class SaidUnit:
             at_ms,
         )
 
-    def event(self, kind=EventKind.EXPOSURE, *, at_ms=NOON_MS) -> IngestedMessage:
+    def event(self, kind=EventKind.EXPOSURE, *, at_ms=NOON_MS, exam=None) -> IngestedMessage:
         """Something that happened."""
-        return self._numbered(
-            self.message_factory.event_message(kind, at_ms=at_ms + self.clock_error_ms), at_ms
+        said = self.message_factory.event_message(
+            kind, at_ms=at_ms + self.clock_error_ms, exam=exam
         )
+        return self._numbered(said, at_ms)
 
     def drift(
         self, day="2026-11-21", *, histogram=(0,) * 20, psi=0.02, at_ms=NOON_MS
@@ -123,9 +124,11 @@ class SaidUnit:
         message = StatusMessage.model_validate_json(said.payload)
         return IngestedMessage(message=message, received_ms=at_ms + 50, retained=retained)
 
-    def health(self, *, at_ms=NOON_MS, waiting=0, oldest_s=None, retained=False) -> IngestedMessage:
+    def health(
+        self, *, at_ms=NOON_MS, waiting=0, oldest_s=None, parked=0, retained=False
+    ) -> IngestedMessage:
         """Figures of the moment."""
-        outbox = OutboxFacts(waiting=waiting, oldest_s=oldest_s, parked=0, commands_refused=0)
+        outbox = OutboxFacts(waiting=waiting, oldest_s=oldest_s, parked=parked, commands_refused=0)
         said = self.message_factory.health_message(
             HealthFacts(), outbox, at_ms=at_ms + self.clock_error_ms, last_seq=self.next_seq - 1
         )

@@ -87,8 +87,10 @@ async function acknowledge(key, button) {
   }
 }
 
-// What she can do: the reasons of the exam that no tile below tells already.
+// What she can do: the reasons of the exam that no tile below tells already. That two patients are
+// in one exam is said in large letters, and before the exam is over.
 function reasonParts(exam) {
+  if (exam.reasons.includes("identity_conflict")) return [el("div", { class: "alarm", role: "alert" }, icon("trouble"), el("div", {}, el("h2", {}, t("reason.identity_conflict.what")), el("p", {}, t("reason.identity_conflict.do"))))];
   if (!exam.final || exam.flag !== "not_assessed") return [];
   const told = new Set([...exam.tiles, ...exam.others].flatMap((tile) => tile.reasons));
   if (exam.tiles.some((tile) => tile.state === "missing")) told.add("view_not_received");

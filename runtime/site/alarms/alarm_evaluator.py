@@ -16,6 +16,7 @@ from sqlalchemy import delete, func, select, update
 from runtime.site.alarms.alarm_reconciliation import reconcile
 from runtime.site.alarms.alarm_rules import AlarmLimits, findings
 from runtime.site.alarms.replay_requests import ReplayRules, rebirths_due, replays_due
+from runtime.site.alarms.urgent_rules import UrgentLimits, urgent_findings
 from runtime.site.control_charts.chart_rules import RULES
 from runtime.site.control_charts.charting import chart_exams
 from runtime.site.control_charts.control_chart import ControlChart
@@ -60,6 +61,7 @@ class WatchRules:
     service: str
     look_every_s: float
     limits: AlarmLimits
+    urgent: UrgentLimits
     replays: ReplayRules
     keep_days: int
     expected: Mapping[tuple[str, str, str], float]
@@ -176,7 +178,7 @@ class AlarmEvaluator:
                 drifts=self._drifts,
                 expected=rules.expected,
                 foreign_last_hour=self._foreign_last_hour(connection, now_ms),
-            )
+            ) + urgent_findings(summary, rules.urgent)
             opened, closed = reconcile(connection, rules.site, found, now_ms=now_ms)
             replays = (
                 []

@@ -45,6 +45,12 @@ class AlarmKind(StrEnum):
     DRIFT = "drift"
     FOREIGN_MESSAGES = "foreign_messages"
     SERVICE_SILENT = "service_silent"
+    UNIT_CANNOT_JUDGE = "unit_cannot_judge"
+    ROWS_PARKED = "rows_parked"
+    PRIORITY_UNACKNOWLEDGED = "priority_unacknowledged"
+    RATE_OUT_OF_BOUNDS = "rate_out_of_bounds"
+    BROKER_QUEUE_ABANDONED = "broker_queue_abandoned"
+    EXPIRY_MISSING = "expiry_missing"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.errors import OperatorError
 from runtime.mqtt.settings import LOOPBACK
+from runtime.user_input.settings_section import IpAddress
 from runtime.web.languages import Language
 
 EVERYBODY = "*"
@@ -62,6 +63,10 @@ class PageSettings(BaseModel):
     language: Language = Field(default="en", description="of who has chosen none")
     certificate_file: Path | None = Field(default=None, description="PEM, with its chain")
     key_file: Path | None = Field(default=None, description="its private key, PEM, no passphrase")
+    trusted_proxies: tuple[IpAddress, ...] = Field(
+        default=(),
+        description="addresses of reverse proxies whose X-Forwarded-For is believed; nobody else's",
+    )
     password_file: Path | None = Field(
         default=None, description="made by `mammoedge site password`"
     )

@@ -100,6 +100,23 @@ class WatchSection(Section):
         ge=0,
         description="more messages on our topics that are none of ours are an alarm",
     )
+    critical_after_s: float = Field(
+        default=600.0,
+        ge=0,
+        le=86_400,
+        description="a unit that cannot judge, parked rows, a priority flag that nobody saw, a rate"
+        " out of bounds: a warning at first, critical when it has stood for so long",
+    )
+    most_not_assessed: float = Field(
+        default=0.3,
+        gt=0,
+        le=1,
+        description="a larger share of a day's exams that is not assessed is an alarm, whatever is"
+        " usual at the unit",
+    )
+    most_priority: float = Field(
+        default=0.5, gt=0, le=1, description="the same for exams flagged priority"
+    )
     packages: tuple[Path, ...] = Field(
         default=(), description="packages whose operating points say what is normal"
     )
@@ -140,6 +157,10 @@ class MetricsSection(Section):
         default="127.0.0.1", min_length=1, max_length=253, description="address to listen at"
     )
     port: int = Field(default=9464, ge=0, le=65535, description="0: any free one; the log says")
+    names: tuple[str, ...] = Field(
+        default=(),
+        description="names under which it is asked, as Prometheus has them; addresses always work",
+    )
     certificate_file: Path | None = Field(
         default=None, description="PEM, with its chain; none: plain HTTP"
     )

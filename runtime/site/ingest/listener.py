@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
-from runtime.messages.payloads import Message
+from runtime.messages.payloads import ExamMessage, Message
 from runtime.site.ingest.batch_writer import enter
 from runtime.site.store.ingested_message import IngestedForeign, IngestedMessage
 from runtime.site.store.store import StoreError
@@ -203,6 +203,9 @@ class Listener:
     def _read(self, delivery: HeardMessage) -> IngestedMessage | IngestedForeign | None:
         came = delivery.arrival
         said = read(came.topic, came.payload, site=self._site)
+        if isinstance(said, ExamMessage) and not came.expires:
+            known = self._board.now().expiry_missing_ms
+            self._board.say(expiry_missing_ms=known | {said.unit: came.at_ms})
         if isinstance(said, Message):
             return IngestedMessage(message=said, received_ms=came.at_ms, retained=came.retained)
         if isinstance(said, Foreign):

@@ -19,9 +19,11 @@ from runtime.site.subscriber.parsing import (
     CommandHeard,
     Foreign,
     ForeignReason,
+    ProbeHeard,
     Said,
     read,
 )
+from runtime.site.subscriber.topic_parsing import TopicKind
 from runtime.timing.timestamps import utc_text
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class SiteState:
         self.units: dict[str, KnownUnit] = {}
         self.foreign: dict[ForeignReason, int] = {}
         """Messages that were none of ours, by reason."""
-        self.alarms: dict[tuple[str, str | None], AlarmMessage] = {}
+        self.alarms: dict[tuple[str, str | None, str], AlarmMessage] = {}
         self.link: LinkChange | None = None
 
     @property
@@ -89,6 +91,10 @@ class SiteState:
             return self._alarm(said, at_ms)
         if isinstance(said, CommandHeard):
             return self._command(said, at_ms)
+        # `_site/alarm` says that an alarm is over; on its own topic it only stands no more.
+        gone = isinstance(said, Cleared) and said.place.what is TopicKind.STANDING_ALARM
+        if gone or isinstance(said, ProbeHeard):
+            return []
         name = said.place.unit if isinstance(said, Cleared) else said.unit
         unit = self.units.get(name)
         changes: list[Change] = []
@@ -134,7 +140,9 @@ class SiteState:
         ]  # fmt: skip
 
     def _alarm(self, said: AlarmMessage, at_ms: int) -> list[Change]:
-        key = (said.alarm, said.unit)
+        key = (said.alarm, said.unit, str(said.data.get("subject", "")))
+        if self.alarms.get(key) == said:
+            return []  # what stands is said twice: as it happens, and retained
         self.alarms.pop(key, None)
         self.alarms[key] = said
         while len(self.alarms) > ALARMS_KEPT:

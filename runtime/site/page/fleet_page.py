@@ -9,10 +9,10 @@ from runtime.site.config.page_settings import CredentialsError
 from runtime.site.page.reader import FleetReader
 from runtime.site.page.routes import FleetApp, FleetParts
 from runtime.site.report.wording import PACKAGE, site_catalogues
-from runtime.site.sign_in.attempts import Attempts
 from runtime.site.sign_in.passwords import read_passwords
 from runtime.site.sign_in.sessions import SessionBook
 from runtime.site.sign_in.sign_in import SignIn
+from runtime.web.attempts import Attempts
 from runtime.web.live import LiveBoard
 from runtime.web.pages import load_pages
 from runtime.web.server import PageAddress, PageServer

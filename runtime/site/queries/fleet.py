@@ -15,6 +15,7 @@ from runtime.site.queries.fleet_facts import FleetFacts
 from runtime.site.queries.fleet_summary import (
     FleetSummary,
     ForeignSummary,
+    RateBounds,
     ServiceSummary,
     Standing,
     UnitSummary,
@@ -36,13 +37,17 @@ class Fleet:
     Args:
         store: an open store.
         silent_after_s: a unit that said nothing for so long, and not that it leaves, is silent.
+        bounds: rates that are in order nowhere.
 
     Raises:
         StoreError: from every method.
     """
 
-    def __init__(self, store: Store, *, silent_after_s: float = 120.0) -> None:
+    def __init__(
+        self, store: Store, *, silent_after_s: float = 120.0, bounds: RateBounds | None = None
+    ) -> None:
         self._store = store
+        self._bounds = bounds or RateBounds()
         self._silent_after_ms = int(silent_after_s * 1000)
 
     def summary(self, now_ms: int, *, day_ms: int | None = None) -> FleetSummary:
@@ -70,6 +75,7 @@ class Fleet:
         status = StatusMessage.model_validate_json(row["status"]) if row["status"] else None
         health = HealthMessage.model_validate_json(row["health"]) if row["health"] else None
         today = facts.today[unit_id]
+        unseen = facts.unacknowledged.get(unit_id, [])
         model = status.model if status else None
         point = status.operating_point if status else None
         return UnitSummary(
@@ -84,8 +90,20 @@ class Fleet:
             twin_ms=row["twin_ms"],
             today=today,
             hourly=facts.hourly(unit_id),
-            priority=facts.rate(unit_id, Measure.PRIORITY, today.priority, today.exams),
-            not_assessed=facts.rate(unit_id, Measure.NOT_ASSESSED, today.not_assessed, today.exams),
+            priority=facts.rate(
+                unit_id, Measure.PRIORITY, today.priority, today.exams, self._bounds.priority
+            ),
+            not_assessed=facts.rate(
+                unit_id,
+                Measure.NOT_ASSESSED,
+                today.not_assessed,
+                today.exams,
+                self._bounds.not_assessed,
+            ),
+            refused_last_hour=facts.refused[unit_id],
+            images_last_hour=facts.images[unit_id],
+            unacknowledged=len(unseen),
+            unacknowledged_since_ms=min(unseen, default=None),
             not_assessed_reasons=facts.reasons(unit_id),
             latency=facts.latency(unit_id),
             drift=facts.drifts.get(unit_id),

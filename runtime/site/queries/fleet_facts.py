@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from runtime.image.outcome import Flag
+from runtime.messages.payloads import EventKind
 from runtime.site.control_charts.chart_state import ChartState, Measure
 from runtime.site.queries.alarm_entries import open_alarms
 from runtime.site.queries.fleet_summary import (
@@ -26,11 +27,13 @@ from runtime.site.queries.summary_figures import (
     reason_rates,
 )
 from runtime.site.store.aggregates import UNIT_STRETCH, WIRE_STRETCH
-from runtime.site.store.site_clock import HOUR_MS, day_of, hour_of
+from runtime.site.store.site_clock import DAY_MS, HOUR_MS, day_of, hour_of
 from runtime.site.store.tables import (
     CHARTS,
     DRIFTS,
+    EVENTS,
     HOURS,
+    IMAGES,
     LATENCIES,
     REASONS,
     ROLLBACKS,
@@ -83,6 +86,9 @@ class FleetFacts:
             for row in connection.execute(select(ROLLBACKS)).mappings()
         }
         self.alarms = open_alarms(connection)
+        self.refused = _refused(connection, now_ms - HOUR_MS)
+        self.images = _images(connection, now_ms - HOUR_MS)
+        self.unacknowledged = _unacknowledged(connection, now_ms - DAY_MS)
 
     def _count_hours(self, connection: Connection, since_ms: int, day_ms: int) -> None:
         columns = [func.sum(HOURS.c[flag.value]).label(flag.value) for flag in Flag]
@@ -104,9 +110,11 @@ class FleetFacts:
         counts = self._hourly[unit_id]
         return tuple(counts[self._first_hour_ms + i * HOUR_MS] for i in range(HOURS_SHOWN))
 
-    def rate(self, unit_id: int, measure: Measure, count: int, exams: int) -> RateSummary:
-        """Today's rate against the limits of the unit's chart."""
-        return rate_summary(self._charts.get((unit_id, measure.value)), count, exams)
+    def rate(
+        self, unit_id: int, measure: Measure, count: int, exams: int, bound: float
+    ) -> RateSummary:
+        """Today's rate against the limits of the unit's chart, and what is in order anywhere."""
+        return rate_summary(self._charts.get((unit_id, measure.value)), count, exams, bound)
 
     def charts_of(self, unit_id: int) -> dict[str, ChartState]:
         """The unit's charts by measure."""
@@ -131,6 +139,47 @@ class FleetFacts:
         return self._gaps.get(
             unit_id, GapSummary(missing=0, since_ms=None, replays_asked=0, lost=0)
         )
+
+
+def _refused(connection: Connection, since_ms: int) -> Counter[int]:
+    """Objects and frames that were refused since then, by unit."""
+    kinds = (EventKind.IMAGE_REFUSED.value, EventKind.FRAME_REFUSED.value)
+    rows = connection.execute(
+        select(EVENTS.c.unit_id, func.count())
+        .where(EVENTS.c.happened_ms >= since_ms, EVENTS.c.event.in_(kinds))
+        .group_by(EVENTS.c.unit_id)
+    )
+    return Counter({row[0]: row[1] for row in rows})
+
+
+def _images(connection: Connection, since_ms: int) -> Counter[int]:
+    """Images that were taken since then, by unit."""
+    rows = connection.execute(
+        select(IMAGES.c.unit_id, func.count())
+        .where(IMAGES.c.happened_ms >= since_ms)
+        .group_by(IMAGES.c.unit_id)
+    )
+    return Counter({row[0]: row[1] for row in rows})
+
+
+def _unacknowledged(connection: Connection, since_ms: int) -> dict[int, list[int]]:
+    """By unit, when exams were said to be unseen that nobody has seen since; oldest first."""
+    seen = (EventKind.UNACKNOWLEDGED.value, EventKind.ACKNOWLEDGED.value)
+    rows = connection.execute(
+        select(EVENTS.c.unit_id, EVENTS.c.event, EVENTS.c.exam_key, EVENTS.c.happened_ms)
+        .where(EVENTS.c.happened_ms >= since_ms, EVENTS.c.event.in_(seen))
+        .order_by(EVENTS.c.happened_ms)
+    ).all()
+    late: dict[tuple[int, str], int] = {}
+    for unit_id, event, exam_key, happened_ms in rows:
+        if event == EventKind.UNACKNOWLEDGED.value:
+            late.setdefault((unit_id, exam_key), happened_ms)
+        else:
+            late.pop((unit_id, exam_key), None)
+    found: dict[int, list[int]] = {}
+    for (unit_id, _), happened_ms in late.items():
+        found.setdefault(unit_id, []).append(happened_ms)
+    return found
 
 
 def _added(one: FlagCounts, other: FlagCounts) -> FlagCounts:

@@ -38,6 +38,18 @@ class FlagCounts:
         return self.priority + self.none + self.not_assessed
 
 
+RATE_LEAST_EXAMS = 5
+"""Of fewer exams no rate is told from chance, not even two thirds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateBounds:
+    """Shares of a day's exams (0-1) above which a unit is not in order, whatever is usual there."""
+
+    priority: float = 0.5
+    not_assessed: float = 0.3
+
+
 @dataclass(frozen=True, kw_only=True)
 class RateSummary:
     """A rate of today against its limits.
@@ -53,10 +65,20 @@ class RateSummary:
     high: float | None
     baseline: float | None
     baseline_exams: int
+    bound: float | None = None
+    """More is in order nowhere, whatever is usual at this unit."""
+
+    @property
+    def out_of_bounds(self) -> bool:
+        """Whether today's rate is above what is in order anywhere."""
+        few = self.exams < RATE_LEAST_EXAMS
+        return not few and self.count > (self.bound or 1.0) * self.exams
 
     @property
     def beyond(self) -> bool:
-        """Whether today's rate is outside its limits."""
+        """Whether today's rate is outside its limits, learnt or absolute."""
+        if self.out_of_bounds:
+            return True
         if self.rate is None or self.low is None or self.high is None:
             return False
         return not self.low <= self.rate <= self.high
@@ -179,6 +201,13 @@ class UnitSummary:
     alarms: tuple[AlarmEntry, ...]
     charts: dict[str, ChartState]
     """By measure, where there is one."""
+    refused_last_hour: int = 0
+    """Objects and frames."""
+    images_last_hour: int = 0
+    """Images that were taken, assessed or not."""
+    unacknowledged: int = 0
+    """Priority exams of the last day that nobody saw in time, nor since."""
+    unacknowledged_since_ms: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from runtime.site.control_charts.chart_state import ChartState
 
 
-def rate_summary(chart: ChartState | None, count: int, exams: int) -> RateSummary:
+def rate_summary(
+    chart: ChartState | None, count: int, exams: int, bound: float | None = None
+) -> RateSummary:
     """A count against the p-chart's limits of the unit's baseline."""
     rate = count / exams if exams else None
     if chart is None or chart.baseline_rate is None:
@@ -29,6 +31,7 @@ def rate_summary(chart: ChartState | None, count: int, exams: int) -> RateSummar
             high=None,
             baseline=None,
             baseline_exams=learnt,
+            bound=bound,
         )
     low, high = tail_limits(chart.baseline_rate, exams)
     return RateSummary(
@@ -39,6 +42,7 @@ def rate_summary(chart: ChartState | None, count: int, exams: int) -> RateSummar
         high=high / exams if exams else None,
         baseline=chart.baseline_rate,
         baseline_exams=chart.baseline_exams,
+        bound=bound,
     )
 
 

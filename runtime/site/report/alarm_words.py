@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from runtime.site.alarms.alarm_rules import AlarmKind
+from runtime.site.alarms.urgent_rules import IMAGES_REFUSED
 from runtime.site.report.wording import PLACE
 from runtime.web.markup import Markup, el
 
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
     from runtime.site.queries.fleet_summary import AlarmEntry
     from runtime.site.report.wording import Wording
 
-SHARES = frozenset({"share", "baseline", "own", "package"})
+SHARES = frozenset({"share", "baseline", "own", "package", "bound"})
 SUBJECT_FAMILIES: Mapping[str, str] = MappingProxyType(
     {
         AlarmKind.DRIFT: "suspect",
         AlarmKind.RATE_RISEN: "measure",
         AlarmKind.RATE_FALLEN: "measure",
         AlarmKind.RATE_JUMPED: "measure",
+        AlarmKind.RATE_OUT_OF_BOUNDS: "measure",
+        AlarmKind.UNIT_CANNOT_JUDGE: "degraded",
     }
 )
 """Where a subject is a code that has words; that of others is a name."""
@@ -68,7 +71,10 @@ def facts_of(kind: str, subject: str, data: Mapping[str, str | float | int | boo
             written = FactKind.SHARE if name in SHARES else FactKind.FIGURE
             facts.append(Fact(place=name, kind=written, value=float(value)))
     if subject:
-        facts.append(_word("subject", SUBJECT_FAMILIES.get(kind, ""), subject))
+        # What the site sees by itself is no reason that a unit says of itself.
+        own = subject == IMAGES_REFUSED
+        family = "stopped" if own else SUBJECT_FAMILIES.get(kind, "")
+        facts.append(_word("subject", family, subject))
     return facts
 
 

@@ -14,14 +14,17 @@ from runtime.site.alarms.alarm_evaluator import AlarmEvaluator, WatchRules
 from runtime.site.alarms.alarm_rules import AlarmLimits
 from runtime.site.alarms.notifier import Notifier
 from runtime.site.alarms.replay_requests import ReplayRules
+from runtime.site.alarms.urgent_rules import UrgentLimits
 from runtime.site.control_charts.expected_rates import expected_rates
 from runtime.site.ingest.listener import Listener
 from runtime.site.ingest.session_takeover import SessionTakeover
 from runtime.site.queries.fleet import Fleet
+from runtime.site.queries.fleet_summary import RateBounds
 from runtime.site.service.http_app import SummaryKeeper, site_app
 from runtime.site.service.metrics_server import MetricsServer
 from runtime.site.store.group_members import Membership
 from runtime.site.store.service_state import ServiceState, StateBoard
+from runtime.site.store.site_clock import HOUR_MS
 from runtime.site.store.store import Store, StoreError, StoreFault
 from runtime.site.subscriber.subscriber import Subscriber, SubscriberSettings
 from runtime.timing.backoff import Backoff
@@ -92,10 +95,20 @@ class SiteService:
             )
         )
         self._store = settings.store.make_store()
-        self._fleet = Fleet(self._store, silent_after_s=settings.watch.silent_after_s)
+        watch = settings.watch
+        self._fleet = Fleet(
+            self._store,
+            silent_after_s=watch.silent_after_s,
+            bounds=RateBounds(priority=watch.most_priority, not_assessed=watch.most_not_assessed),
+        )
         self._keeper = SummaryKeeper(self._fleet, clock_ms=clock_ms, monotonic=time.monotonic)
         self.metrics = MetricsServer(
-            settings.metrics, site_app(board=self.board, keeper=self._keeper)
+            settings.metrics,
+            site_app(
+                board=self.board,
+                keeper=self._keeper,
+                names={settings.metrics.host, *settings.metrics.names},
+            ),
         )
 
     def stop(self) -> None:
@@ -276,6 +289,11 @@ def watch_rules(settings: SiteSettings) -> WatchRules:
         look_every_s=watch.look_every_s,
         limits=AlarmLimits(
             clock_offset_s=watch.clock_offset_s, foreign_per_hour=watch.foreign_per_hour
+        ),
+        urgent=UrgentLimits(
+            critical_after_ms=int(watch.critical_after_s * 1000),
+            shared=settings.listen.group is not None,
+            session_ms=int(settings.listen.session_hours * HOUR_MS),
         ),
         replays=ReplayRules(
             after_ms=int(watch.replay_after_s * 1000),

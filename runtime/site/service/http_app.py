@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from runtime.site.service.metrics import exposition
 from runtime.site.store.store import StoreError
+from runtime.web.security_headers import is_called_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from starlette.requests import Request
     from starlette.routing import BaseRoute
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from runtime.site.store.service_state import StateBoard
 
 FRESH_S = 1.0
+UNKNOWN_HOST = PlainTextResponse(
+    "unknown host: ask by address, or name it in metrics.names of site.toml\n", 421
+)
 
 
 class SummaryKeeper:
@@ -53,18 +57,26 @@ class SummaryKeeper:
 
 
 def site_app(
-    *, board: StateBoard, keeper: SummaryKeeper, routes: Sequence[BaseRoute] = ()
+    *,
+    board: StateBoard,
+    keeper: SummaryKeeper,
+    names: Collection[str] = (),
+    routes: Sequence[BaseRoute] = (),
 ) -> Starlette:
-    """The application."""
+    """The application. It answers under addresses, and under these names alone."""
 
-    async def metrics(_request: Request) -> Response:
+    async def metrics(request: Request) -> Response:
+        if not is_called_by(request.headers, names):
+            return UNKNOWN_HOST
         try:
             summary = await asyncio.to_thread(keeper.summary)
         except StoreError:
             summary = None  # the service's own figures say which fault it is
         return Response(exposition(board.now(), summary), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
-    async def health(_request: Request) -> Response:
+    async def health(request: Request) -> Response:
+        if not is_called_by(request.headers, names):
+            return UNKNOWN_HOST
         return JSONResponse(board.as_dict(), 200 if board.now().well else 503)
 
     return Starlette(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from runtime.web.http_protocol import HttpConfig
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 STOP_S = 5.0
+MOST_REQUESTS = 64
 
 
 class MetricsServer:
@@ -24,21 +27,9 @@ class MetricsServer:
 
     def __init__(self, settings: MetricsSection, app: ASGIApp) -> None:
         self._settings = settings
+        self._app = app
         self._port = settings.port
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                ws="none",
-                timeout_graceful_shutdown=1,
-                limit_concurrency=64,
-                ssl_certfile=settings.certificate_file,
-                ssl_keyfile=settings.key_file,
-            )
-        )
+        self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -50,18 +41,25 @@ class MetricsServer:
 
     def start(self) -> None:
         """Listens; returns when it does. Raises OSError: address taken, certificate unusable."""
-        self._server.config.load()
+        config = HttpConfig(
+            self._app,
+            certificate_file=self._settings.certificate_file,
+            key_file=self._settings.key_file,
+            most_requests=MOST_REQUESTS,
+        )
+        config.load()  # here, so that what it refuses stops the start and not the thread
+        server = self._server = uvicorn.Server(config)
         family = socket.AF_INET6 if ":" in self._settings.host else socket.AF_INET
         listener = socket.create_server((self._settings.host, self._port), family=family)
         self._port = listener.getsockname()[1]
         self._thread = threading.Thread(
-            target=lambda: self._server.run(sockets=[listener]), name="metrics", daemon=True
+            target=lambda: server.run(sockets=[listener]), name="metrics", daemon=True
         )
         self._thread.start()
         LOG.info("metrics: %smetrics", self.address)
 
     def stop(self) -> None:
         """Ends the thread."""
-        self._server.should_exit = True
-        if self._thread is not None:
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
             self._thread.join(STOP_S)

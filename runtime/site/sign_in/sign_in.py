@@ -17,10 +17,10 @@ from runtime.web.languages import LANGUAGE_COOKIE, chosen_language
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from runtime.site.sign_in.attempts import Attempts
     from runtime.site.sign_in.passwords import PasswordFile
     from runtime.site.sign_in.sessions import Session, SessionBook
     from runtime.site.sign_in.single_sign_on import SingleSignOn
+    from runtime.web.attempts import Attempts
     from runtime.web.pages import Pages
 
 LOG = logging.getLogger(__name__)
@@ -86,6 +86,7 @@ class SignIn:
         if not known:
             LOG.warning("a sign-in from %s was refused", address)
             return self._form(request, session, problem="sign_in.refused", status=403)
+        self._attempts.succeeded(address)
         return self._let_in(request, name)
 
     async def _leave(self, request: Request) -> Response:

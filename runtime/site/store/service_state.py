@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -35,6 +35,8 @@ class ServiceState:
     last_commit_ms: int | None = None
     commit_p50_ms: float = 0.0
     commit_p95_ms: float = 0.0
+    expiry_missing_ms: dict[str, int] = field(default_factory=dict)
+    """By unit, when a flag of it last came without its expiry."""
 
     @property
     def well(self) -> bool:

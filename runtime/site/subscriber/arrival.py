@@ -16,6 +16,8 @@ class Arrival:
     payload: bytes
     retained: bool
     at_ms: int
+    expires: bool = True
+    """Whether the broker says when it is no longer true."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,6 +52,7 @@ PAYLOAD_AT: dict[TopicKind, type[Message | AlarmMessage]] = {
     TopicKind.DRIFT: DriftMessage,
     TopicKind.HEALTH: HealthMessage,
     TopicKind.ALARM: AlarmMessage,
+    TopicKind.STANDING_ALARM: AlarmMessage,
 }
 
 
@@ -96,7 +97,7 @@ class Foreign:
 
 @dataclass(frozen=True, kw_only=True)
 class Cleared:
-    """The unit took an expired flag off its retained topic."""
+    """What stood on a retained topic is no longer true: an expired flag, an alarm that is over."""
 
     place: ParsedTopic
 
@@ -113,7 +114,14 @@ class CommandHeard:
         return {"command": self.place.what.value, **self.command.model_dump(mode="json")}
 
 
-Said = Message | AlarmMessage | Cleared | CommandHeard | Foreign
+@dataclass(frozen=True, kw_only=True)
+class ProbeHeard:
+    """A unit's mark for itself: whether its broker remembers. It says nothing to a site."""
+
+    place: ParsedTopic
+
+
+Said = Message | AlarmMessage | Cleared | CommandHeard | ProbeHeard | Foreign
 
 
 def read(topic: str, payload: bytes, *, site: str) -> Said:
@@ -148,8 +156,10 @@ def _read_at(place: ParsedTopic, payload: bytes) -> Said:
         raise _ForeignError(ForeignReason.TOO_LARGE)
     if place.what in (TopicKind.REPLAY, TopicKind.REBIRTH):
         return CommandHeard(place=place, command=_command(place.what, payload))
+    if place.what is TopicKind.PROBE:
+        return ProbeHeard(place=place)
     if not payload:
-        if place.what is TopicKind.EXAM:
+        if place.what in (TopicKind.EXAM, TopicKind.STANDING_ALARM):
             return Cleared(place=place)
         raise _ForeignError(ForeignReason.EMPTY)
     kind = PAYLOAD_AT[place.what]

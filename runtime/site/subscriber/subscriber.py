@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from runtime.messages.alarm import AlarmMessage, AlarmState
 from runtime.messages.commands import Rebirth, Replay
 from runtime.messages.topics import ROOT, SITE_SERVICE, Topics
 from runtime.mqtt.connection import BrokerConnection
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
     from random import Random
 
-    from runtime.messages.alarm import AlarmMessage
     from runtime.mqtt.settings import BrokerSettings
 
 LOG = logging.getLogger(__name__)
@@ -185,8 +185,11 @@ class Subscriber:
         connection = self._loop.connection
         if connection is None or not self.up:
             return False
-        topics = Topics(site=self._settings.site, unit=SITE_SERVICE)
-        mid = connection.publish(f"{topics.root}/alarm", alarm.encode())
+        root = Topics(site=self._settings.site, unit=SITE_SERVICE).root
+        stands = alarm.encode() if alarm.state is not AlarmState.CLEARED else b""
+        # First what stands: a broker that has the second has the first (MQTT 5, 4.6).
+        connection.publish(f"{root}/alarm/{alarm.key}", stands, retained=True)
+        mid = connection.publish(f"{root}/alarm", alarm.encode())
         self._owed[mid] = taken
         return True
 
@@ -266,6 +269,7 @@ class Subscriber:
             payload=heard.payload,
             retained=heard.retained,
             at_ms=self._clock_ms(),
+            expires=heard.expires,
         )
         return HeardMessage(arrival=arrival, mid=heard.mid, connection=self._loop.attempts)
 

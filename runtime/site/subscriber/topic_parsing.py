@@ -8,9 +8,11 @@ from enum import StrEnum
 
 from runtime.messages.topics import NAME_PATTERN, ROOT, SITE_SERVICE, Topics
 
-LONGEST_TOPIC = 256
-"""Above what our own names can make: root 13, names 64 each, keys and the rest 60."""
+LONGEST_TOPIC = 320
+"""Above what our own names can make: root 13, names 64 each, keys and the rest 170."""
 EXAM_PART = re.compile(r"exam/([0-9a-f]{32})(?:/view/([rlx][a-z]{1,8}))?")
+
+ALARM_PART = re.compile(r"alarm/[a-z_]{1,32}\.[A-Za-z0-9._-]{1,130}")
 
 
 class TopicKind(StrEnum):
@@ -24,12 +26,14 @@ class TopicKind(StrEnum):
     HEALTH = "health"
     REPLAY = "command/replay"
     REBIRTH = "command/rebirth"
+    PROBE = "command/probe"
     ALARM = "alarm"
+    STANDING_ALARM = "alarm/"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedTopic:
-    """Where something was said. `exam_key`, `view`: "" where the topic has none."""
+    """Where something was said. Keys and `view`: "" where the topic has none."""
 
     site: str
     unit: str
@@ -37,6 +41,7 @@ class ParsedTopic:
     what: TopicKind
     exam_key: str = ""
     view: str = ""
+    alarm_key: str = ""
 
     @property
     def topic(self) -> str:
@@ -46,7 +51,7 @@ class ParsedTopic:
             return topics.exam(self.exam_key)
         if self.what is TopicKind.VIEW:
             return topics.view(self.exam_key, self.view)
-        return f"{topics.root}/{self.what.value}"
+        return f"{topics.root}/{self.what.value}{self.alarm_key}"
 
 
 FIXED = {
@@ -58,6 +63,7 @@ FIXED = {
         TopicKind.HEALTH,
         TopicKind.REPLAY,
         TopicKind.REBIRTH,
+        TopicKind.PROBE,
     )
 }
 
@@ -71,8 +77,12 @@ def place_of(topic: str) -> ParsedTopic | None:
     if not _is_name(site):
         return None
     if unit == SITE_SERVICE:
-        alarm = rest == TopicKind.ALARM.value
-        return ParsedTopic(site=site, unit=unit, what=TopicKind.ALARM) if alarm else None
+        if rest == TopicKind.ALARM.value:
+            return ParsedTopic(site=site, unit=unit, what=TopicKind.ALARM)
+        if ALARM_PART.fullmatch(rest):
+            key = rest.removeprefix(TopicKind.STANDING_ALARM.value)
+            return ParsedTopic(site=site, unit=unit, what=TopicKind.STANDING_ALARM, alarm_key=key)
+        return None
     return _place_of_unit(site, unit, rest) if _is_name(unit) else None
 
 

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from converters.commands.benchmark import advised_version
-from converters.evaluation.benchmark import MeasuredLatency, advice_of, chosen, sweep
+from converters.evaluation.benchmark import MeasuredLatency, advised, chosen, sweep
+from converters.packaging.package_writer import seal
+from models.manifest import ProofVerdict
 from models.package import load_package
 from runtime.cli.main import main
 from runtime.inference.engine import open_engine
+from tests.support.builders import manifest
 from tests.support.packages import build_package
 
 if TYPE_CHECKING:
@@ -22,6 +25,15 @@ if TYPE_CHECKING:
 def package(tmp_path: Path) -> Path:
     """Small enough that a hundred inferences take no time."""
     return build_package(tmp_path, precisions=("fp32",))
+
+
+@pytest.fixture
+def proved(package: Path) -> Path:
+    """The same, as if labelled images had proved it."""
+    was = load_package(package, allow_unsigned=True).manifest
+    parity = tuple(part.model_copy(update={"verdict": ProofVerdict.PROVED}) for part in was.parity)
+    seal(package, was.model_copy(update={"parity": parity}), None)
+    return package
 
 
 def latency(threads: int, median_ms: float, p95_ms: float) -> MeasuredLatency:
@@ -51,7 +63,7 @@ def test_the_fewest_threads_that_meet_the_target_are_chosen() -> None:
     )
     assert chosen([slow, tailed, fast, lean], 80) is lean
     assert chosen([slow, tailed, fast, lean], 20) is None
-    assert advice_of(lean, 80)["threads"] == 2
+    assert advised(manifest(), lean, 80).advice["threads"] == 2
 
 
 def test_every_setting_is_measured_beside_benchmark_app(
@@ -90,6 +102,16 @@ def test_given_streams_are_what_runs(package: Path, capsys: pytest.CaptureFixtur
     assert told["ratio_to_benchmark_app"] == {}
 
 
+def test_a_relative_path_is_good_enough_for_benchmark_app(
+    package: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs in a folder of its own."""
+    monkeypatch.chdir(package.parent)
+    assert main(["benchmark", package.name, "--threads", "1", "--runs", "2", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["ratio_to_benchmark_app"]
+
+
 def test_what_a_device_refuses_is_told(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A device that is not there: exit code 2 and its name."""
     assert main(["benchmark", str(package), "--device", "NPU", "--runs", "1"]) == 2
@@ -97,22 +119,33 @@ def test_what_a_device_refuses_is_told(package: Path, capsys: pytest.CaptureFixt
 
 
 def test_the_choice_is_written_and_the_package_still_opens(
-    package: Path, capsys: pytest.CaptureFixture[str]
+    proved: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As advice, under a version that no unit holds yet; everything else stays."""
-    before = load_package(package, allow_unsigned=True)
-    words = ["benchmark", str(package), "--streams", "1", "--threads", "1", "--runs", "5"]
+    before = load_package(proved, allow_unsigned=True)
+    words = ["benchmark", str(proved), "--streams", "1", "--threads", "1", "--runs", "5"]
     assert main([*words, "--target-ms", "100000", "--write", "--without-app"]) == 0
-    after = load_package(package, allow_unsigned=True)
+    after = load_package(proved, allow_unsigned=True)
     assert after.manifest.advice["target_ms"] == 100000
     assert after.manifest.advice["threads"] == after.manifest.advice["streams"] == 1
     changed = {file.path for file in set(after.manifest.files) ^ set(before.manifest.files)}
     assert changed <= {"report.html", "CARD.md"}
     assert after.manifest.version == f"{before.manifest.version}+advice"
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["model"] == after.manifest.label
-    assert f"<h1>{after.manifest.label}</h1>" in (package / "report.html").read_text()
-    assert "<h2>Latency</h2>" in (package / "report.html").read_text()
+    assert f"<h1>{after.manifest.label}</h1>" in (proved / "report.html").read_text()
+    assert "<h2>Latency</h2>" in (proved / "report.html").read_text()
     open_engine(after, "fp32", ("CPU",), None, threads=1)
+
+
+def test_advice_names_no_precision_that_was_not_proved(
+    package: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However fast it is: the package has seen no labelled image."""
+    before = load_package(package, allow_unsigned=True).sha256
+    words = ["benchmark", str(package), "--runs", "1", "--target-ms", "100000", "--write"]
+    assert main(words) == 2
+    assert "no precision of test-package-1.0.0 is proved" in capsys.readouterr().err
+    assert load_package(package, allow_unsigned=True).sha256 == before
 
 
 def test_each_writing_of_advice_is_a_version_of_its_own() -> None:
@@ -123,10 +156,10 @@ def test_each_writing_of_advice_is_a_version_of_its_own() -> None:
     assert advised_version("1.2.0+evidence.advice.9") == "1.2.0+evidence.advice.10"
 
 
-def test_a_target_that_nothing_meets_is_told_by_exit_code(package: Path) -> None:
+def test_a_target_that_nothing_meets_is_told_by_exit_code(proved: Path) -> None:
     """And nothing is written."""
-    before = load_package(package, allow_unsigned=True).sha256
-    words = ["benchmark", str(package), "--streams", "1", "--runs", "5", "--without-app"]
+    before = load_package(proved, allow_unsigned=True).sha256
+    words = ["benchmark", str(proved), "--streams", "1", "--runs", "5", "--without-app"]
     words += ["--target-ms", "0.0001"]
     assert main([*words, "--write"]) == 1
-    assert load_package(package, allow_unsigned=True).sha256 == before
+    assert load_package(proved, allow_unsigned=True).sha256 == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A package whose score is the brightness of the image."""
-    return build_package(tmp_path_factory.mktemp("packages"), score="brightness")
+    return build_package(tmp_path_factory.mktemp("packages"), score="brightness", threshold=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +68,31 @@ def test_the_last_line_has_every_figure(
     """15 of 16 pairs are in order; subgroups, interval and verdict stand beside it."""
     labels = views / "labels.csv"
     code, line = evaluate(capsys, package, "--images", views, "--labels", labels, "--json")
-    assert code == 0
+    assert code == 1
     assert (line["n"], line["positives"], line["not_assessed"]) == (8, 4, 0)
     assert line["auc"] == line["auc_assessed"] == pytest.approx(15 / 16, abs=1e-4)
     assert line["ci95"][0] < line["auc"] < line["ci95"][1]
     assert line["by"]["view=CC"]["n"] == 4
     assert line["by"]["view=MLO"]["auc"] == 1.0
-    assert line["verdict"] == "pass"
+    assert line["verdict"] == "not proved"
+    assert "AUC 0.938 (0.438 to 0.997) cannot be told from chance, 0.5" in line["because"]
+
+
+def test_enough_views_on_both_sides_of_the_point_pass(
+    package: Path, views: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 0: an AUC that is no chance, and both classes got right at the point."""
+    rows = (views / "labels.csv").read_text().splitlines()[1:]
+    more = []
+    for row in rows:
+        name, _, rest = row.partition(",")
+        for number in range(5):
+            shutil.copyfile(views / name, views / f"{number}-{name}")
+            more.append(f"{number}-{name},{rest}")
+    write_labels(views, rows + more)
+    labels = views / "labels.csv"
+    code, line = evaluate(capsys, package, "--images", views, "--labels", labels, "--json")
+    assert (code, line["verdict"], line["because"]) == (0, "pass", [])
 
 
 def test_a_missed_auc_fails_and_says_so_by_exit_code(
@@ -82,7 +101,7 @@ def test_a_missed_auc_fails_and_says_so_by_exit_code(
     """0 only on pass."""
     labels = views / "labels.csv"
     words = (package, "--images", views, "--labels", labels, "--json", "--min-auc")
-    assert evaluate(capsys, *words, 0.93)[0] == 0
+    assert evaluate(capsys, *words, 0.93)[1]["verdict"] == "not proved"
     code, line = evaluate(capsys, *words, 0.95)
     assert (code, line["verdict"]) == (1, "fail")
 
@@ -93,14 +112,14 @@ def test_with_json_nothing_else_is_printed(
     """Progress goes to stderr; without --json a table precedes the line."""
     words = ["evaluate", str(package), "--images", str(views)]
     words += ["--labels", str(views / "labels.csv"), "--threads", "1"]
-    assert main([*words, "--json"]) == 0
+    assert main([*words, "--json"]) == 1
     printed = capsys.readouterr()
     assert len(printed.out.splitlines()) == 1
     assert "8/8 images" in printed.err
-    assert main(words) == 0
+    assert main(words) == 1
     shown = capsys.readouterr().out
     assert "balanced" in shown
-    assert "verdict: pass" in shown
+    assert "verdict: not proved" in shown
 
 
 def test_what_could_not_be_told_does_not_pass(
@@ -159,7 +178,7 @@ def test_an_unreadable_positive_costs_what_a_missed_one_costs(
     (views / "0.png").write_bytes(b"torn")
     labels = views / "labels.csv"
     code, line = evaluate(capsys, package, "--images", views, "--labels", labels, "--json")
-    assert code == 0
+    assert code == 1
     assert line["not_assessed"] == 1
     assert line["not_assessed_by_reason"] == {"undecodable": 1}
     assert line["auc"] == pytest.approx(11 / 16, abs=1e-4)
@@ -190,8 +209,7 @@ def test_regions_are_judged_whole_without_view_side_or_gate(
         gray = np.full((40, 60), 250 - 20 * number, np.uint8)
         assert cv2.imwrite(str(path), gray)
     words = (spacing_package, "--images", tmp_path, "--labels-from-folders", "--regions", "--json")
-    code, line = evaluate(capsys, *words)
-    assert code == 0
+    _, line = evaluate(capsys, *words)
     assert (line["n"], line["positives"], line["not_assessed"]) == (8, 4, 0)
     assert line["auc"] == 1.0
     assert sorted(line["by"]) == ["calc", "mass"]
@@ -248,7 +266,7 @@ def test_a_map_is_held_against_the_lesions_whose_place_is_known(
     assert line["not_assessed"] == 0
     at_point = {"balanced": {"flagged": 4, "hits": 3}}
     assert line["peak_in_lesion"] == {"known": 5, "hits": 4, "operating_points": at_point}
-    assert main(["evaluate", *(str(word) for word in words), "--threads", "1"]) == 0
+    assert main(["evaluate", *(str(word) for word in words), "--threads", "1"]) == 1
     printed = capsys.readouterr().out
     assert "balanced                     3 of 4: 0.750 (0.301-0.954)" in printed
 

@@ -14,6 +14,7 @@ from models.manifest import Recipe
 from models.package import load_package
 from runtime.cli.main import main
 from runtime.preprocessing.preparation import prepare
+from tests.converters.conftest import save_onnx
 from tests.support.synthetic import mammogram_dataset, write
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from tests.converters.conftest import Bench
 
 IMAGES = 24
+MADE = 1
+"""Exit code of a build that made a package which is not proved."""
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,7 @@ def build(bench: Bench, recipe: Path, views: Path, out: Path, *more: object) -> 
 def package(bench: Bench, recipe: Path, views: Path) -> Path:
     """Made with a generous margin: random weights on noise tell nothing apart."""
     out = bench.folder / "proved-1.0.0"
-    assert main(build(bench, recipe, views, out, "--accept-loss", "0.9")) == 0
+    assert main(build(bench, recipe, views, out, "--accept-loss", "0.9")) == MADE
     return out
 
 
@@ -81,8 +84,9 @@ def test_the_ir_gives_what_onnx_runtime_gives_from_the_dicom_file(
 ) -> None:
     """FP32 to 1e-4 on every image; INT8 near; what is no image is counted with its reason."""
     code, line = verify(capsys, package, bench.onnx, views, "--accept-loss", "0.9", "--json")
-    assert code == 0
-    assert line["verdict"] == "pass"
+    assert code == 1
+    assert line["verdict"] == "not proved"
+    assert "12 positives and 12 others" in " ".join(line["precisions"]["int8"]["because"])
     assert (line["n"], line["not_assessed_by_reason"]) == (IMAGES + 1, {"unreadable": 1})
     assert line["precisions"]["fp32"]["largest_score_difference"] <= 1e-4
     assert 0 < line["precisions"]["int8"]["largest_score_difference"] < 0.05
@@ -119,31 +123,32 @@ def test_a_margin_that_is_missed_fails_by_exit_code(
     """INT8 on noise changes ranks: with no margin at all it is not non-inferior."""
     code, line = verify(capsys, package, bench.onnx, views, "--margin", "0")
     assert code == 1
-    assert line["verdict"] == "fail"
+    assert line["precisions"]["int8"]["non_inferior"] is False
+    assert line["precisions"]["fp32"]["flips"] == {"balanced": 0}
 
 
 def test_another_source_is_refused(
-    package: Path, views: Path, tmp_path: Path, bench: Bench, capsys: pytest.CaptureFixture[str]
+    package: Path, views: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """By its hash: a comparison with another model would say nothing."""
-    other = tmp_path / "other.onnx"
-    other.write_bytes(bench.onnx.read_bytes() + b"\x00")
+    other = save_onnx(tmp_path / "other.onnx", seed=9)
     words = ["verify", package, "--source", other, "--images", views]
     assert main([str(w) for w in [*words, "--labels", views / "labels.csv"]]) == 2
     assert "other.onnx: tiny-1.0.0 was not made from it" in capsys.readouterr().err
 
 
-def test_below_its_margin_no_package_is_made(
+def test_below_its_margin_nothing_is_proved_and_nothing_advised(
     bench: Bench, recipe: Path, views: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The message names the figure that would have to be accepted."""
-    assert main(build(bench, recipe, views, tmp_path / "out", "--margin", "0")) == 2
-    said = capsys.readouterr().err
-    assert "--accept-loss" in said
-    assert "verdict: fail; no package was written" in said
-    assert not (tmp_path / "out").exists()
-    (remembered,) = (tmp_path / ".out.build").glob("cases-*.jsonl")
-    assert len(remembered.read_text().split()) > IMAGES  # a second try asks no image again
+    assert main(build(bench, recipe, views, tmp_path / "out", "--margin", "0")) == MADE
+    said = capsys.readouterr().out
+    assert "not proved  fp32: 12 positives and 12 others were assessed" in said
+    assert said.splitlines()[-1] == "verdict: not proved"
+    manifest = load_package(tmp_path / "out", allow_unsigned=True).manifest
+    assert manifest.proved == ()
+    assert "default_precision" not in manifest.advice
+    assert manifest.default_precision == "fp32"
 
 
 def test_the_accepted_loss_and_the_interval_stand_in_the_manifest(package: Path) -> None:
@@ -171,8 +176,11 @@ def test_operating_points_say_what_the_labelled_images_gave(
     """The same figures, with intervals, as `evaluate` finds; in the manifest and in the card."""
     (point,) = load_package(package, allow_unsigned=True).manifest.operating_points
     assert point.measured_on == f"{IMAGES} labelled images ({views.name}), fp32"
+    parity = {p.precision: p for p in load_package(package, allow_unsigned=True).manifest.parity}
+    assert parity["int8"].points[0].name == point.name
+    assert parity["fp32"].points[0].sensitivity == point.sensitivity
     words = ["evaluate", package, "--images", views, "--labels", views / "labels.csv"]
-    assert main([str(word) for word in [*words, "--threads", "1", "--json"]]) == 0
+    assert main([str(word) for word in [*words, "--threads", "1", "--json"]]) == 1
     found = json.loads(capsys.readouterr().out)["operating_points"]["balanced"]
     for name in ("sensitivity", "specificity"):
         assert getattr(point, name) == pytest.approx(found[name], abs=1e-3)

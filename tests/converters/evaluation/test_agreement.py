@@ -10,7 +10,7 @@ import pytest
 from converters.evaluation.agreement import Case, agreement_of, paired_delong
 from converters.evaluation.proof import Margin
 from converters.evaluation.verification import Verification
-from models.manifest import OperatingPoint
+from models.manifest import OperatingPoint, ProofVerdict
 
 POINT = OperatingPoint(name="balanced", threshold=0.5)
 
@@ -82,8 +82,9 @@ def test_few_images_show_no_non_inferiority() -> None:
     cases = cases_of(positive, scores, scores)
     agreement = agreement_of(cases, "int8", [POINT])
     assert agreement.auc is None
-    faults = Margin().faults(Verification(cases=tuple(cases), agreements=(agreement,)))
-    assert "4 positives and 4 others" in faults[0]
+    (one,) = Margin().judgements(Verification(cases=tuple(cases), agreements=(agreement,)))
+    assert one.verdict is ProofVerdict.NOT_PROVED
+    assert "4 positives and 4 others" in one.because[0]
 
 
 def test_the_margin_is_held_against_the_intervals_lower_end() -> None:
@@ -95,9 +96,23 @@ def test_the_margin_is_held_against_the_intervals_lower_end() -> None:
     assert agreement.auc is not None
     low = agreement.auc.ci95[0]
     assert low < 0
-    (fault,) = Margin(allowed=-low / 2).faults(verification)
-    assert f"--accept-loss {-low:.4f}" in fault
-    assert not Margin(allowed=-low / 2, accepted_loss=-low * 1.01).faults(verification)
-    parity = Margin(accepted_loss=0.05).parity(agreement, "CPU")
-    assert parity.accepted_auc_loss == 0.05
+    (unproved,) = Margin(allowed=-low / 2).judgements(verification)
+    assert unproved.verdict is ProofVerdict.NOT_PROVED
+    assert f"--accept-loss {-low:.4f}" in unproved.because[0]
+    margin = Margin(allowed=-low / 2, accepted_loss=-low * 1.01)
+    (proved,) = margin.judgements(verification)
+    assert proved.verdict is ProofVerdict.PROVED
+    parity = margin.parity(agreement, "CPU", proved, [POINT])
+    assert parity.accepted_auc_loss == -low * 1.01
     assert parity.auc_difference_ci95 == agreement.auc.ci95
+
+
+def test_a_certain_loss_of_auc_is_refused() -> None:
+    """The whole interval lies below the margin."""
+    positive, source, _ = correlated(5)
+    drawn = np.random.default_rng(6).random(positive.size)
+    cases = cases_of(positive, source, drawn)
+    agreement = agreement_of(cases, "int8", [])
+    (one,) = Margin().judgements(Verification(cases=tuple(cases), agreements=(agreement,)))
+    assert one.verdict is ProofVerdict.FAIL
+    assert "may lose more than 0.01" in one.refused[0]

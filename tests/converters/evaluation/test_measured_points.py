@@ -6,8 +6,16 @@ from pathlib import Path
 
 from converters.evaluation.agreement import Case
 from converters.evaluation.discrimination import wilson
-from converters.evaluation.measured_points import measured_points
-from models.manifest import OperatingPoint
+from converters.evaluation.measured_points import measured_points, points_of_default
+from models.manifest import (
+    Manifest,
+    OperatingPoint,
+    Parity,
+    PointParity,
+    Precision,
+    ProofVerdict,
+)
+from tests.support.builders import manifest
 
 
 def case(score: float | None, *, positive: bool) -> Case:
@@ -36,10 +44,60 @@ def test_a_point_gets_its_figures_and_intervals() -> None:
     assert found.measured_on == "30 labelled images (views), int8"
 
 
+def parity(precision: str, sensitivity: float, verdict: ProofVerdict) -> Parity:
+    """Of a precision that was proved, or was not."""
+    return Parity(
+        precision=precision,
+        device="CPU",
+        largest_score_difference=0.0,
+        images=100,
+        verdict=verdict,
+        measured_on=f"100 labelled images (x), {precision}",
+        points=(
+            PointParity(
+                name="balanced",
+                sensitivity=sensitivity,
+                positives_lost=0,
+                positives_won=0,
+                negatives_lost=0,
+                negatives_won=0,
+            ),
+        ),
+    )
+
+
+def proved(**changes: object) -> Manifest:
+    """FP16 is proved, INT8 is not."""
+    files = Precision(xml="a.xml", bin="a.bin", golden_tolerance={})
+    parts = (
+        parity("fp16", 0.9, ProofVerdict.PROVED),
+        parity("int8", 0.1, ProofVerdict.NOT_PROVED),
+    )
+    both: dict[str, object] = {"precisions": {"int8": files, "fp16": files}, "parity": parts}
+    return manifest().model_copy(update=both | changes)
+
+
+def test_points_have_the_figures_of_the_precision_that_runs_by_default() -> None:
+    """Another one's would promise what nobody measured there."""
+    (point,) = points_of_default(proved(advice={"default_precision": "int8"}))
+    assert (point.sensitivity, point.measured_on) == (0.1, "100 labelled images (x), int8")
+    (point,) = points_of_default(proved(operating_points=(point,)))
+    assert (point.sensitivity, point.measured_on) == (0.9, "100 labelled images (x), fp16")
+
+
+def test_without_advice_the_nearest_to_the_source_runs() -> None:
+    """And what was proved is named, the nearest first."""
+    assert proved().default_precision == "fp16"
+    assert proved(advice={"default_precision": "int8"}).default_precision == "int8"
+    assert proved(advice={"default_precision": "bf16"}).default_precision == "fp16"
+    assert proved().proved == ("fp16",)
+
+
 def test_figures_of_the_recipe_stay() -> None:
-    """An engineer measured them on another set, and says on which."""
-    point = OperatingPoint(name="b", threshold=0.5, sensitivity=0.6, measured_on="a trial")
-    assert measured_points([point], CASES, precision="int8", of="images (x)") == (point,)
+    """An engineer measured them on another set, and says on which, or does not."""
+    for told in ("a trial", ""):
+        point = OperatingPoint(name="balanced", threshold=0.5, sensitivity=0.6, measured_on=told)
+        assert points_of_default(proved(operating_points=(point,))) == (point,)
 
 
 def test_one_class_gives_half_of_the_figures() -> None:

@@ -127,6 +127,38 @@ def test_torch_programs_are_read_and_run_by_torch(tmp_path: Path) -> None:
         assert run(model.graph, plain) == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_torch_program_may_answer_with_a_dictionary(tmp_path: Path) -> None:
+    """A score and a regression in the hundreds, both compared to their own extent."""
+    try:
+        import torch
+    except ImportError:
+        skip_or_fail("extra [convert-torch] is not installed")
+
+    class Heads(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = torch.nn.Conv2d(1, 4, 3, 2, 1)
+
+        def forward(self, view: torch.Tensor) -> dict[str, torch.Tensor]:
+            mean = self.convolution(view).mean((1, 2, 3))
+            return {"suspicion": torch.sigmoid(mean), "months": 1000 * mean}
+
+    heads, example = Heads().eval(), (torch.zeros(1, 1, 64, 48),)
+    torch.export.save(torch.export.export(heads, example), tmp_path / "a.pt2")
+    torch.jit.trace(heads, example, strict=False).save(str(tmp_path / "b.pt"))
+    whole = np.random.default_rng(3).random((1, 1, 64, 48), np.float32)
+    with torch.no_grad():
+        expected = heads(torch.from_numpy(whole))
+    recipe = recipe_for((1, 1, 64, 48))
+    more = {"tensor": "months", "score": "months"}
+    ports = [*recipe.outputs, recipe.outputs[0].model_copy(update=more | {"suspicion": False})]
+    for name in ("a.pt2", "b.pt"):
+        model = import_model(tmp_path / name, recipe.model_copy(update={"outputs": tuple(ports)}))
+        given = model.run_source({"view": whole})
+        for key, value in expected.items():
+            assert given[key].item() == pytest.approx(value.item(), rel=1e-5)
+
+
 def zipped(path: Path, *names: str) -> Path:
     """A zip with empty entries."""
     with zipfile.ZipFile(path, "w") as archive:

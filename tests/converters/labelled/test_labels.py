@@ -53,6 +53,41 @@ def test_a_view_has_the_worst_label_of_its_rows(images: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("labels", "positive"),
+    [
+        (("1", "0", "0"), ("1",)),
+        (("Cancer", "no cancer", "recalled"), ("cancer",)),
+        (("5", "malignant", "2"), ("5", "malignant")),
+    ],
+)
+def test_labels_as_hospitals_write_them(
+    images: Path, labels: tuple[str, ...], positive: tuple[str, ...]
+) -> None:
+    """What is not among the words that are positive is not."""
+    rows = [f"{name}.png,1,R,CC,{label},,," for name, label in zip("abc", labels, strict=True)]
+    found = Labels.from_csv(images, table(images, *rows), positive)
+    wanted = [label.lower() in positive for label in labels]
+    assert [image.positive for image in found] == wanted
+    assert found.positives == sum(wanted)
+
+
+def test_folders_as_hospitals_call_them(tmp_path: Path) -> None:
+    """The same words for names of folders."""
+    for name in ("biopsy proven", "clear"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").touch()
+    assert Labels.from_folders(tmp_path, ["Biopsy proven"]).positives == 1
+    with pytest.raises(BenchFaultError, match="--positive WORD,WORD says which"):
+        Labels.from_folders(tmp_path)
+
+
+def test_an_empty_label_is_none_at_all(images: Path) -> None:
+    """It is no negative."""
+    with pytest.raises(BenchFaultError, match="line 2: label '' is none of"):
+        Labels.from_csv(images, table(images, "a.png,1,R,CC,,,,", "b.png,1,R,CC,1,,,"), ["1"])
+
+
 def test_columns_become_subgroups_but_not_those_that_name_someone(images: Path) -> None:
     """View, laterality and density do; patient, file, label and note do not."""
     labels = Labels.from_csv(images, table(images, "a.png,7,R,MLO,malignant,0.2,D,seen twice"))

@@ -6,10 +6,15 @@ import contextlib
 import errno
 import socket
 import struct
+import time
 
 import pytest
+from pydantic import ValidationError
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification
 
 from firmware_bridge.dicom_intake.incoming_object import IncomingObject
+from firmware_bridge.dicom_intake.settings import DicomIntakeSettings
 from firmware_bridge.dicom_network.association_limits import AssociationLimits, LimitExceededError
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.dicom_network.upper_layer import fragments
@@ -21,6 +26,8 @@ LIMITS = AssociationLimits(
     max_pdu_bytes=1024, max_object_bytes=100, object_timeout_s=10, pdu_timeout_s=1
 )
 
+AT_ONCE_S = 8.0
+"""Far below what a peer may take to ask, in these tests: LONG_S."""
 FAR_BELOW_60_S = 30.0
 """Below what would be waited for without the settings of the test."""
 
@@ -158,12 +165,91 @@ def test_silent_connections_do_not_lock_the_unit_out(open_door, dcmtk):
         connection.close()
 
 
+HALF_A_REQUEST = b"\x01\x00\x00\x00\x00\xff\x00\x01"
+
+
+@pytest.mark.parametrize(
+    "first", [b"", HALF_A_REQUEST, b"\x0bMSH|^~\\&|A|B\r\x1c\r"], ids=["silent", "half", "hl7"]
+)
+@pytest.mark.parametrize("count", [22, 100])
+def test_connections_that_ask_for_nothing_keep_nobody_out(open_door, dcmtk, first, count):
+    """However many, and from the same address: the next sender is served at once."""
+    door = open_door(max_associations=10)
+    with contextlib.ExitStack() as held:
+        for _ in range(count):
+            peer = held.enter_context(socket.create_connection(("127.0.0.1", door.port), LONG_S))
+            peer.sendall(first)
+        begun = time.monotonic()
+        assert "(Success)" in dcmtk("echoscu", "-v", "127.0.0.1", door.port)
+        assert time.monotonic() - begun < AT_ONCE_S
+        open_now = len(door.intake._server.active_associations)
+        assert open_now <= 10 + 2 + 1, "threads are bounded, one address's more tightly"
+
+
+def test_a_request_that_trickles_has_one_deadline(open_door):
+    """One byte after the other: cut off when the time to ask is over, not a minute later."""
+    door = open_door(acse_timeout_s=1.0)
+    with socket.create_connection(("127.0.0.1", door.port), LONG_S) as peer:
+        peer.settimeout(0.2)
+        begun, closed = time.monotonic(), False
+        for byte in struct.pack(">BBL", 1, 0, 500) + bytes(500):
+            try:
+                peer.sendall(bytes([byte]))
+                closed = peer.recv(100)[:1] in (b"", b"\x07")
+            except TimeoutError:
+                continue
+            except OSError:
+                closed = True
+            if closed:
+                break
+        assert closed
+        assert time.monotonic() - begun < FAR_BELOW_60_S
+
+
+def test_one_address_cannot_take_all_places(open_door):
+    """Its limit is its own: "local limit exceeded" for it, and places for others."""
+    door = open_door(max_associations=4)
+    peers = [RawPeer(door.port) for _ in range(2)]
+    entity = AE()
+    entity.add_requested_context(Verification)
+    assert entity.associate("127.0.0.1", door.port).is_rejected
+    other = entity.associate("127.0.0.1", door.port, bind_address=("127.0.0.2", 0))
+    assert other.is_established
+    other.release()
+    for peer in peers:
+        peer.assoc.release()
+
+
+def test_places_are_reserved_for_senders_that_are_named(open_door):
+    """The last places are for addresses and AE titles of the settings."""
+    door = open_door(
+        max_associations=3,
+        max_associations_per_address=3,
+        reserved_associations=2,
+        known_addresses=("127.0.0.2/31",),
+    )
+    stranger = RawPeer(door.port)
+    entity = AE()
+    entity.add_requested_context(Verification)
+    assert entity.associate("127.0.0.1", door.port).is_rejected
+    known = [
+        entity.associate("127.0.0.1", door.port, bind_address=(f"127.0.0.{n}", 0)) for n in (2, 3)
+    ]
+    assert [assoc.is_established for assoc in known] == [True, True]
+    for assoc in [*known, stranger.assoc]:
+        assoc.release()
+
+
+@pytest.mark.parametrize("address", ["10.0.0.0/8/8", "modality", "10.0.0.1/8"])
+def test_a_known_address_that_is_none_is_a_fault_of_the_settings(address):
+    """Said at start, not when the modality is locked out."""
+    with pytest.raises(ValidationError, match="known_addresses"):
+        DicomIntakeSettings(known_addresses=(address,))
+
+
 def test_more_associations_than_allowed_are_rejected(open_door):
     """One more than the limit hears "local limit exceeded", and gets in later."""
-    from pynetdicom import AE
-    from pynetdicom.sop_class import Verification
-
-    door = open_door(max_associations=2)
+    door = open_door(max_associations=2, max_associations_per_address=2)
     peers = [RawPeer(door.port) for _ in range(2)]
     entity = AE()
     entity.add_requested_context(Verification)

@@ -66,8 +66,9 @@ def test_a_rejection_note_rejects_its_images(door, send, title, why):
 
 @pytest.mark.parametrize("title", ["113000", "113004", "113039"])
 def test_other_key_objects_reject_nothing(door, send, title):
-    """Of interest, for the referring provider, retention expired: refused, nothing changes."""
-    assert "CannotUnderstand" in send(note(title))
+    """Of interest, for the referring provider, retention expired: passed over, with a warning."""
+    said = send(note(title))
+    assert "Received Store Response (Warning: ElementsDiscarded)" in said
     assert door.receiver.rejected == []
 
 
@@ -110,13 +111,12 @@ def test_a_rejection_note_in_the_folder_rejects_its_images(receiver, inbox):
     assert list((inbox / "refused").iterdir()) == []
 
 
-def test_another_key_object_in_the_folder_is_refused_with_the_reason(receiver, inbox):
-    """It is set aside, and the text beside it says which titles are taken."""
+def test_another_key_object_in_the_folder_is_passed_over_by_name(receiver, inbox):
+    """It leaves the folder, and the text beside it says what it is."""
     drop(note("113000"), inbox)
-    reason = inbox / "refused" / "note.dcm.reason.txt"
-    wait_until(
-        lambda: reason.exists() and "113001" in reason.read_text(), "the reason names the code"
-    )
+    reason = inbox / "passed_over" / "note.dcm.reason.txt"
+    wait_until(reason.exists, "the reason is written")
+    assert reason.read_text() == "passed over: Key Object Selection, no rejection note\n"
     assert receiver.rejected == []
     assert list(receiver.incoming.iterdir()) == []
 

@@ -145,7 +145,7 @@ def test_a_dark_table_counts_by_its_declared_bits_while_it_shows_the_breast(tmp_
     pixels = np.clip(breast_pixels(**SIZE).astype(int) * 3 - 3500, 60, 4095).astype(np.uint16)
     ds = with_table(mammogram_dataset(pixels=pixels, window=None), ROWS * 4, 16)
     found = asked(ds, tmp_path)
-    assert (found.reasons, found.remarks) == ((), ())
+    assert (found.reasons, found.remarks) == ((), (Remark.BITS_UNUSED,))
     assert found.mammogram.voi_luts[0].bits == 16
 
 

@@ -99,6 +99,23 @@ def test_spacing_is_missed_only_by_a_recipe_that_needs_it(film, film_spacing_mm,
     assert list(found.reasons) == reasons
 
 
+@pytest.mark.parametrize(
+    ("film", "film_spacing_mm", "reasons"),
+    [
+        (False, None, [Reason.SPACING_UNKNOWN]),
+        (True, None, [Reason.SPACING_UNKNOWN]),
+        (True, 0.05, []),
+    ],
+)
+def test_a_margin_in_mm_needs_a_spacing_too(film, film_spacing_mm, reasons):
+    """A reason, and no exception in the middle of the preparation."""
+    resize = {"step": "resize", "mode": "fit_pad", "height": 8, "width": 8}
+    crop = {"step": "crop", "mode": "breast_box", "margin_mm": 2.0}
+    recipe = Recipe.model_validate({"steps": [crop, resize | {"film_spacing_mm": film_spacing_mm}]})
+    header = header_from(mammogram_dataset(film=film, pixel_spacing_mm=None, **SMALL))
+    assert list(assess_header(header, Accepts(), recipe).reasons) == reasons
+
+
 def test_what_is_assumed_is_remarked():
     """The intent of film; a partial view of which nothing is said."""
     film = assess_header(header_from(mammogram_dataset(film=True, **SMALL)), Accepts())

@@ -12,7 +12,7 @@ from runtime.console.console import Console
 from runtime.console.reader import ConsoleReader
 from runtime.console.settings import ConsoleSettings
 from runtime.console.system_status import BrokerLink, system_status_of
-from runtime.dicom.patient_identity import PatientIdentity
+from runtime.dicom.patient_identity import PatientFacts, PatientIdentity
 from runtime.exam_rules.state_machine import ExamRules
 from runtime.exams.acknowledgement import Acknowledgements
 from runtime.exams.exam_parts import exam_parts
@@ -47,7 +47,8 @@ class ConsoleBench:
             active=ActivePackage(manifest=manifest(), model=MODEL),
             clock_ms=self.clock_ms,
         )
-        self.registration, self.exam_service = parts.registration, parts.exam_service
+        self.registration, self.notices = parts.registration, parts.notices
+        self.exam_service = parts.exam_service
         self.acknowledgement = Acknowledgements(
             ledger=self.ledger,
             message_factory=message_factory,
@@ -75,6 +76,7 @@ class ConsoleBench:
             reader=self.reader,
             acknowledgements=self.acknowledgement,
             clock_ms=now_ms,
+            audit_file=folder / "console-audit.jsonl",
         )
         self.ledger.on_commit(self.console.poke)
         self._numbers = 0
@@ -99,7 +101,9 @@ class ConsoleBench:
         """Where the page is."""
         return self.console.address
 
-    def receive(self, study, view, *, accession="", initials="", time="", **header_changes):
+    def receive(
+        self, study, view, *, accession="", initials="", time="", patient=None, **header_changes
+    ):
         """An image becomes durable; a small file stands in for it."""
         self._numbers += 1
         path = self.folder / f"{self._numbers}.dcm"
@@ -114,6 +118,7 @@ class ConsoleBench:
                 identity=PatientIdentity(
                     accession_number=accession, initials=initials, study_time=time
                 ),
+                patient=patient or PatientFacts(),
             )
         )
 

@@ -179,13 +179,54 @@ def test_with_a_token_nothing_is_shown_before_the_sign_in(guarded):
     assert ask(bench, "/history.json", context=context, cookie="mammoedge_console=x")[0] == 401
 
 
-def test_tokens_cannot_be_tried_at_will(guarded):
-    """After a few attempts even the right one has to wait."""
+def test_wrong_tokens_keep_nobody_out(guarded):
+    """After a few wrong ones their address hears 429; the right one, and who is in, pass."""
     bench, context = guarded
-    for _ in range(6):
-        ask(bench, "/sign-in", "POST", context=context, body="token=guess")
+    first = ask(bench, "/sign-in", "POST", context=context, body=f"token={TOKEN}")
+    cookie = first[1]["set-cookie"].split(";")[0]
+    wrong = [
+        ask(bench, "/sign-in", "POST", context=context, body="token=guess")[0] for _ in range(40)
+    ]
+    assert (wrong[0], wrong[-1]) == (403, 429)
+    assert ask(bench, "/history.json", context=context, cookie=cookie)[0] == 200
     right = ask(bench, "/sign-in", "POST", context=context, body=f"token={TOKEN}")
-    assert right[0] == 403
+    assert right[0] == 303
+
+
+def test_sign_ins_and_refusals_are_in_the_audit_trail(guarded):
+    """When, what, from where, how many; no token, no cookie, nobody's name; its owner's alone."""
+    bench, context = guarded
+    key = bench.exam("1.2.3.4711", score=0.9, accession="ACC-0815", initials="Q.Z.")
+    for _ in range(3):
+        ask(bench, "/sign-in", "POST", context=context, body="token=guess")
+    ask(bench, f"/exams/{key}.json", context=context)
+    ask(bench, "/history.json", context=context, authorization="Bearer guess")
+    ask(bench, "/sign-in", "POST", context=context, body=f"token={TOKEN}")
+    trail = bench.folder / "console-audit.jsonl"
+    lines = [json.loads(line) for line in trail.read_text().splitlines()]
+    assert [(line["what"], line["from"]) for line in lines] == [
+        ("token_refused", "127.0.0.1"),
+        ("not_signed_in", "127.0.0.1"),
+        ("signed_in", "127.0.0.1"),
+    ]
+    assert all(set(line) == {"at", "what", "from", "count"} for line in lines)
+    for secret in (TOKEN, "guess", "ACC-0815", "Q.Z.", key):
+        assert secret not in trail.read_text()
+    assert trail.stat().st_mode & 0o777 == 0o600
+
+
+def test_x_forwarded_for_is_believed_from_a_named_proxy_only(make_bench, tmp_path):
+    """A stranger cannot give itself another address, not even one at this machine."""
+    for proxies, expected in (((), "127.0.0.1"), (("127.0.0.1",), "192.0.2.7")):
+        folder = tmp_path / str(len(proxies))
+        folder.mkdir()
+        (folder / "token").write_text(TOKEN)
+        bench = make_bench(token_file=folder / "token", trusted_proxies=proxies)
+        bench.console.start()
+        ask(bench, "/history.json", x_forwarded_for="192.0.2.7")
+        line = (bench.folder / "console-audit.jsonl").read_text().splitlines()[-1]
+        assert json.loads(line)["from"] == expected
+        bench.console.stop()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "unit.example"])

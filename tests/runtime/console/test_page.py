@@ -13,6 +13,7 @@ import pytest
 from runtime.console.console import PACKAGE
 from runtime.console.evidence import evidence_rows
 from runtime.console.system_status import BrokerLink
+from runtime.dicom.patient_identity import PatientFacts
 from runtime.image.outcome import Artefact
 from runtime.image.reasons import Reason
 from runtime.web.catalogue import load_catalogues
@@ -81,6 +82,25 @@ def test_an_image_that_was_not_judged_shows_its_picture_and_why(bench, page):
     assert tile(page, "R CC").locator("img").evaluate(drawn) > 200
     says(tile(page, "L CC"), EN["reason.undecodable.what"])
     assert tile(page, "L CC").locator("img").count() == 0
+
+
+def test_two_patients_in_one_exam_are_said_in_large_letters(bench, page):
+    """At once, while views are awaited; gone when the exam is one patient's again."""
+    page.goto(bench.url)
+    bench.receive(FIRST, "RCC", patient=PatientFacts(patient_id="1"))
+    bench.judge(result(0.9))
+    says(flag(page), EN["flag.priority"])
+    alarm = page.locator("#exam .alarm")
+    assert alarm.count() == 0
+    bench.receive(FIRST, "LCC", patient=PatientFacts(patient_id="2"))
+    says(alarm, EN["reason.identity_conflict.what"])
+    says(alarm, EN["reason.identity_conflict.do"])
+    says(flag(page), EN["flag.not_assessed"])
+    assert not violations(page)
+    bench.notices.reject_image(FIRST, "1.2.9.2", retake_uid="1.2.9.3")
+    bench.receive(FIRST, "LCC", patient=PatientFacts(patient_id="1"))
+    says(flag(page), EN["flag.priority"])
+    assert alarm.count() == 0
 
 
 def test_magnification_views_say_that_nothing_is_to_be_done(bench, page):

@@ -82,3 +82,92 @@ def test_no_identity_is_no_reason_to_refuse_an_image(tmp_path, file):
 def test_initials(name, expected):
     """Family name, then given name, of the alphabetic group (PS3.5 6.2.1)."""
     assert initials(name) == expected
+
+
+# --- which patient -------------------------------------------------------------------------------
+
+
+def patient_in(path, **elements):
+    """What is compared of a file with these elements."""
+    ds = dcmread(path)
+    for keyword, value in elements.items():
+        setattr(ds, keyword, value)
+    ds.save_as(path)
+    with path.open("rb") as stream:
+        return read_arrived_file(stream, ()).patient
+
+
+LATIN, UTF_8, JAPANESE = "ISO_IR 100", "ISO_IR 192", ["", "ISO 2022 IR 87"]
+# Two ways to write one patient.
+SAME = {
+    "case": ({"PatientName": "DOE^JANE"}, {"PatientName": "Doe^Jane"}),
+    "carets at the end": ({"PatientName": "Doe^Jane^^^"}, {"PatientName": "Doe^Jane"}),
+    "padding": ({"PatientName": " Doe ^Jane "}, {"PatientName": "Doe^Jane"}),
+    "titles": ({"PatientName": "Doe^Jane^^Dr.^MD"}, {"PatientName": "Doe^Jane"}),
+    "character set": (
+        {"SpecificCharacterSet": LATIN, "PatientName": "Müller^Åsa"},
+        {"SpecificCharacterSet": UTF_8, "PatientName": "MÜLLER^ÅSA"},
+    ),
+    "ideographs beside the letters": (
+        {"SpecificCharacterSet": JAPANESE, "PatientName": "Yamada^Tarou=山田^太郎"},
+        {"PatientName": "YAMADA^TAROU"},
+    ),
+    "letters of full width": (
+        {"SpecificCharacterSet": UTF_8, "PatientName": "ＤＯＥ^ｊａｎｅ"},  # noqa: RUF001
+        {"PatientName": "Doe^Jane"},
+    ),
+    "accents in two forms": (
+        {"SpecificCharacterSet": UTF_8, "PatientName": "Mu\N{COMBINING DIAERESIS}ller"},
+        {"SpecificCharacterSet": LATIN, "PatientName": "Müller"},
+    ),
+    "number": ({"PatientID": " pid-7 "}, {"PatientID": "PID-7"}),
+    "issuer": ({"IssuerOfPatientID": "Hospital  A"}, {"IssuerOfPatientID": "HOSPITAL A "}),
+    "birth date of 1992": ({"PatientBirthDate": "1961.02.03"}, {"PatientBirthDate": "19610203"}),
+    "a birth date that is none": ({"PatientBirthDate": "1961"}, {"PatientBirthDate": ""}),
+}
+DIFFERENT = {
+    "name": ({"PatientName": "Doe^Jane"}, {"PatientName": "Doe^Joan"}),
+    "middle name": ({"PatientName": "Doe^Jane^A"}, {"PatientName": "Doe^Jane^B"}),
+    "umlaut": (
+        {"SpecificCharacterSet": LATIN, "PatientName": "Müller"},
+        {"PatientName": "Muller"},
+    ),
+    "number": ({"PatientID": "PID-7"}, {"PatientID": "PID-07"}),
+    "issuer": ({"IssuerOfPatientID": "A"}, {"IssuerOfPatientID": "B"}),
+    "birth date": ({"PatientBirthDate": "19610203"}, {"PatientBirthDate": "19610302"}),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(("one", "other"), SAME.values(), ids=SAME)
+def test_one_patient_written_in_two_ways_is_one(file, one, other):
+    """PS3.5 6.2: what pads, and what only looks different."""
+    assert patient_in(file, **one) == patient_in(file, **other)
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT.values(), ids=DIFFERENT)
+def test_another_patient_is_another(file, one, other):
+    """What is left differs."""
+    assert patient_in(file, **one) != patient_in(file, **other)
+
+
+def test_utf_8_without_its_name_is_read(file):
+    """A frequent omission: the bytes decide where no character set is named."""
+    content = patient_in(file, SpecificCharacterSet=UTF_8, PatientName="Müller^Åsa")
+    raw = file.read_bytes().replace(b"ISO_IR 192", b" " * 10)
+    file.write_bytes(raw)
+    with file.open("rb") as stream:
+        assert read_arrived_file(stream, ()).patient == content
+
+
+def test_a_name_that_its_character_set_does_not_have_says_nothing(file):
+    """Rather no witness than a false one."""
+    patient_in(file, SpecificCharacterSet=LATIN, PatientName="Müller^Åsa")
+    file.write_bytes(file.read_bytes().replace(b"ISO_IR 100", b"ISO_IR 192"))
+    with file.open("rb") as stream:
+        assert read_arrived_file(stream, ()).patient.name == ""
+
+
+def test_the_patient_cannot_be_logged_by_accident(file):
+    """Its repr is empty."""
+    assert repr(patient_in(file, PatientName="Doe^Jane")) == "PatientFacts()"

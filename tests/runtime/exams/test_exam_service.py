@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 
 from models.histogram import ScoreHistogram
-from runtime.dicom.patient_identity import PatientIdentity
+from runtime.dicom.patient_identity import PatientFacts, PatientIdentity
 from runtime.drift.settings import DriftSettings
 from runtime.exam_rules.exam_flag import Completion
 from runtime.exam_rules.state_machine import ExamRules
 from runtime.exams.exam_parts import exam_parts
 from runtime.exams.intake_ports import Receipt
 from runtime.exams.registration import ActivePackage, SpooledObject
-from runtime.image.outcome import Flag, ImageOutcome, JobOutcome
+from runtime.image.outcome import Flag, ImageOutcome, JobOutcome, PixelComparison
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import Ledger
 from runtime.publishing.message_factory import IdentityPolicy, MessageFactory
@@ -60,21 +60,29 @@ class Bench:
         study="1.2.3",
         source="test",
         identity=None,
+        patient=None,
+        path=None,
+        size_bytes=1,
         **changes,
     ):
-        sop = sop or f"1.2.3.{view.encode().hex(chr(46), 1).replace(chr(46), '')}"
-        digits = "".join(c for c in sop if c.isdigit() or c == ".")
+        digits = sop or self.sop(view)
         return self.registration.receive(
             SpooledObject(
                 header=header(view, sop=digits, study=study, **changes),
                 sha256=sha * 64,
-                path=f"/spool/{view}{sha}.dcm",
-                size_bytes=1,
+                path=path or f"/spool/{view}{sha}.dcm",
+                size_bytes=size_bytes,
                 source=source,
                 peer="UNIT",
                 identity=identity or PatientIdentity(),
+                patient=patient or PatientFacts(),
             )
         )
+
+    @staticmethod
+    def sop(view):
+        """The UID of an image that is given none."""
+        return "1.2.3." + "".join(c for c in view.encode().hex() if c.isdigit())
 
     def next_job(self):
         return self.ledger.transact(lambda tx: tx.next_job())
@@ -83,6 +91,13 @@ class Bench:
         job = self.next_job().job
         images = tuple(ImageOutcome(image_id=i.image_id, outcome=outcome) for i in job.images)
         return self.exam_service.record(JobOutcome(job_id=job.job_id, images=images))
+
+    def compare_next(self, *changed, same=False):
+        """The next job, which is a comparison: what the worker found."""
+        job = self.next_job().job
+        assert job.is_comparison
+        found = PixelComparison(same_pixels=same, changed=changed)
+        return self.exam_service.record(JobOutcome(job_id=job.job_id, comparison=found))
 
     def said(self, kind=None):
         rows = self.ledger.waiting(1000)
@@ -118,12 +133,13 @@ def test_the_same_bytes_again_are_the_same_image(bench):
     assert bench.next_job() is None
 
 
-def test_other_bytes_under_a_known_uid_raise_an_event_and_the_first_stands(bench):
+def test_other_pixels_under_a_known_uid_raise_an_event_and_the_first_stands(bench):
     """A conflict is kept on record, said, and does not change the exam."""
     bench.receive("RCC", sha="1")
     bench.judge_next(result(0.9))
     conflict = bench.receive("RCC", sha="2")
     assert conflict.receipt is Receipt.CONFLICT
+    bench.compare_next()
     assert bench.next_job() is None
     assert bench.said("event")[-1]["event"] == "image_conflict"
     assert len(bench.ledger.transact(lambda tx: tx.exam_images("1.2.3"))) == 1
@@ -287,6 +303,8 @@ def test_two_of_one_source_contradict_each_other(bench, source):
     """Other bytes by the same way are no twins."""
     bench.receive(sha="1", source=source)
     assert bench.receive(sha="2", source=source).receipt is Receipt.CONFLICT
+    bench.judge_next(result(0.9))
+    bench.compare_next()
     assert [said["event"] for said in bench.said("event")] == ["image_conflict"]
 
 

@@ -26,6 +26,7 @@ class FakeRegistration:
         self.jobs_open = jobs_open
         self.received: list[SpooledObject] = []
         self.receipt = Receipt.STORED
+        self.instead_of = ""
         self.broken = False
         self.ledger_fault = None
 
@@ -33,7 +34,7 @@ class FakeRegistration:
         if self.broken:
             raise LedgerError(self.folder / "ledger.db", "database or disk is full")
         self.received.append(spooled)
-        return Received(image_id=1, receipt=self.receipt)
+        return Received(image_id=1, receipt=self.receipt, instead_of=self.instead_of)
 
 
 class Bench:
@@ -96,6 +97,17 @@ def test_a_known_image_leaves_no_second_file(bench):
     bench.registration.receipt = Receipt.KNOWN
     bench.spooler.receive(bench.arrive(mammogram_dataset(rows=64, columns=48)), source="t", peer="")
     assert bench.spooled() == []
+
+
+def test_what_is_left_of_a_damaged_file_goes_when_the_image_came_again(bench):
+    """The new file stays; the old one and the picture beside it do not."""
+    spool = bench.spooler.incoming.parent / "spool"
+    for name in ("old.dcm", "old.preview.jpg"):
+        (spool / name).write_bytes(b"rotten")
+    bench.registration.instead_of = str(spool / "old.dcm")
+    bench.spooler.receive(bench.arrive(mammogram_dataset(rows=64, columns=48)), source="t", peer="")
+    (arrived,) = bench.registration.received
+    assert [str(path) for path in bench.spooled()] == [arrived.path]
 
 
 def test_a_ledger_that_cannot_commit_refuses_the_image(bench):

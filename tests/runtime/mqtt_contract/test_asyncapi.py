@@ -38,6 +38,7 @@ def test_every_topic_and_every_message_stands_in_it():
         topics.status, topics.event, topics.drift, topics.health, topics.replay, topics.rebirth,
         topics.exam("{exam_key}"), topics.view("{exam_key}", "{view}"),
         "mammoedge/v1/{site}/_site/alarm",
+            "mammoedge/v1/{site}/_site/alarm/{alarm_key}", topics.probe,
     }  # fmt: skip
     assert len(CHANNELS) == len(TopicKind)
     assert {c.payload for c in CHANNELS} >= set(PAYLOAD_TYPES)

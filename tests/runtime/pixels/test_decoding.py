@@ -219,6 +219,29 @@ def test_odd_pixel_modules_are_refused(keyword, value, reason, tmp_path):
     assert refusal(ds, tmp_path).reason is reason
 
 
+@pytest.mark.parametrize("frames", ["0", "-1", "1e20", "1.5", "nan", "ONE", "1e9999", "--1", "0x1"])
+def test_what_is_no_number_of_frames_is_refused(frames, tmp_path):
+    """It is not taken for one frame; the detail names the attribute."""
+    ds = mammogram_dataset(**SMALL)
+    ds.NumberOfFrames = placeholder = "987654321"
+    path = write(ds, tmp_path / "image")
+    content = path.read_bytes()
+    assert content.count(placeholder.encode()) == 1
+    path.write_bytes(content.replace(placeholder.encode(), frames.ljust(9).encode()))
+    with pytest.raises(PixelsRefusedError) as refused:
+        decode(open_image(path))
+    assert refused.value.reason is Reason.UNSUPPORTED_PIXELS
+    assert "Number of Frames (0028,0008)" in str(refused.value)
+
+
+@pytest.mark.parametrize("frames", ["1", "1 ", "01", ""])
+def test_one_frame_may_be_written_in_several_ways(frames, tmp_path):
+    """An empty value says nothing of another frame."""
+    ds = mammogram_dataset(**SMALL)
+    ds.NumberOfFrames = frames
+    assert decode(open_image(write(ds, tmp_path / "image"))) is not None
+
+
 def test_no_pixels_are_undecodable(tmp_path):
     """A header without Pixel Data."""
     ds = mammogram_dataset(**SMALL)

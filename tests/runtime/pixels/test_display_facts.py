@@ -229,14 +229,15 @@ def test_functional_groups_hold_window_and_rescale(per_frame, tmp_path):
     assert found.remarks == ()
 
 
-@pytest.mark.parametrize("slope", [1, -1])
-def test_padding_becomes_the_darkest_by_all_that_makes_the_polarity(slope, tmp_path):
+@pytest.mark.parametrize(("slope", "padding"), [(1, 5), (-1, 4090)])
+def test_padding_becomes_the_darkest_by_all_that_makes_the_polarity(slope, padding, tmp_path):
     """A slope below 0 makes the highest stored value the darkest."""
     ds = mammogram_dataset(**SMALL)
     stored = np.frombuffer(ds.PixelData, "<u2").reshape(96, 61).copy()
-    stored[:10] = 1000
-    ds.PixelData, ds.PixelPaddingValue = stored.tobytes(), 1000
+    stored[:10] = padding
+    ds.PixelData, ds.PixelPaddingValue = stored.tobytes(), padding
     ds.RescaleSlope, ds.RescaleIntercept = slope, 4095 if slope < 0 else 0
     found = loaded(ds, tmp_path)
-    others = stored[stored != 1000]
+    others = stored[stored != padding]
     assert (found.pixels[:10] == (others.min() if slope > 0 else others.max())).all()
+    assert found.remarks == ()

@@ -62,11 +62,21 @@ def test_a_value_beyond_the_stored_bits_is_ignored_with_a_remark(value, limit, s
     assert Remark.PADDING_IGNORED in found.remarks
 
 
-def test_padding_that_can_occur_is_made_dark(tmp_path):
+def test_padding_that_can_occur_is_made_dark_with_a_remark_where_it_is_bright(tmp_path):
     """The brightest value as padding, as its file says."""
     found = loaded(padded(4095), tmp_path)
     assert int(found.pixels[25, 10]) < 4095
-    assert Remark.PADDING_IGNORED not in found.remarks
+    assert found.remarks == (Remark.PADDING_DARKENED,)
+
+
+@pytest.mark.parametrize(("value", "limit", "signed"), [(900, 2000, False), (0, -1100, True)])
+def test_padding_among_the_images_own_values_marks_no_pixel(value, limit, signed, tmp_path):
+    """PS3.3 C.7.5.1.1.2: outside of the range of the image's pixels, or tissue would be black."""
+    found = loaded(padded(value, limit, signed=signed), tmp_path)
+    (tmp_path / "plain").mkdir()
+    plain = loaded(padded(-2048 if signed else 0, signed=signed), tmp_path / "plain")
+    assert (found.pixels == plain.pixels).all()
+    assert found.remarks == (Remark.PADDING_IGNORED,)
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)

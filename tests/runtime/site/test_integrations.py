@@ -177,7 +177,8 @@ def inputs():
 def parsed(payload: bytes, rules):
     """(measurement, time, tags, fields) as json_v2 makes them of one message."""
     body = json.loads(payload)
-    moment = datetime.fromisoformat(str(at_path(body, rules["timestamp_path"], rules)))
+    said_at = str(at_path(body, rules.get("timestamp_path", "at"), rules))
+    moment = datetime.fromisoformat(said_at)
 
     def values(kind):
         for rule in rules.get(kind, []):
@@ -236,7 +237,10 @@ def test_telegrafs_rules_name_what_we_say():
     for topic, one in found.items():
         assert (one["qos"], one["protocol"], one["persistent_session"]) == (1, "5", True)
         (rules,) = one["json_v2"]
-        assert rules["timestamp_format"] == GO_TIME
+        if topic.endswith("/status"):
+            assert "timestamp_path" not in rules, "a will was written when the unit connected"
+        else:
+            assert rules["timestamp_format"] == GO_TIME
         for rule in (*rules["tag"], *rules["field"]):
             assert schema_has(PAYLOADS[topic], rule["path"]), rule["path"]
         tags = {rule["path"] for rule in rules["tag"]}

@@ -26,7 +26,7 @@ INTAKES = {"dicom": FakeIntake}
 
 
 def template(folder):
-    return unit_toml(site="s", unit="u", package=folder / "package", allow_unsigned=True)
+    return unit_toml(site="s", unit="u", package=folder / "package", precision="int8")
 
 
 def test_the_template_of_init_is_valid(tmp_path):

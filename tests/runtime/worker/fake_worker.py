@@ -46,6 +46,8 @@ def main() -> None:
         link.send(FROM_WORKER.dump_json(CannotStart(faults=("no device",))))
         return
     link.send(FROM_WORKER.dump_json(Ready(execution=EXECUTION, versions={})))
+    if MODE == "dies at rest":
+        return
     while True:
         try:
             request = TO_WORKER.validate_json(link.receive())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import sys
 import time
 
@@ -17,7 +19,7 @@ from runtime.ledger.ledger import Ledger
 from runtime.messages.payloads import EventKind
 from runtime.publishing.message_factory import MessageFactory
 from runtime.worker.protocol import Start
-from runtime.worker.supervisor import Supervisor, WorkerLimits
+from runtime.worker.supervisor import FIRST_PAUSE_S, Supervisor, WorkerLimits
 from tests.support.builders import MODEL, header, manifest
 from tests.support.waiting import wait_until
 
@@ -161,6 +163,29 @@ def test_a_repeat_gets_no_hint(bench_of):
     assert bench.events == []
     bench.supervisor.anticipate("/spool/new.dcm", "1.2.3.2")
     wait_until(lambda: bench.events, "another image is tried")
+
+
+def test_a_worker_that_dies_at_rest_is_replaced_without_an_image(bench_of):
+    """SIGKILL between two jobs: said and replaced at once; the next image is its own first try."""
+    bench = bench_of("good")
+    bench.supervisor.start()
+    for life in (1, 2, 3):
+        wait_until(lambda life=life: bench.supervisor.state.starts == life, "a worker is ready")
+        os.kill(bench.supervisor.state.pid, signal.SIGKILL)
+    wait_until(lambda: bench.supervisor.state.starts == 4, "the fourth is ready")
+    assert bench.events == [EventKind.WORKER_RESTARTED] * 3
+    bench.receive()
+    assert isinstance(bench.outcome(), ViewResult)
+
+
+def test_workers_that_die_at_rest_again_and_again_are_started_more_and_more_slowly(bench_of):
+    """A worker that ends as soon as it is ready does not eat the machine."""
+    bench = bench_of("dies at rest")
+    begun = time.monotonic()
+    bench.supervisor.start()
+    wait_until(lambda: len(bench.events) == 4, "four are lost")
+    assert bench.supervisor.state.starts == 4
+    assert time.monotonic() - begun > 2 * FIRST_PAUSE_S
 
 
 def test_without_any_worker_images_end_not_assessed(bench_of):

@@ -20,9 +20,9 @@ httpx2 = module_or_skip("httpx2", "extra [site-openid] is not installed")
 
 from runtime.site.config.page_settings import OpenIdSettings, PageSettings  # noqa: E402
 from runtime.site.sign_in.access_middleware import COOKIE  # noqa: E402
-from runtime.site.sign_in.attempts import AT_ONCE, Attempts  # noqa: E402
 from runtime.site.sign_in.passwords import set_password  # noqa: E402
 from runtime.site.sign_in.sessions import SessionBook  # noqa: E402
+from runtime.web.attempts import AT_ONCE, Attempts  # noqa: E402
 
 NAME, PASSWORD = "ada", "correct horse battery"
 PATHS = ("/", "/live", "/units/st-anna/mammo-1", "/static/fleet.js", "/text/en.json", "/nothing")
@@ -339,3 +339,12 @@ def test_attempts_are_counted_by_network_and_recover():
     assert attempts.allows("2001:db8:0:1::1")
     now[0] += 31
     assert attempts.allows("2001:db8::9")
+
+
+def test_attempts_from_everywhere_do_not_lock_out_where_somebody_has_signed_in():
+    """The limit of all together is for addresses from which nobody ever came in."""
+    attempts = Attempts(monotonic=lambda: 0.0)
+    attempts.succeeded("192.0.2.1")
+    tried = [attempts.allows(f"198.51.100.{n}") for n in range(200)]
+    assert not tried[-1]
+    assert attempts.allows("192.0.2.1")

@@ -34,6 +34,15 @@ FIGURES = {
     AlarmKind.DRIFT: ("scanner", {"score": 0.31, "brightness": 0.4}),
     AlarmKind.FOREIGN_MESSAGES: ("", {"messages": 12, "why": "not_json"}),
     AlarmKind.SERVICE_SILENT: ("site-2", {}),
+    AlarmKind.UNIT_CANNOT_JUDGE: ("worker_not_ready", {}),
+    AlarmKind.ROWS_PARKED: ("", {"parked": 3}),
+    AlarmKind.PRIORITY_UNACKNOWLEDGED: ("", {"exams": 2}),
+    AlarmKind.RATE_OUT_OF_BOUNDS: (
+        "not_assessed",
+        {"count": 6, "exams": 10, "share": 0.6, "bound": 0.3},
+    ),
+    AlarmKind.BROKER_QUEUE_ABANDONED: ("site-2", {}),
+    AlarmKind.EXPIRY_MISSING: ("", {}),
 }
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import sqlite3
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import paho.mqtt.publish
 import pytest
@@ -15,6 +17,8 @@ pytest.importorskip("sqlalchemy", reason="extra [site] is not installed")
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from runtime.site.alarms.alarm_reconciliation import untold
+from runtime.site.alarms.notifier import PUBLISHED
 from tests.runtime.conftest import mosquitto, subscribe, unit  # noqa: F401 - fixtures
 from tests.support.site_service import RunningSite, Webhook
 
@@ -56,6 +60,12 @@ def kinds(site) -> set[str]:
     return {alarm.kind for alarm in site.summary().alarms}
 
 
+def owed(site) -> list:
+    """Alarms that the broker does not have yet."""
+    with site.store.reading() as connection:
+        return untold(connection, "st-anna", PUBLISHED)
+
+
 def settled(site, last_seq) -> bool:
     """Whether everything up to a number is in the books."""
     with sqlite3.connect(site.store.url.database) as looking:
@@ -85,6 +95,45 @@ def test_flags_arrive_in_the_books_and_on_the_metrics_page(mosquitto, unit, site
     assert value_of(page, "mammoedge_exams_today", flag="priority", **who) == 5
     assert value_of(page, "mammoedge_unit_standing", standing="online", **who) == 1
     assert service.get("health")[0] == 200
+
+
+def test_an_alarm_stands_on_the_broker_until_it_is_over(mosquitto, unit, site, subscribe):  # noqa: F811
+    """Who subscribes later hears it retained; it is on the metrics page; cleared when over."""
+    broker = mosquitto().start()
+    service = site(broker.port)
+    speaker = unit(broker.port)
+    speaker.reasons = ("worker_not_ready",)
+    speaker.start()
+    wait_until(lambda: "unit_cannot_judge" in kinds(service), what="the alarm")
+    wait_until(lambda: not owed(service), what="the broker has it")
+    late = subscribe(broker.port, unit="_site", name="late")
+
+    def heard():
+        topic = "alarm/unit_cannot_judge.mammo-1.worker_not_ready"
+        return [record for record in late.seen() if record.topic == topic]
+
+    wait_until(heard, what="a newcomer hears what stands")
+    (stands,) = heard()
+    assert stands.retain
+    assert (stands.body["alarm"], stands.body["state"]) == ("unit_cannot_judge", "raised")
+    labels = {"site": "st-anna", "unit": "mammo-1", "subject": "worker_not_ready"}
+    labels |= {"kind": "unit_cannot_judge", "severity": "warning"}
+    assert value_of(service.get("metrics")[1], "mammoedge_alarm", **labels) == 1
+    speaker.reasons = ()
+    speaker.publisher.announce()
+    wait_until(lambda: heard()[-1].payload == b"", what="it is taken off the broker")
+
+
+def test_metrics_under_a_foreign_name_are_refused(mosquitto, site):  # noqa: F811
+    """DNS rebinding: a page of another site must not read them; names of the settings may."""
+    service = site(mosquitto().start().port)
+    where = urlsplit(service.service.metrics.address)
+    for name, status in (("evil.example", 421), ("", 421), ("localhost", 200), ("10.1.2.3", 200)):
+        for path in ("/metrics", "/health"):
+            asking = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
+            asking.request("GET", path, headers={"Host": name})
+            assert (asking.getresponse().status == 421) is (status == 421), (name, path)
+            asking.close()
 
 
 def test_nothing_is_lost_while_broker_and_service_come_and_go(mosquitto, unit, site):  # noqa: F811

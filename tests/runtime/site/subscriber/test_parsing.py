@@ -66,6 +66,7 @@ def test_every_topic_of_a_unit_is_read_back():
         topics.exam(key): TopicKind.EXAM,
         topics.view(key, "rcc"): TopicKind.VIEW,
         "mammoedge/v1/s/_site/alarm": TopicKind.ALARM,
+        "mammoedge/v1/s/_site/alarm/unit_silent.mammo-1": TopicKind.STANDING_ALARM,
     }
     for topic, what in said_there.items():
         place = place_of(topic)
@@ -185,6 +186,9 @@ def test_an_alarm_of_the_site_is_read():
         saw="nothing for 5 minutes",
     )  # fmt: skip
     assert read(f"{ROOT}/_site/alarm", alarm.encode(), site=said.SITE) == alarm
+    place = f"{ROOT}/_site/alarm/{alarm.key}"
+    assert read(place, alarm.encode(), site=said.SITE) == alarm
+    assert isinstance(read(place, b"", site=said.SITE), Cleared)
 
 
 @settings(deadline=None, max_examples=60)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from runtime.system.pending_connections import network_of
 from runtime.timing.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class Attempts:
         self._monotonic = monotonic
         self._all = TokenBucket(capacity=ALL_AT_ONCE, per_s=ALL_PER_S, monotonic=monotonic)
         self._by_network: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._right: set[str] = set()
 
     def allows(self, address: str) -> bool:
         """Whether somebody at that address may try now; if so, it counts."""
@@ -34,17 +35,9 @@ class Attempts:
         while len(self._by_network) > MOST_ADDRESSES:
             self._by_network.popitem(last=False)
         # Its own first: whoever may not try any more does not use up what others have.
-        return bucket.take() and self._all.take()
+        return bucket.take() and (network in self._right or self._all.take())
 
-
-def network_of(address: str) -> str:
-    """An IPv4 address as it is; of IPv6 the /64, all of which one machine may have."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return str(found)
+    def succeeded(self, address: str) -> None:
+        """Somebody there is one of us: attempts from many other addresses do not lock them out."""
+        if len(self._right) < MOST_ADDRESSES:
+            self._right.add(network_of(address))
