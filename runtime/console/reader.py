@@ -49,7 +49,8 @@ class ConsoleReader:
     def board(self) -> Board:
         """Today's exams, by the unit's own midnight, and the box.
 
-        While the ledger fails, the exams as they were last read; the box's state says so.
+        While the ledger fails, the exams as they were last read, and the state says so: nothing
+        can become of them meanwhile, and no image is taken.
         """
         since_ms = _midnight_ms(self._clock_ms())
         try:

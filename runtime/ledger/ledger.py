@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 from runtime.ledger.opening import LedgerError, copy_ledger, open_ledger
 from runtime.ledger.outbox import Backlog, OutboxRow
 from runtime.ledger.transaction import LedgerTransaction
+from runtime.messages.status_reason import StatusReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -34,6 +35,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 LOG = logging.getLogger(__name__)
 
+STORAGE_FAILED = StatusReason.STORAGE_FAILED
 LEAST_ROOM_BYTES = 1 << 20
 """With less than that the disk is full, whatever `storage.reserve_mb` says."""
 
@@ -52,6 +54,8 @@ class Ledger:
         self._listeners: tuple[Callable[[], None], ...] = ()
         self._on_fault: Callable[[], None] = lambda: None
         self._fault: LedgerError | None = None
+        self._look_at_start = False
+        """Whether a transaction failed, for whatever reason: the next start reads every row."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         try:
             self._opened = self._thread.submit(open_ledger, path, boot_id).result()
@@ -85,7 +89,7 @@ class Ledger:
         mark = self._opened.mark
         try:
             self._connection.close()
-            if self._fault is None:
+            if self._fault is None and not self._look_at_start:
                 mark.closed()
         finally:
             mark.close()
@@ -128,7 +132,7 @@ class Ledger:
         changed = self._connection.total_changes != changes
         if damaged_row := self._damaged_row():
             self._failed(damaged_row)
-        elif changed and self._fault is not None and not self._fault.damaged:
+        elif changed and self._fault is not None and self._fault.reason is not STORAGE_FAILED:
             self._failed(None)
         if transaction.enqueued:
             with self._rows_changed:
@@ -151,8 +155,10 @@ class Ledger:
             self._connection.execute("COMMIT")
             committed = True
         finally:
-            if not committed and self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            if not committed:
+                self._look_at_start = True
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
         self._jobs_open = jobs_open
         if last_seq != self._last_seq:
             self._last_seq = last_seq
@@ -206,7 +212,7 @@ class Ledger:
         return self._opened.renewed_now
 
     def prove_disk(self) -> None:
-        """Puts something on the disk and, where the ledger failed, into the ledger.
+        """Puts something on the disk; where that had failed, into the ledger too: then it is over.
 
         Raises:
             LedgerError: it cannot be written.
@@ -221,8 +227,9 @@ class Ledger:
             fault = LedgerError.of(self._path, error)
             self._failed(fault)
             raise fault from error
-        if self._fault is not None and not self._fault.damaged:
+        if self._fault is not None and self._fault.reason is STORAGE_FAILED:
             self._transact(lambda tx: tx.set_meta("proved", self._ledger_id))
+            self._failed(None)
 
     def copy_to(self, path: Path) -> None:
         """All of it into another file, while it runs; nothing else is committed meanwhile.

@@ -194,6 +194,8 @@ def open_ledger(path: Path, boot_id: str) -> OpenedLedger:
 
 
 def _open(path: Path, boot_id: str) -> OpenedLedger:
+    if path.exists() and not path.is_file():
+        raise LedgerError(path, "is not a file; move away what is in its place")
     mark = HighWaterMark(path)
     known = mark.read()
     untouched = mark.untouched

@@ -90,24 +90,29 @@ def take_over(damaged: Path, connection: sqlite3.Connection) -> str:
     Inside a transaction on the new one, whose tables are empty. An exam of which a part is missing
     is left out: its files in the spool then have no row, and are taken in again.
     """
-    lost = []
+    lost, found = [], 0
     with closing(sqlite3.connect(damaged, isolation_level=None)) as old:
         hashes = _hashes(old)
         for table in COPIED:
             copied, unreadable = _copy(old, connection, table, hashes)
             LOG.warning("damaged ledger: %s: rows kept=%d refused=%d", table, copied, unreadable)
+            found += copied + unreadable
             if unreadable:
                 lost.append(f"{unreadable} rows of {table}")
         for rowid, (key, value) in _rows(old, "meta", ["key", "value"]):
             if key == LISTENERS_NOTE and hashes.get(("meta", rowid)) == row_hash(key, value):
                 connection.execute("INSERT INTO meta VALUES (?,?)", (key, value))
+    if not found:
+        return "none of its rows could be read: exams whose files are in the spool are made anew"
     broken = _incomplete_exams(connection)
     gone = 0
     for study_uid in broken:
         files = connection.execute(
             "SELECT count(*) FROM objects WHERE study_uid = ? AND path <> ''", (study_uid,)
         ).fetchone()[0]
-        gone += not files
+        if not files:
+            gone += 1
+            _name(connection, study_uid)
         _forget(connection, study_uid)
     if broken:
         lost.append(f"{len(broken)} exams are taken in again from the spool")
@@ -212,6 +217,14 @@ def _incomplete_exams(connection: sqlite3.Connection) -> set[str]:
         )
     }
     return broken
+
+
+def _name(connection: sqlite3.Connection, study_uid: str) -> None:
+    """An exam that cannot be made anew, by its pseudonym; its line of the history stays."""
+    row = connection.execute(
+        "SELECT exam_key FROM exam_identities WHERE study_uid = ?", (study_uid,)
+    ).fetchone()
+    LOG.error("damaged ledger: an exam is lost: exam_key=%s", row[0] if row else "unknown")
 
 
 def _forget(connection: sqlite3.Connection, study_uid: str) -> None:

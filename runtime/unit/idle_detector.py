@@ -22,6 +22,10 @@ class IdleDetector:
         self._since_s = now_s
         self._told = True
 
+    def lasts(self, now_s: float) -> bool:
+        """Whether nothing has happened for `REST_S`."""
+        return now_s - self._since_s >= REST_S
+
     def begins(self, progress: int, now_s: float) -> bool:
         """Whether a rest begins now: told once, when `progress` has stood still for `REST_S`.
 

@@ -196,9 +196,10 @@ class Service:
                 self._attend_console()
                 if self._rest.begins(parts.ledger.last_seq(), time.monotonic()):
                     give_back_free_memory()
-                    examine_ledger(parts, self._clock.now_ms())
                 if time.monotonic() >= next_housekeeping and not parts.clock_jump.unsettled:
                     keep_house(parts, self._settings, self._clock.now_ms())
+                    if self._rest.lasts(time.monotonic()):
+                        examine_ledger(parts, self._clock.now_ms())
                     next_housekeeping = time.monotonic() + HOUSEKEEPING_S
                 timeout_ms = parts.exam_service.next_timeout_ms()
             except (LedgerError, OSError) as error:

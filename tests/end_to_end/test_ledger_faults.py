@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 from contextlib import closing, contextmanager
 
@@ -90,7 +92,7 @@ def test_a_whole_folder_that_is_put_back_counts_under_a_new_name(story):
     unit.start().wait_listening()
     wait_until(lambda: "ledger_rolled_back" in reasons(subscriber), "degraded")
     assert subscriber.topics("status")[-1].body["ledger_id"] != before
-    assert "ledger_rolled_back" in events(subscriber)
+    wait_until(lambda: "ledger_rolled_back" in events(subscriber), "the event")
 
 
 @pytest.mark.parametrize("table", ["exams", "outcomes", "objects_by_study"])
@@ -108,7 +110,7 @@ def test_a_damaged_page_is_rebuilt_at_the_start(story, table):
     again = stored(unit, write_exam(story.folder / "exam2", 2))
     assert wait_for_final(subscriber, again.study_uid, unit, images=4)["final"]
     assert wait_for_final(subscriber, exam.study_uid, unit, images=4)["flag"] == truth
-    assert "ledger_rebuilt" in events(subscriber)
+    wait_until(lambda: "ledger_rebuilt" in events(subscriber), "the event")
     assert list((unit.folder / "data" / "lost+found").glob("ledger-1/ledger.db"))
 
 
@@ -154,30 +156,46 @@ def test_damage_while_the_unit_runs_is_said_and_takes_no_image(story):
 
 
 @contextmanager
-def small_disk(folder):
-    """A file system of its own, and a way to fill it to the last block."""
+def small_disk(folder, *how):
+    """A file system of its own, of 96 MB at most; `how`: what mount is told."""
     if os.geteuid() != 0 or shutil.which("mount") is None:
         skip_or_fail("a small file system needs root and mount")
-    folder.mkdir(parents=True)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder],
-        capture_output=True,
-        check=False,
-        timeout=CHILD_S,
-    )
+    folder.mkdir(parents=True, exist_ok=True)
+    mounted = run("mount", *how, folder)
     if mounted.returncode:
         skip_or_fail(f"mount: {mounted.stderr.decode()[:100]}")
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "-l", folder], check=True, timeout=CHILD_S)
+        assert run("umount", "-l", folder).returncode == 0
+
+
+def run(*words):
+    """A tool of the system."""
+    return subprocess.run(words, capture_output=True, check=False, timeout=CHILD_S)
+
+
+def tmpfs():
+    """In memory: full when it is full."""
+    return ("-t", "tmpfs", "-o", "size=64m", "tmpfs")
+
+
+def ext4(image):
+    """On a loop device, so that it can fail as a disk does."""
+    if shutil.which("mkfs.ext4") is None:
+        skip_or_fail("mkfs.ext4 (Debian's e2fsprogs) is not installed")
+    if not image.exists():
+        with image.open("wb") as file:
+            file.truncate(96 << 20)
+        assert run("mkfs.ext4", "-q", image).returncode == 0
+    return ("-o", "loop", image)
 
 
 def test_a_full_disk_without_a_reserve_is_said_and_passes(story):
     """`reserve_mb = 0`: said within five seconds, nothing is taken; then the same images."""
     story.broker.start()
     unit = story.unit(idle_timeout_s=3600, reserve_mb=0)
-    with small_disk(unit.folder / "data") as disk:
+    with small_disk(unit.folder / "data", *tmpfs()) as disk:
         try:
             unit.start().wait_listening()
             subscriber = story.subscriber()
@@ -207,3 +225,39 @@ def fill(path):
                     file.write(bytes(size))
             except OSError:
                 continue
+
+
+EXT4_IOC_SHUTDOWN = 0x8004587D
+NO_LOG_FLUSH = struct.pack("I", 2)
+
+
+def test_a_disk_that_dies_is_said_and_what_it_had_is_judged_when_it_is_back(story):
+    """Every access to the file system is an I/O error: degraded, out of resources; no flag lost."""
+    story.broker.start()
+    unit = story.unit(idle_timeout_s=3600)
+    disk = ext4(story.folder / "disk.img")
+    exam = write_exam(story.folder / "exam1", 1)
+    with small_disk(unit.folder / "data", *disk) as folder:
+        unit.start().wait_listening()
+        subscriber = story.subscriber()
+        unit.wait_log("worker ready")
+        wait_until(lambda: subscriber.statuses()[-1:] == ["online"], "online")
+        worker = unit.worker_pid()
+        os.kill(worker, signal.SIGSTOP)
+        stored(unit, exam)
+        descriptor = os.open(folder, os.O_RDONLY)
+        fcntl.ioctl(descriptor, EXT4_IOC_SHUTDOWN, NO_LOG_FLUSH)
+        os.close(descriptor)
+        wait_until(lambda: "storage_failed" in reasons(subscriber), "said", SOON_S + 2)
+        answers = send(unit, write_exam(story.folder / "exam2", 2))
+        assert {answer.outcome for answer in answers} <= {Outcome.REFUSED}
+        assert subscriber.statuses()[-1] == "degraded"
+        unit.kill()
+        os.kill(worker, signal.SIGKILL)
+    with small_disk(unit.folder / "data", *disk):
+        try:
+            unit.start().wait_listening()
+            wait_for_final(subscriber, exam.study_uid, unit, images=4)
+            wait_until(lambda: "storage_failed" not in reasons(subscriber), "over")
+        finally:
+            unit.stop()

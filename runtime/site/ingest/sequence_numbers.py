@@ -104,15 +104,16 @@ class LockedUnits:
         self.units = _locked_units(connection, heard)
         ids = [book.unit_id for book in self.units.values()]
         self._streams = streams_of(connection, ids)
-        self._ledgers = {
-            (unit_id, ledger_id): ledger
-            for unit_id, ledger_id, ledger in connection.execute(
-                select(BOOTS.c.unit_id, BOOTS.c.ledger_id, BOOTS.c.ledger)
-                .where(BOOTS.c.unit_id.in_(ids), BOOTS.c.ledger_id.is_not(None))
-                .distinct()
-                .order_by(BOOTS.c.ledger)  # of one that went back, what it has said since
-            )
-        }
+        self._ledgers: dict[tuple[int, str], int] = {}
+        """By unit and name; of one that went back, the number of what it has said since."""
+        self._first_ledgers: dict[tuple[int, str], int] = {}
+        for unit_id, ledger_id, ledger in connection.execute(
+            select(BOOTS.c.unit_id, BOOTS.c.ledger_id, BOOTS.c.ledger)
+            .where(BOOTS.c.unit_id.in_(ids), BOOTS.c.ledger_id.is_not(None))
+            .distinct()
+            .order_by(BOOTS.c.ledger)
+        ):
+            self._name(unit_id, ledger_id, ledger)
         boot_ids = {ingested.message.boot_id for ingested in ingested_messages}
         self._boots = {
             (row["unit_id"], row["boot_id"]): Boot(**row)
@@ -120,6 +121,10 @@ class LockedUnits:
                 select(BOOTS).where(BOOTS.c.unit_id.in_(ids), BOOTS.c.boot_id.in_(boot_ids))
             ).mappings()
         }
+
+    def _name(self, unit_id: int, ledger_id: str, ledger: int) -> None:
+        self._ledgers[unit_id, ledger_id] = ledger
+        self._first_ledgers.setdefault((unit_id, ledger_id), ledger)
 
     def unit(self, ingested: IngestedMessage) -> UnitEntry:
         """The unit that said it."""
@@ -187,7 +192,7 @@ class LockedUnits:
             used = {stream.ledger for stream in self._streams_of(boot.unit_id)}
             boot.ledger = 1 + max(used | others | {before})
         boot.ledger_id = ledger_id
-        self._ledgers[boot.unit_id, ledger_id] = boot.ledger
+        self._name(boot.unit_id, ledger_id, boot.ledger)
 
     def _went_back(self, boot: Boot, known_seq: int, last_seq: int, at_ms: int) -> None:
         row = {
@@ -210,8 +215,12 @@ class LockedUnits:
             stream.owed_from = min(stream.owed_from or owed_from, owed_from)
 
     def _is_a_further_ledger(self, boot: Boot) -> bool:
-        """A ledger with a name that follows one that we heard: nothing of it is history to us."""
-        return boot.ledger_id is not None and boot.ledger > 0
+        """A ledger with a name that follows one that we heard: nothing of it is history to us.
+
+        One that went back has its name from before, and with it what it said up to there.
+        """
+        first = self._first_ledgers.get((boot.unit_id, boot.ledger_id or ""))
+        return boot.ledger_id is not None and boot.ledger > 0 and boot.ledger == first
 
     # --- numbers -----------------------------------------------------------------------------
 
@@ -238,7 +247,7 @@ class LockedUnits:
                         self._went_back(boot, known_seq, before, ingested.received_ms)
                     boot.ledger = 1 + max(s.ledger for s in self._streams_of(unit.unit_id))
                     if boot.ledger_id is not None:
-                        self._ledgers[unit.unit_id, boot.ledger_id] = boot.ledger
+                        self._name(unit.unit_id, boot.ledger_id, boot.ledger)
                     standing = None
                 elif not _is_expired(message):
                     unit.conflicts += 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 import shutil
 import sqlite3
@@ -12,9 +14,11 @@ import pytest
 
 from runtime.image.outcome import Flag
 from runtime.ledger.ledger import Ledger, LedgerError
+from runtime.messages.payloads import EventKind
 from runtime.messages.status_reason import StatusReason
 from tests.runtime.exams.test_exam_service import ALL, Bench
 from tests.support.builders import result
+from tests.support.unit_under_test import MESSAGE_FACTORY
 
 PAGE = 4096
 STUDIES = [f"1.2.{number}" for number in range(1, 9)]
@@ -344,5 +348,46 @@ def test_a_disk_that_fails_is_said_and_the_end_of_it_too(ledger):
     assert ledger.fault.reason is StatusReason.STORAGE_FAILED
     assert (ledger.last_seq(), ledger.backlog(), ledger.ledger_id) == before
     assert ledger.fault.reason is StatusReason.STORAGE_FAILED  # nothing was written meanwhile
+    bench_event(ledger)
+    assert ledger.fault.reason is StatusReason.STORAGE_FAILED  # a row more or less proves nothing
     ledger.prove_disk()
     assert ledger.fault is None
+
+
+def test_a_mark_that_cannot_be_written_is_said(ledger, monkeypatch):
+    """What was committed is committed; the disk is not well all the same."""
+
+    def fails(*_args):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "pwrite", fails)
+    before = ledger.last_seq()
+    assert bench_event(ledger) == before + 1
+    assert ledger.fault.reason is StatusReason.STORAGE_FAILED
+    with pytest.raises(LedgerError):
+        ledger.prove_disk()
+    monkeypatch.undo()
+    ledger.prove_disk()
+    assert ledger.fault is None
+
+
+def test_after_a_transaction_that_failed_the_next_start_reads_every_row(tmp_path):
+    """Whatever it was: the hash of the file says only that it did not change since."""
+    bench = filled(tmp_path, STUDIES[:1])
+
+    def misses(tx):
+        return tx.object(4711)
+
+    with pytest.raises(KeyError):
+        bench.ledger.transact(misses)
+    bench.ledger.close()
+    assert b'"sha256": ""' in (tmp_path / "ledger.mark").read_bytes()
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        assert ledger.renewal is None
+    assert b'"sha256": ""' not in (tmp_path / "ledger.mark").read_bytes()
+
+
+def bench_event(ledger):
+    """One more row of the outbox; its number."""
+    event = MESSAGE_FACTORY.event_message(EventKind.EXPOSURE, at_ms=1)
+    return ledger.add_event(event, 1)

@@ -57,8 +57,21 @@ def test_a_file_that_is_no_ledger_is_set_aside(tmp_path):
     with Ledger(path) as ledger:
         assert ledger.renewed_now
         assert "not a database" in ledger.renewal.detail
+        assert "none of its rows could be read" in ledger.renewal.detail
     kept = tmp_path / "lost+found" / "ledger-1" / "ledger.db"
     assert kept.read_bytes().startswith(b"not a database, for sure")
+
+
+@pytest.mark.parametrize(
+    "make", [lambda path: path.mkdir(), lambda path: path.symlink_to("/dev/full")]
+)
+def test_what_is_no_file_is_refused_at_once(tmp_path, make):
+    """A folder, a device: nothing is read of it, nothing is moved."""
+    path = tmp_path / "ledger.db"
+    make(path)
+    with pytest.raises(LedgerError, match="is not a file"):
+        Ledger(path)
+    assert path.exists()
 
 
 def test_waiting_rows_come_in_order_without_those_in_flight(ledger):

@@ -8,9 +8,11 @@ import threading
 import time
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from runtime.ledger.ledger import LedgerError
 from runtime.mqtt.session import STATUS_LOOK_S
 from runtime.timing.backoff import Backoff
 from tests.support.brokers import free_port
@@ -72,6 +74,26 @@ def test_a_change_of_state_is_said_at_once(broker, unit, subscribe):
     )
     assert subscriber.statuses() == ["online", "degraded"]
     assert subscriber.topics("status")[-1].body["reasons"] == ["disk_low"]
+
+
+def test_a_ledger_that_fails_does_not_end_the_connection(broker, unit, subscribe):
+    """The connection is what says so; what waits goes out once the ledger answers again."""
+    subscriber = subscribe(broker.port)
+    publisher = unit(broker.port).start()
+    answers = publisher.ledger.waiting
+
+    def fails(*_args, **_options):
+        raise LedgerError(Path("ledger.db"), "disk I/O error")
+
+    publisher.ledger.waiting = fails
+    last = publisher.say(2)
+    publisher.reasons = ("storage_failed",)
+    publisher.publisher.announce()
+    wait_until(lambda: subscriber.statuses()[-1] == "degraded", "degraded")
+    assert publisher.publisher.connected
+    publisher.ledger.waiting = answers
+    wait_until(lambda: not subscriber.gaps(last), "what waited")
+    assert subscriber.statuses() == ["online", "degraded"]
 
 
 def test_a_row_leaves_by_its_commit_not_by_the_next_look(mosquitto, unit):

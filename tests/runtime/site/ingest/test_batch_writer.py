@@ -167,6 +167,8 @@ def test_a_known_ledger_that_counts_from_further_back_is_told_and_its_exams_are_
     assert summary().today.exams == 8
     rollback = summary().rollback
     assert (rollback.at_ms, rollback.known_seq, rollback.last_seq) == (NOON_MS + 59, 5, 2)
+    heard(back.health(at_ms=NOON_MS + 19))
+    assert (summary().gap.missing, summary().gap.lost) == (0, 0)  # its past is known
     again = SaidUnit(boot="boot-3", ledger="disk", first_seq=back.next_seq)
     entered = heard(again.status(at_ms=NOON_MS + 99), again.exam(9))
     assert (entered.duplicates, summary().today.exams) == (0, 9)
