@@ -90,6 +90,7 @@ class Registration:
     """Takes everything."""
 
     jobs_open = 0
+    ledger_fault = None
 
     def receive(self, _spooled: SpooledObject):
         return Received(image_id=1, receipt=Receipt.STORED)
