@@ -33,11 +33,21 @@ HASHED = {
     "outbox": ("seq", "kind", "topic", "payload", "retained"),
     "exam_revisions": ("study_uid", "revision", "flag", "final", "completed_by"),
     "narrowed_views": ("study_uid", "views"),
+    "image_patients": (
+        "image_id",
+        "study_uid",
+        "word",
+        "patient_id",
+        "issuer",
+        "name",
+        "birth_date",
+    ),
     "meta": ("key", "value"),
     "rejections": ("sop_uid", "study_uid", "retake_uid"),
 }
 """By table, the columns of which a row's hash is made: none of the times, which move with a clock
 that was set."""
+MARKER = "of what the hashes are made"
 ROW_HASHES_SCHEMA = """
 CREATE TABLE IF NOT EXISTS row_hashes (
     part TEXT NOT NULL, row INTEGER NOT NULL, hash INTEGER NOT NULL,
@@ -99,15 +109,14 @@ class RowHashes:
             raise ValueError(table)  # SQLite ends the query with an error of its own
         return True
 
-    def begin(self) -> bool:
-        """From now on each row that is written gets its hash; whether all rows had to be given one.
+    def begin(self) -> None:
+        """From now on each row that is written gets its hash. The tables must be there.
 
-        The tables must be there. Rows without one are those of an older version of us: it numbers
-        an event at each of its starts.
+        Rows without one are those of an older version of us: it numbers an event at each of its
+        starts.
         """
         self._connection.execute(ROW_HASHES_SCHEMA)
-        by_older_version = self.by_older_version()
-        if by_older_version:
+        if self.by_older_version():
             self._hash_all()
         for table, columns in HASHED.items():
             gone = f"DELETE FROM row_hashes WHERE part = '{table}' AND row = old.rowid;"  # noqa: S608
@@ -120,10 +129,12 @@ class RowHashes:
                     f"CREATE TEMP TRIGGER hash_{name}_{table} AFTER {when} ON main.{table}"
                     f" BEGIN {what} END"
                 )
-        return by_older_version
 
     def by_older_version(self) -> bool:
-        """Whether the newest row has no hash: a version of us that makes none wrote last."""
+        """Whether a version of us that makes none, or others, wrote last: hashes say nothing then.
+
+        The newest row has none, or the marker names other columns.
+        """
         there = "SELECT count(*) FROM sqlite_schema WHERE name = 'row_hashes'"
         if not self._connection.execute(there).fetchone()[0]:
             return True
@@ -132,10 +143,14 @@ class RowHashes:
             f"SELECT count(*) FROM outbox WHERE seq = ({newest}) AND NOT EXISTS"  # noqa: S608
             " (SELECT 1 FROM row_hashes WHERE part = 'outbox' AND row = seq)"
         ).fetchone()
-        return bool(unknown)
+        marked = "SELECT hash FROM row_hashes WHERE part = ?"
+        marker = self._connection.execute(marked, (MARKER,)).fetchone()
+        return bool(unknown) or marker != (row_hash(repr(HASHED)),)
 
     def _hash_all(self) -> None:
         self._connection.execute("DELETE FROM row_hashes")
+        marker = (MARKER, 0, row_hash(repr(HASHED)))
+        self._connection.execute("INSERT INTO row_hashes VALUES (?, ?, ?)", marker)
         for table in HASHED:
             self._connection.execute(
                 f"INSERT INTO row_hashes SELECT '{table}', rowid,"  # noqa: S608

@@ -27,6 +27,8 @@ from runtime.messages.status_reason import BY_REASON, StatusReason
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from runtime.ledger.high_water_mark import Mark
+
 LOG = logging.getLogger(__name__)
 
 LEDGER_VERSION = 1
@@ -201,11 +203,14 @@ def _open(path: Path, boot_id: str) -> OpenedLedger:
     untouched = mark.untouched
     mark.opened()
     is_new = not path.exists() or not path.stat().st_size
+    by_older_version = False
     faults: tuple[str, ...] = ()
     try:
-        connection, hashes, by_older_version = _connect(path)
-        if not untouched and not is_new:
-            faults = _faults(path, connection, hashes)
+        connection, hashes = _connect(path)
+        if not is_new:
+            by_older_version, faults = _examined(
+                path, connection, hashes, known, untouched=untouched
+            )
     except LedgerError as error:
         if not error.damaged:
             mark.close()
@@ -213,16 +218,9 @@ def _open(path: Path, boot_id: str) -> OpenedLedger:
         faults = (error.detail,)
     if faults:
         return _rebuilt(path, mark, faults, boot_id)
+    _begin_hashing(connection, hashes)
     opened = OpenedLedger(connection=connection, hashes=hashes, mark=mark)
-    last_seq = opened.last_seq()
-    why = ""
-    if by_older_version or (known is None and last_seq == 0):
-        if known is not None and known.last_seq > last_seq:
-            why = mark.unlike(opened.ledger_id(), last_seq)
-    else:
-        why = mark.unlike(opened.ledger_id(), last_seq)
-        if not why and untouched is False:
-            why = "it was changed while the unit was stopped"
+    why = _why_not_the_same(opened, known, untouched=untouched, by_older_version=by_older_version)
     if why:
         LOG.error("the ledger is not the one that was left: %s", why)
         _begin_anew(opened, StatusReason.LEDGER_ROLLED_BACK, why, boot_id)
@@ -231,8 +229,23 @@ def _open(path: Path, boot_id: str) -> OpenedLedger:
     return opened
 
 
-def _connect(path: Path) -> tuple[sqlite3.Connection, RowHashes, bool]:
-    """A connection with tables and hashes; whether an older version of us wrote to it last."""
+def _why_not_the_same(
+    opened: OpenedLedger, known: Mark | None, *, untouched: bool | None, by_older_version: bool
+) -> str:
+    """Why a whole ledger is not the one that was left; "" if it is."""
+    last_seq = opened.last_seq()
+    if by_older_version and (known is None or known.last_seq <= last_seq):
+        return ""
+    if known is None and last_seq == 0:
+        return ""
+    why = opened.mark.unlike(opened.ledger_id(), last_seq)
+    if not why and untouched is False:
+        why = "it was changed while the unit was stopped"
+    return why
+
+
+def _connect(path: Path) -> tuple[sqlite3.Connection, RowHashes]:
+    """A connection with tables; nothing is hashed yet."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -251,19 +264,20 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, RowHashes, bool]:
         connection.executescript(f"BEGIN; {TABLES} COMMIT")
         connection.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
         hashes = RowHashes(connection)
-        connection.execute("BEGIN IMMEDIATE")
-        by_older_version = hashes.begin()
-        connection.execute(
-            "INSERT OR IGNORE INTO meta VALUES ('ledger_id', lower(hex(randomblob(8))))"
-        )
-        connection.execute("COMMIT")
     except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
         raise LedgerError.while_opening(path, error) from error
     except LedgerError:
         connection.close()
         raise
-    return connection, hashes, by_older_version
+    return connection, hashes
+
+
+def _begin_hashing(connection: sqlite3.Connection, hashes: RowHashes) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    hashes.begin()
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('ledger_id', lower(hex(randomblob(8))))")
+    connection.execute("COMMIT")
 
 
 def _check_version(path: Path, connection: sqlite3.Connection) -> None:
@@ -272,17 +286,29 @@ def _check_version(path: Path, connection: sqlite3.Connection) -> None:
         raise LedgerError(path, f"has version {version}, this software writes {LEDGER_VERSION}")
 
 
-def _faults(path: Path, connection: sqlite3.Connection, hashes: RowHashes) -> tuple[str, ...]:
-    """What is wrong with it; the connection is closed then."""
+def _examined(
+    path: Path,
+    connection: sqlite3.Connection,
+    hashes: RowHashes,
+    known: Mark | None,
+    *,
+    untouched: bool | None,
+) -> tuple[bool, tuple[str, ...]]:
+    """Whether an older version of us wrote to it last; what is wrong: it is closed then."""
     try:
-        faults = hashes.faults()
+        by_older_version = hashes.by_older_version()
+        faults = () if untouched else hashes.faults()
+        if by_older_version and untouched is False and known is not None and not faults:
+            # A version of us would have numbered its start.
+            unsaid = _last_seq(connection) <= known.last_seq
+            faults = ("the hashes of its rows are gone",) if unsaid else ()
     except (sqlite3.Error, UnicodeDecodeError) as error:
         fault = LedgerError.while_opening(path, error)
         connection.close()
         raise fault from error
     if faults:
         connection.close()
-    return faults
+    return by_older_version, faults
 
 
 def _rebuilt(
@@ -292,7 +318,8 @@ def _rebuilt(
     for fault in faults:
         LOG.error("the ledger is damaged: %s", fault)
     place = set_aside(path)
-    connection, hashes, _ = _connect(path)
+    connection, hashes = _connect(path)
+    _begin_hashing(connection, hashes)
     opened = OpenedLedger(connection=connection, hashes=hashes, mark=mark)
     _begin_anew(opened, StatusReason.LEDGER_REBUILT, faults[0], boot_id, damaged=place / path.name)
     mark.take_over(opened.ledger_id(), opened.last_seq())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from runtime.dicom.patient_identity import PatientIdentity
 from runtime.exam_rules.one_patient import PatientKeys, two_patients
+from runtime.ledger.integrity import whole
 
 if TYPE_CHECKING:
     import sqlite3
@@ -63,7 +64,8 @@ class PatientRows:
     def has_word(self, image_id: int) -> bool:
         """Whether the object is known to be the image that it says."""
         row = self._connection.execute(
-            "SELECT word FROM image_patients WHERE image_id = ?", (image_id,)
+            f"SELECT word FROM image_patients WHERE image_id = ? AND {whole('image_patients')}",  # noqa: S608
+            (image_id,),
         ).fetchone()
         return row is not None and row[0] != UNPROVEN
 
@@ -81,12 +83,13 @@ class PatientRows:
         """Whether the images that count for an exam are of different patients."""
         rows = self._connection.execute(
             # SQLite gives the other columns of the row that has the maximum.
-            "SELECT p.patient_id, p.issuer, p.name, p.birth_date, max(p.word)"
+            "SELECT p.patient_id, p.issuer, p.name, p.birth_date, max(p.word)"  # noqa: S608
             " FROM image_patients p JOIN objects o USING (image_id)"
             " WHERE p.study_uid = ?1 AND p.word <> 0"
             " AND p.image_id NOT IN (SELECT image_id FROM surplus_images)"
             " AND o.sop_uid NOT IN (SELECT sop_uid FROM objects"
             "  WHERE study_uid = ?1 AND superseded_by NOTNULL)"
+            f" AND {whole('image_patients', 'p')}"
             " GROUP BY o.sop_uid, o.source = 'frames'",
             (study_uid,),
         )

@@ -35,7 +35,6 @@ COPIED = (
     "awaited_images",
     "procedure_steps",
     "surplus_images",
-    "image_patients",
 )
 OF_AN_EXAM = (
     "objects",
@@ -104,7 +103,7 @@ def take_over(damaged: Path, connection: sqlite3.Connection) -> str:
                 connection.execute("INSERT INTO meta VALUES (?,?)", (key, value))
     if not found:
         return "none of its rows could be read: exams whose files are in the spool are made anew"
-    broken = _incomplete_exams(connection)
+    broken = _incomplete_exams(connection) | _without_patient(connection, hashes)
     gone = 0
     for study_uid in broken:
         files = connection.execute(
@@ -217,6 +216,16 @@ def _incomplete_exams(connection: sqlite3.Connection) -> set[str]:
         )
     }
     return broken
+
+
+def _without_patient(
+    connection: sqlite3.Connection, hashes: dict[tuple[str, int], int]
+) -> set[str]:
+    """Study UIDs of exams of which an image's patient was known and is not any more."""
+    had = {image_id for table, image_id in hashes if table == "image_patients"}
+    has = {image_id for (image_id,) in connection.execute("SELECT image_id FROM image_patients")}
+    studies: dict[int, str] = dict(connection.execute("SELECT image_id, study_uid FROM objects"))
+    return {studies[image_id] for image_id in had - has if image_id in studies}
 
 
 def _name(connection: sqlite3.Connection, study_uid: str) -> None:

@@ -13,6 +13,7 @@ from contextlib import closing
 import pytest
 
 from runtime.image.outcome import Flag
+from runtime.ledger.integrity import HASHED
 from runtime.ledger.ledger import Ledger, LedgerError
 from runtime.messages.payloads import EventKind
 from runtime.messages.status_reason import StatusReason
@@ -92,6 +93,27 @@ def test_a_ledger_of_an_older_version_gets_its_hashes_and_goes_on(tmp_path):
         older.commit()
     with Ledger(path) as ledger:
         assert (ledger.ledger_id, ledger.last_seq()) == (name, last + 1)
+        assert ledger.renewal is None
+        assert ledger.examine() == ()
+
+
+def test_hashes_that_are_gone_after_a_clean_stop_are_damage(tmp_path):
+    """No version of us took them away: what they would have shown is not believed."""
+    filled(tmp_path, STUDIES[:2]).ledger.close()
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        connection.execute("DELETE FROM row_hashes")
+        connection.execute("UPDATE exams SET flag = replace(flag, 'priority', 'none')")
+        connection.commit()
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        assert "the hashes of its rows are gone" in ledger.renewal.detail
+        assert flags(ledger) == {}
+
+
+def test_a_version_that_hashes_other_columns_gets_its_own(tmp_path, monkeypatch):
+    """An update of the software is no damage."""
+    filled(tmp_path, STUDIES[:2]).ledger.close()
+    monkeypatch.setitem(HASHED, "outcomes", ("job_id", "outcome"))
+    with Ledger(tmp_path / "ledger.db") as ledger:
         assert ledger.renewal is None
         assert ledger.examine() == ()
 
