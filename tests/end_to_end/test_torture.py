@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import skip_or_fail
+from tests.conftest import ROOT, skip_or_fail
 from tests.support.brokers import mosquitto_missing
 from tests.support.subscriber import Record
 from tests.torture.__main__ import torture
 from tests.torture.auditor import Auditor, SentExam
 from tests.torture.faults import FAULTS
+from tests.torture.robustness import PLAYED_BY
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -26,6 +27,14 @@ def test_a_clinic_under_faults(tmp_path, capsys):
     assert result["holds"], result
     assert result["exams"] >= EXAMS
     assert result["faults"].keys() >= FAULTS.keys()
+
+
+def test_the_table_of_faults_names_tests_that_are_there():
+    """`python -m tests.torture.robustness` runs them."""
+    for nodes in PLAYED_BY.values():
+        for node in nodes:
+            file, _, name = node.partition("::")
+            assert f"def {name}" in (ROOT / file).read_text(), node
 
 
 STATUS = b'{"boot_id": "b", "ledger_id": "l"}'

@@ -15,7 +15,7 @@ from sqlalchemy import delete, func, select, update
 
 from runtime.site.alarms.alarm_reconciliation import reconcile
 from runtime.site.alarms.alarm_rules import AlarmLimits, findings
-from runtime.site.alarms.replay_requests import ReplayRules, rebirths_due, replays_due
+from runtime.site.alarms.replay_requests import rebirths_due, replays_due
 from runtime.site.alarms.urgent_rules import UrgentLimits, urgent_findings
 from runtime.site.control_charts.chart_rules import RULES
 from runtime.site.control_charts.charting import chart_exams
@@ -27,6 +27,7 @@ from runtime.site.store.site_clock import DAY_MS, HOUR_MS
 from runtime.site.store.store import StoreError
 from runtime.site.store.tables import FOREIGN, LEASES, NOTES, SERVICES
 from runtime.site.store.upsert import upsert
+from runtime.timing.replay_schedule import ReplaySchedule
 
 if TYPE_CHECKING:
     import threading
@@ -62,7 +63,7 @@ class WatchRules:
     look_every_s: float
     limits: AlarmLimits
     urgent: UrgentLimits
-    replays: ReplayRules
+    replays: ReplaySchedule
     keep_days: int
     expected: Mapping[tuple[str, str, str], float]
     """Priority rate by (model, version, operating point)."""

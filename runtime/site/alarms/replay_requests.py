@@ -12,21 +12,10 @@ from sqlalchemy import or_, select, update
 
 from runtime.messages.payloads import HealthMessage, UnitState
 from runtime.site.store.tables import STREAMS, UNITS
+from runtime.timing.replay_schedule import ReplaySchedule, Step
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping
-
-TAIL_PATIENCE_MS = 10_000
-"""A `health` says what the unit gave; its messages may take so long behind it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReplayRules:
-    """How patient we are. Pauses double with each request."""
-
-    after_ms: int = 5_000
-    pause_ms: int = 30_000
-    requests: int = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +36,7 @@ class RebirthWanted:
 
 
 def replays_due(
-    connection: Connection, site: str, rules: ReplayRules, now_ms: int
+    connection: Connection, site: str, schedule: ReplaySchedule, now_ms: int
 ) -> list[ReplayWanted]:
     """Requests that are due now; they are on record as made. Gives up what no request brought."""
     rows = connection.execute(
@@ -58,21 +47,22 @@ def replays_due(
             or_(STREAMS.c.missing > 0, STREAMS.c.claimed_seq > STREAMS.c.received_seq),
         )
     ).mappings()
-    newest = dict[int, int]()
     due: list[ReplayWanted] = []
     for row in list(rows):
-        newest[row["unit_id"]] = max(newest.get(row["unit_id"], 0), row["ledger"])
-        since_ms = row["gap_since_ms"] if row["missing"] else _tail_since(row, now_ms)
-        if since_ms is None or now_ms - since_ms < rules.after_ms:
+        tail = not row["missing"]
+        since_ms = _tail_since(row) if tail else row["gap_since_ms"]
+        if since_ms is None:
             continue
         asked = row["replays_asked"]
-        pause_ms = rules.pause_ms * 2 ** max(0, asked - 1)
-        if asked and now_ms - (row["replay_asked_ms"] or 0) < pause_ms:
-            continue
-        if asked >= rules.requests:
+        step = schedule.step(
+            missing_ms=now_ms - since_ms,
+            requests=asked,
+            asked_ms_ago=now_ms - (row["replay_asked_ms"] or 0),
+            tail=tail,
+        )
+        if step is Step.GIVE_UP:
             _give_up(connection, row, now_ms)
-            continue
-        if row["state"] in (None, UnitState.OFFLINE):
+        if step is not Step.ASK or row["state"] in (None, UnitState.OFFLINE):
             continue
         connection.execute(
             update(STREAMS)
@@ -108,15 +98,14 @@ def rebirths_due(connection: Connection, site: str, now_ms: int) -> list[Rebirth
     return [RebirthWanted(unit=unit) for (unit,) in rows]
 
 
-def _tail_since(row: RowMapping, now_ms: int) -> int | None:
+def _tail_since(row: RowMapping) -> int | None:
     """Since when numbers are missing that the unit gave and no longer has waiting; None: it has."""
     if row["health"] is None or row["health_ms"] is None:
         return None
     health = HealthMessage.model_validate_json(row["health"])
     if health.outbox.waiting or health.last_seq <= row["received_seq"]:
         return None
-    stood_ms = row["health_ms"] + TAIL_PATIENCE_MS
-    return stood_ms if now_ms >= stood_ms else None
+    return int(row["health_ms"])
 
 
 def _give_up(connection: Connection, row: RowMapping, now_ms: int) -> None:

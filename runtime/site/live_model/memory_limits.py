@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runtime.timing.replay_schedule import LONGEST_JUMP
+
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryLimits:
@@ -22,5 +24,5 @@ class MemoryLimits:
     drifts: int = 31
     spans: int = 256
     boots: int = 16
-    longest_jump: int = 1_000_000
+    longest_jump: int = LONGEST_JUMP
     highest_start: int = 10**9

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.messages.payloads import UnitState
+from runtime.timing.replay_schedule import ReplaySchedule, Step
 
 if TYPE_CHECKING:
     from runtime.site.live_model.known_unit import KnownUnit
@@ -35,22 +36,12 @@ class _Case:
 class ReplayPolicy:
     """Asks for the lowest missing number once that has stood for a while, with growing pauses.
 
-    A number that came means that a replay is under way: the waiting begins anew. After `attempts`
-    requests without one the numbers are given up: the unit no longer has them.
+    A number that came means that a replay is under way: the waiting begins anew. After as many
+    requests as the schedule has without one the numbers are given up: the unit no longer has them.
     """
 
-    def __init__(
-        self,
-        *,
-        patience_ms: int = 3_000,
-        tail_patience_ms: int = 10_000,
-        pause_ms: int = 20_000,
-        attempts: int = 5,
-    ) -> None:
-        self._patience_ms = patience_ms
-        self._tail_patience_ms = tail_patience_ms
-        self._pause_ms = pause_ms
-        self._attempts = attempts
+    def __init__(self, schedule: ReplaySchedule | None = None) -> None:
+        self._schedule = schedule or ReplaySchedule()
         # By unit: a unit whose ledgers change and change again must not fill the memory.
         self._cases: dict[str, _Case] = {}
         self._given_up: dict[str, tuple[int, int]] = {}
@@ -80,30 +71,32 @@ class ReplayPolicy:
         if missing is None:
             self._cases.pop(name, None)
             return None
-        from_seq, up_to, patience_ms = missing
+        from_seq, up_to, tail = missing
         case = self._cases.get(name)
         if case is None or (case.generation, case.from_seq) != (generation, from_seq):
             self._cases[name] = _Case(generation=generation, from_seq=from_seq, since_ms=now_ms)
             return None
-        if case.attempts >= self._attempts and now_ms - case.asked_ms >= self._pause_ms:
+        step = self._schedule.step(
+            missing_ms=now_ms - case.since_ms,
+            requests=case.attempts,
+            asked_ms_ago=now_ms - case.asked_ms,
+            tail=tail,
+        )
+        if step is Step.GIVE_UP:
             self._given_up[name] = (generation, up_to)
             del self._cases[name]
-            return None
-        pause_ms = self._pause_ms * 2 ** max(0, case.attempts - 1) if case.attempts else 0
-        waited = now_ms - case.since_ms >= patience_ms and now_ms - case.asked_ms >= pause_ms
-        answers = unit.state not in (None, UnitState.OFFLINE)
-        if case.attempts >= self._attempts or not waited or not answers:
+        if step is not Step.ASK or unit.state in (None, UnitState.OFFLINE):
             return None
         return ReplayRequest(unit=name, from_seq=from_seq, up_to=up_to)
 
-    def _missing(self, unit: KnownUnit) -> tuple[int, int, int] | None:
-        """(from, up to, patience) of the lowest missing numbers; None if nothing is."""
+    def _missing(self, unit: KnownUnit) -> tuple[int, int, bool] | None:
+        """(from, up to, whether above all that came) of the lowest missing; None if nothing is."""
         given_up = self.given_up(unit)
         gap = next((gap for gap in unit.book.gaps() if gap.last > given_up), None)
         if gap is not None:
-            return gap.first, gap.last, self._patience_ms
+            return gap.first, gap.last, False
         # Said to exist, not heard, and no longer waiting at the unit: lost on the way.
         last = unit.book.last_known
         if unit.book.behind and not unit.waiting and last > given_up:
-            return last - unit.book.behind + 1, last, self._tail_patience_ms
+            return last - unit.book.behind + 1, last, True
         return None

@@ -9,6 +9,8 @@ from enum import Enum, auto
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from runtime.timing.replay_schedule import LONGEST_JUMP
+
 if TYPE_CHECKING:
     from runtime.messages.payloads import NumberedMessage
 
@@ -50,7 +52,7 @@ class SequenceTracker:
     """
 
     def __init__(
-        self, *, spans: int = 256, longest_jump: int = 1_000_000, highest_start: int = 10**9
+        self, *, spans: int = 256, longest_jump: int = LONGEST_JUMP, highest_start: int = 10**9
     ) -> None:
         self._most_spans = spans
         self._longest_jump = longest_jump

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 from runtime.site.alarms.alarm_evaluator import AlarmEvaluator, WatchRules
 from runtime.site.alarms.alarm_rules import AlarmLimits
 from runtime.site.alarms.notifier import Notifier
-from runtime.site.alarms.replay_requests import ReplayRules
 from runtime.site.alarms.urgent_rules import UrgentLimits
 from runtime.site.control_charts.expected_rates import expected_rates
 from runtime.site.ingest.listener import Listener
@@ -28,6 +27,7 @@ from runtime.site.store.site_clock import HOUR_MS
 from runtime.site.store.store import Store, StoreError, StoreFault
 from runtime.site.subscriber.subscriber import Subscriber, SubscriberSettings
 from runtime.timing.backoff import Backoff
+from runtime.timing.replay_schedule import ReplaySchedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -295,7 +295,7 @@ def watch_rules(settings: SiteSettings) -> WatchRules:
             shared=settings.listen.group is not None,
             session_ms=int(settings.listen.session_hours * HOUR_MS),
         ),
-        replays=ReplayRules(
+        replays=ReplaySchedule(
             after_ms=int(watch.replay_after_s * 1000),
             pause_ms=int(watch.replay_pause_s * 1000),
             requests=watch.replays,

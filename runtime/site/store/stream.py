@@ -9,14 +9,13 @@ from sqlalchemy import and_, func, select
 
 from runtime.site.store.tables import NUMBERS, STREAMS
 from runtime.site.store.upsert import upsert
+from runtime.timing.replay_schedule import LONGEST_JUMP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Connection
 
-LONGEST_JUMP = 1_000_000
-"""A number further ahead of all that is known was not given by the unit: a forger's, or a fault."""
 STORED = (
     "unit_id",
     "ledger",

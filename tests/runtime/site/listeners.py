@@ -10,6 +10,7 @@ from runtime.site.live_model.replay_policy import ReplayPolicy
 from runtime.site.live_model.site_state import SiteState
 from runtime.site.subscriber.arrival import LinkChange
 from runtime.site.subscriber.subscriber import HeardMessage, Subscriber, SubscriberSettings
+from runtime.timing.replay_schedule import ReplaySchedule
 from tests.support.unit_under_test import now_ms
 from tests.support.waiting import LONG_S, did_not_come
 
@@ -42,7 +43,7 @@ class Listener:
         self.changes = []
         self._follow_gaps = follow_gaps
         self._desk = ReplayPolicy(
-            patience_ms=patience_ms, tail_patience_ms=patience_ms, pause_ms=1000
+            ReplaySchedule(after_ms=patience_ms, tail_after_ms=patience_ms, pause_ms=1000)
         )
 
     def turn(self, timeout_s=0.05):

@@ -20,13 +20,14 @@ from sqlalchemy import select
 
 from runtime.messages.payloads import HealthMessage, NumberedMessage
 from runtime.messages.topics import Topics
-from runtime.site.alarms.replay_requests import ReplayRules, replays_due
+from runtime.site.alarms.replay_requests import replays_due
 from runtime.site.ingest.batch_writer import enter
 from runtime.site.live_model.replay_policy import ReplayPolicy
 from runtime.site.live_model.site_state import SiteState
 from runtime.site.store.store import Store
 from runtime.site.store.tables import NUMBERS, STREAMS
 from runtime.site.subscriber.arrival import Arrival, LinkChange
+from runtime.timing.replay_schedule import ReplaySchedule
 from tests.support.site_units import NOON_MS, SaidUnit
 
 STEP_MS = 1000
@@ -153,7 +154,7 @@ def test_the_books_have_or_ask_for_or_count_as_lost_every_row_owed(story, unit_h
             wire.now_ms += LATER_MS
             heard([wire.unit.health(at_ms=wire.now_ms)])
             with store.writing() as books:
-                due = replays_due(books, "st-anna", ReplayRules(), wire.now_ms + 20_000)
+                due = replays_due(books, "st-anna", ReplaySchedule(), wire.now_ms + 20_000)
             for wanted in due:
                 heard(wire.rows_from(wanted.from_seq) if unit_has_them else [])
         with store.writing() as books:
