@@ -55,7 +55,7 @@ class DicomIntakeSettings(BaseModel):
         default=None,
         ge=1,
         description="at once, from an address that known_addresses does not name; none: two fewer"
-        " than max_associations",
+        " than max_associations, but two where these are there",
     )
     known_addresses: tuple[IpNetwork, ...] = Field(
         default=(),
@@ -98,7 +98,8 @@ class DicomIntakeSettings(BaseModel):
         per_address = self.max_associations_per_address
         return AdmissionLimits(
             most=self.max_associations,
-            per_address=per_address or max(1, self.max_associations - 2),
+            per_address=per_address
+            or max(min(2, self.max_associations), self.max_associations - 2),
             reserved=self.reserved_associations,
             known_titles=self.calling_ae_titles,
             known_networks=tuple(map(ipaddress.ip_network, self.known_addresses)),

@@ -92,7 +92,13 @@ class FileVerdict:
 
 
 def judge_command(arguments: Namespace) -> int:
-    """Judges each file by itself; 0 when every file got an outcome, 1 when the engine failed."""
+    """Judges each file by itself; 0 when every file got an outcome, 1 when the engine failed.
+
+    2 where a file is none, or the picture has no place.
+    """
+    if arguments.picture is not None and not arguments.picture.parent.is_dir():
+        print(f"mammoedge: --picture: no folder {arguments.picture.parent}", file=sys.stderr)
+        return 2
     folder = arguments.package or reference_package()
     devices = tuple(arguments.devices or ("CPU",))
     with tempfile.TemporaryDirectory(prefix="mammoedge-") as store:
@@ -124,6 +130,11 @@ def judge_command(arguments: Namespace) -> int:
 def _judge_files(arguments: Namespace, pipeline: Pipeline, model: ModelRef, requested: str) -> int:
     worst = 0
     for number, file in enumerate(arguments.files, 1):
+        if not file.is_file():
+            what = "a folder: name its files" if file.is_dir() else "no such file"
+            print(f"mammoedge: {file}: {what}", file=sys.stderr)
+            worst = 2
+            continue
         if name := name_of_other(file):
             _say_passed_over(file, name, as_json=arguments.json)
             continue
@@ -131,7 +142,7 @@ def _judge_files(arguments: Namespace, pipeline: Pipeline, model: ModelRef, requ
             look, image, stage_ms = _looked_at(arguments, pipeline, file)
         except EngineFaultError as error:
             print(f"mammoedge: {file}: the engine failed: {error}", file=sys.stderr)
-            worst = 1
+            worst = max(worst, 1)
             continue
         explained: tuple[Witness, ...] = ()
         if arguments.explain:

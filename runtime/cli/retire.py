@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from runtime.mqtt.connection_events import Signal
+    from runtime.mqtt.settings import BrokerAddress
     from runtime.unit.settings import Settings
 
 ANSWER_S = 30.0
@@ -48,7 +49,10 @@ def retire_command(arguments: Namespace) -> int:
     """
     settings = load_settings(arguments.config, intake_types())
     folder = settings.storage.folder
-    with sole_user(folder), Ledger(folder / "ledger.db") as ledger:
+    if not (folder / "ledger.db").exists():
+        raise RowsWaitError(f"{folder}: there is no ledger; has the unit run yet?")
+    boot_id = secrets.token_hex(8)
+    with sole_user(folder), Ledger(folder / "ledger.db", boot_id=boot_id) as ledger:
         waiting = ledger.backlog().waiting
         if waiting and not arguments.force:
             raise RowsWaitError(
@@ -58,11 +62,11 @@ def retire_command(arguments: Namespace) -> int:
         factory = MessageFactory(
             site=settings.unit.site,
             unit=settings.unit.unit,
-            boot_id=secrets.token_hex(8),
+            boot_id=boot_id,
             ledger_id=ledger.ledger_id,
             site_key=read_site_key(settings.identity.site_key_file),
         )
-        cleared = _retire(settings, factory, ledger)
+        cleared = _retire_everywhere(settings, factory, ledger)
     print(
         f"{settings.unit.unit} is retired: {cleared} retained messages were taken off the broker."
         f" Its books are kept in {folder}. At the site: revoke its certificate"
@@ -71,7 +75,22 @@ def retire_command(arguments: Namespace) -> int:
     return 0
 
 
-def _retire(settings: Settings, factory: MessageFactory, ledger: Ledger) -> int:
+def _retire_everywhere(settings: Settings, factory: MessageFactory, ledger: Ledger) -> int:
+    """At each address of the broker's: they may be brokers with memories of their own."""
+    cleared, problems = 0, []
+    for address in settings.broker.addresses:
+        try:
+            cleared += _retire(settings, factory, ledger, address)
+        except NotRetiredError as error:
+            problems.append(f"{address}: {error}")
+    if problems:
+        raise NotRetiredError("; ".join(problems))
+    return cleared
+
+
+def _retire(
+    settings: Settings, factory: MessageFactory, ledger: Ledger, address: BrokerAddress
+) -> int:
     topics = factory.topics
     lasting = {topics.status, topics.health, topics.drift, topics.probe}
     gone = sorted(lasting.union(ledger.retained_topics()))
@@ -87,16 +106,18 @@ def _retire(settings: Settings, factory: MessageFactory, ledger: Ledger) -> int:
     )
     until_s = time.monotonic() + ANSWER_S
     try:
-        connection.open()
+        connection.open(address)
         first = _next(signals, time.monotonic() + settings.broker.connect_timeout_s)
         if not isinstance(first, Connected):
             raise NotRetiredError(first.reason if isinstance(first, Lost) else "no answer")
         said = factory.retired_message(
             StatusFacts(), at_ms=time.time_ns() // 1_000_000, last_seq=ledger.last_seq()
         )
-        waits = {connection.publish(said.topic, said.payload)}
-        waits |= {connection.publish(topic, b"", retained=True) for topic in gone}
-        _await_all(signals, waits, until_s)
+        _await_all(signals, {connection.publish(said.topic, said.payload)}, until_s)
+        window = first.receive_maximum
+        for at in range(0, len(gone), window):
+            waits = {connection.publish(t, b"", retained=True) for t in gone[at : at + window]}
+            _await_all(signals, waits, until_s)
     except BrokerUnreachableError as error:
         raise NotRetiredError(str(error)) from error
     finally:

@@ -67,6 +67,7 @@ class BrokerMemory:
         self._delivery = delivery
         self._in_flight = in_flight
         self._mark: int | None = None
+        self._heard_through = 0
         self._until_s: float | None = None
 
     def begin(self, now_s: float) -> None:
@@ -85,13 +86,14 @@ class BrokerMemory:
         except CommandRefusedError:
             mark = Probe(seq=0)
         known = mark.ledger_id == self._ledger_id and mark.seq <= self._ledger.last_seq()
-        return self._remembers(mark.seq if known else 0, now_ms)
+        self._heard_through = mark.seq if known else 0
+        return self._remembers(now_ms)
 
     def turn(self, now_s: float, now_ms: int) -> bool:
         """Gives up waiting for the mark, or writes it anew. Whether rows wait again."""
         if self._mark is None:
             late = self._until_s is not None and now_s >= self._until_s
-            return late and self._remembers(0, now_ms)
+            return late and self._remembers(now_ms)
         through = self._delivery.retained_through
         if through > self._mark and self._in_flight.room > 0:
             mark = Probe(seq=through, ledger_id=self._ledger_id)
@@ -108,12 +110,13 @@ class BrokerMemory:
             return None
         return max(0.0, self._until_s - now_s)
 
-    def _remembers(self, through: int, now_ms: int) -> bool:
+    def _remembers(self, now_ms: int) -> bool:
         if self._mark is not None:
             return False
+        # A ledger that fails here is asked again: until it has answered, no mark claims anything.
+        again = self._ledger.put_back(self._heard_through, now_ms)
         self._wire.unwatch()
-        self._mark = through
-        again = self._ledger.put_back(through, now_ms)
+        self._mark = self._heard_through
         if again:
             LOG.warning("the broker has forgotten retained messages: rows=%d", again)
         return again > 0

@@ -129,3 +129,11 @@ def test_what_the_brokers_rules_forbid_is_said(tmp_path):
         assert done.returncode == 1, done.stdout + done.stderr
         assert "Run `mammoedge retire` at the unit" in done.stdout
         assert running.unit(UNIT).retired_ms is not None
+
+
+def test_a_unit_that_never_ran_cannot_be_retired(story):
+    """Said in words, with what to look at."""
+    unit = story.unit()
+    done = mammoedge("retire", "--config", unit.config)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "has the unit run yet?" in done.stderr

@@ -159,7 +159,8 @@ class MetricsSection(Section):
     port: int = Field(default=9464, ge=0, le=65535, description="0: any free one; the log says")
     names: tuple[str, ...] = Field(
         default=(),
-        description="names under which it is asked, as Prometheus has them; addresses always work",
+        description="names under which it is asked, as Prometheus has them; addresses and this"
+        " machine's own name always work",
     )
     certificate_file: Path | None = Field(
         default=None, description="PEM, with its chain; none: plain HTTP"

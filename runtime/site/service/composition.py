@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import secrets
+import socket
 import threading
 import time
 from queue import SimpleQueue
@@ -107,7 +108,7 @@ class SiteService:
             site_app(
                 board=self.board,
                 keeper=self._keeper,
-                names={settings.metrics.host, *settings.metrics.names},
+                names={settings.metrics.host, socket.gethostname(), *settings.metrics.names},
             ),
         )
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
     from runtime.site.queries.fleet_summary import FleetSummary
     from runtime.site.store.service_state import StateBoard
 
+LOG = logging.getLogger(__name__)
+
 FRESH_S = 1.0
+HOSTS_SAID, HOST_LIMIT = 10, 120
+"""So many unknown names are told in the log, cut to that length."""
 UNKNOWN_HOST = PlainTextResponse(
     "unknown host: ask by address, or name it in metrics.names of site.toml\n", 421
 )
@@ -64,9 +69,19 @@ def site_app(
     routes: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """The application. It answers under addresses, and under these names alone."""
+    said: set[str] = set()
+
+    def is_unknown(request: Request) -> bool:
+        if is_called_by(request.headers, names):
+            return False
+        host = ascii(request.headers.get("host", ""))[:HOST_LIMIT]
+        if host not in said and len(said) < HOSTS_SAID:
+            said.add(host)
+            LOG.warning("asked for as %s: name it in [metrics] names, or ask by address", host)
+        return True
 
     async def metrics(request: Request) -> Response:
-        if not is_called_by(request.headers, names):
+        if is_unknown(request):
             return UNKNOWN_HOST
         try:
             summary = await asyncio.to_thread(keeper.summary)
@@ -75,7 +90,7 @@ def site_app(
         return Response(exposition(board.now(), summary), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     async def health(request: Request) -> Response:
-        if not is_called_by(request.headers, names):
+        if is_unknown(request):
             return UNKNOWN_HOST
         return JSONResponse(board.as_dict(), 200 if board.now().well else 503)
 

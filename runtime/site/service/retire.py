@@ -7,13 +7,14 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from models.errors import OperatorError
+from models.errors import OperatorError, PeerError
 from runtime.messages.topics import Topics
 from runtime.mqtt.connection import BrokerConnection, BrokerUnreachableError
 from runtime.mqtt.connection_events import (
     Connected,
     ConnectOptions,
     Heard,
+    Listening,
     Lost,
     PublishAcknowledged,
 )
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 
 LOOK_S = 2.0
 """So long after the last retained message there is no other one."""
+LONGEST_S = 60.0
+"""For all of it, however much the unit still says meanwhile."""
+
+
+class NotClearedError(PeerError):
+    """The broker keeps what the unit retained; the text is for people."""
 
 
 class UnknownUnitError(OperatorError):
@@ -55,13 +62,21 @@ def retire_command(arguments: Namespace) -> int:
         print(f"{unit} is in service again")
         return 0
     print(f"{unit} is retired: its books are kept. If it speaks again, that is an alarm.")
-    problem = _cleared(settings, unit)
-    print(problem or "What it had retained was taken off the broker.")
-    return 1 if problem else 0
+    try:
+        cleared = _clear(settings, unit)
+    except NotClearedError as error:
+        print(error)
+        return 1
+    print(
+        f"{cleared} retained messages of it were taken off the broker."
+        if cleared
+        else "The broker shows us no retained message of it: there is none, or its rules hide them."
+    )
+    return 0
 
 
-def _cleared(settings: SiteSettings, unit: str) -> str:
-    """Takes what the unit retained off the broker; why not, or ""."""
+def _clear(settings: SiteSettings, unit: str) -> int:
+    """Takes what the unit retained off the broker; how many messages. Raises NotClearedError."""
     signals: SimpleQueue[Signal] = SimpleQueue()
     connection = BrokerConnection(
         settings.broker,
@@ -77,33 +92,44 @@ def _cleared(settings: SiteSettings, unit: str) -> str:
         connection.open()
         first = _next(signals, settings.broker.connect_timeout_s)
         if not isinstance(first, Connected):
-            return f"The broker: {first.reason if isinstance(first, Lost) else 'no answer'}"
+            reason = first.reason if isinstance(first, Lost) else "no answer"
+            raise NotClearedError(f"The broker: {reason}")
         connection.listen([f"{root}/#"])
-        refused = _clear_all(connection, signals)
+        cleared, refused = _clear_all(connection, signals)
     except BrokerUnreachableError as error:
-        return f"The broker: {error}"
+        raise NotClearedError(f"The broker: {error}") from error
     finally:
         connection.close(with_will=False, timeout_s=settings.broker.stop_timeout_s)
     if refused:
-        return (
+        raise NotClearedError(
             f"The broker's rules do not let the site clear {refused} of its messages. Run"
             f" `mammoedge retire` at the unit, or let the site's user write {root}/# for as long as"
             " it takes."
         )
-    return ""
+    return cleared
 
 
-def _clear_all(connection: BrokerConnection, signals: SimpleQueue[Signal]) -> int:
-    """How many messages the broker did not let us clear."""
+def _clear_all(connection: BrokerConnection, signals: SimpleQueue[Signal]) -> tuple[int, int]:
+    """How many messages were cleared, and how many the broker did not let us clear."""
     waits: set[int] = set()
-    refused = 0
-    while (signal := _next(signals, LOOK_S)) is not None and not isinstance(signal, Lost):
+    cleared = refused = 0
+    until_s = time.monotonic() + LONGEST_S
+    quiet_s = time.monotonic() + LOOK_S
+    while (now_s := time.monotonic()) < min(until_s, quiet_s):
+        signal = _next(signals, min(until_s, quiet_s) - now_s)
+        if isinstance(signal, Lost):
+            raise NotClearedError(f"The broker: {signal.reason}; try again")
+        if isinstance(signal, Listening) and signal.refused:
+            raise NotClearedError(f"The broker does not let us hear the unit: {signal.refused}")
         if isinstance(signal, Heard) and signal.retained and signal.payload:
             waits.add(connection.publish(signal.topic, b"", retained=True))
+            quiet_s = time.monotonic() + LOOK_S
         elif isinstance(signal, PublishAcknowledged) and signal.mid in waits:
             waits.discard(signal.mid)
             refused += signal.reason_code >= FAILURE
-    return refused + len(waits)
+            cleared += signal.reason_code < FAILURE
+            quiet_s = time.monotonic() + LOOK_S
+    return cleared, refused + len(waits)
 
 
 def _next(signals: SimpleQueue[Signal], timeout_s: float) -> Signal | None:

@@ -247,6 +247,13 @@ def test_a_known_address_that_is_none_is_a_fault_of_the_settings(address):
         DicomIntakeSettings(known_addresses=(address,))
 
 
+@pytest.mark.parametrize(("most", "of_one_address"), [(1, 1), (2, 2), (3, 2), (4, 2), (12, 10)])
+def test_one_address_may_have_two_associations_where_there_are_two(most, of_one_address):
+    """Units of before with a small `max_associations` keep what they had."""
+    settings = DicomIntakeSettings(max_associations=most)
+    assert settings.admission.per_address == of_one_address
+
+
 def test_more_associations_than_allowed_are_rejected(open_door):
     """One more than the limit hears "local limit exceeded", and gets in later."""
     door = open_door(max_associations=2, max_associations_per_address=2)

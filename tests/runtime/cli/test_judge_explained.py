@@ -219,3 +219,16 @@ def test_each_of_several_files_has_its_picture_where_there_are_pixels(tmp_path, 
 def test_every_remark_has_words_and_those_are_the_pages(remark):
     """`judge --explain` and the page on troubles say the same."""
     assert f"| `{remark}` | {REMARK_WORDS[remark]} |" in page("docs/troubleshooting.md").text
+
+
+def test_what_is_no_file_is_an_error_and_the_others_are_judged(tmp_path, capsys):
+    """Exit code 2, each named with what to do; a picture without a place is said at once."""
+    good = saved(mammogram_dataset(**SIZE), tmp_path)
+    assert main(["judge", str(tmp_path / "none.dcm"), str(tmp_path), str(good)]) == 2
+    said = capsys.readouterr()
+    assert "none.dcm: no such file" in said.err
+    assert "a folder: name its files" in said.err
+    assert str(good) in said.out
+    nowhere = tmp_path / "nowhere" / "picture.png"
+    assert main(["judge", "--picture", str(nowhere), str(good)]) == 2
+    assert capsys.readouterr().out == ""

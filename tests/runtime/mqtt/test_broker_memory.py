@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
+from unittest.mock import Mock
 
 import paho.mqtt.client as mqtt
+import pytest
 
+from runtime.ledger.ledger import LedgerError
 from runtime.messages.payloads import StatusFacts
+from runtime.mqtt.broker_memory import BrokerMemory
 from tests.support.unit_under_test import MESSAGE_FACTORY, ROOT
 from tests.support.waiting import wait_until
 
@@ -55,6 +60,40 @@ def test_flags_that_hold_are_put_back_after_the_broker_forgot(mosquitto, unit, s
     wait_until(lambda: len(retained(newcomer)) == 3, "a newcomer has them")
     assert {body["seq"] for body in retained(newcomer).values()} == set(seqs.values())
     assert {body["revision"] for body in retained(newcomer).values()} == {1, 2}
+
+
+class FailingOnce:
+    """A ledger whose disk is full the first time that it is asked for what to put back."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def last_seq(self) -> int:
+        return 100
+
+    def put_back(self, through: int, _now_ms: int) -> int:
+        self.asked.append(through)
+        if len(self.asked) == 1:
+            raise LedgerError(Path("ledger.db"), "database or disk is full")
+        return 5
+
+
+def test_what_a_failing_ledger_could_not_put_back_is_put_back_later():
+    """No mark claims it meanwhile: the flags would be forgotten for good."""
+    wire, delivery, in_flight, ledger = Mock(), Mock(), Mock(room=5), FailingOnce()
+    wire.publish.return_value = 1
+    delivery.retained_through = 42
+    memory = BrokerMemory(
+        wire=wire, topic="p", ledger=ledger, ledger_id="x", delivery=delivery, in_flight=in_flight
+    )
+    memory.begin(0.0)
+    with pytest.raises(LedgerError):
+        memory.heard(b'{"schema":"mammoedge.probe/1","seq":7,"ledger_id":"x"}', 0)
+    assert not wire.publish.called
+    assert memory.turn(9.0, 0)
+    assert ledger.asked == [7, 7]
+    memory.turn(9.1, 0)
+    assert b"42" in wire.publish.call_args.args[1]
 
 
 def test_a_broker_that_remembers_is_told_nothing_twice(mosquitto, unit, subscribe):
