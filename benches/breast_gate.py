@@ -39,6 +39,7 @@ from runtime.pixels.decoding import register_decoders
 from runtime.pixels.display import STANDARD_DISPLAY
 from runtime.pixels.mammogram import load_mammogram
 from runtime.preprocessing.preparation import prepare
+from runtime.unit.active_model import triage_of
 from tests.no_breast import families
 from tests.support.real_views import (
     EXTREME,
@@ -71,12 +72,13 @@ class Scorer:
     def __init__(self) -> None:
         package = load_package(reference_package(), allow_unsigned=True)
         self._manifest = package.manifest
+        self._triage = triage_of(package)
         self._engine = open_engine(package, "int8", ("CPU",), None)
 
     @property
     def thresholds(self) -> dict[str, float]:
         """By operating point."""
-        return {point.name: point.threshold for point in self._manifest.operating_points}
+        return {point.name: point.threshold for point in self._triage.operating_points}
 
     def score(self, pixels: NDArray[np.uint16]) -> float:
         """The suspicion in a picture that was let through."""
@@ -88,7 +90,7 @@ class Scorer:
         ).mammogram()
         tensor = prepare(mammogram, self._manifest.preparation).tensor
         prediction = self._engine.infer({self._manifest.inputs[0].tensor: tensor})
-        return suspicion(prediction, self._manifest, Laterality.LEFT)
+        return suspicion(prediction, self._triage, Laterality.LEFT)
 
 
 @dataclass(kw_only=True)

@@ -6,6 +6,7 @@ written twice. Unknown keys are refused everywhere.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -13,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from models.frozen import Frozen
+from models.package_role import PackageRole, role_by_names
 from models.preparation_recipe import (
     ChannelsStep,
     CropStep,
@@ -43,6 +45,7 @@ __all__ = [
     "OrientStep",
     "OutputPort",
     "PackageFile",
+    "PackageRole",
     "Parity",
     "PointParity",
     "Precision",
@@ -55,6 +58,7 @@ __all__ = [
     "Sha256",
     "Source",
     "Step",
+    "Triage",
     "WindowStep",
 ]
 
@@ -100,7 +104,7 @@ class OutputPort(Frozen):
 
     A softmax runs over one dimension: of an output of two heads, [1, 2, 2], over each by itself.
 
-    Exactly one output (or one for each laterality) is the `suspicion`.
+    In the role `triage` exactly one output (or one for each laterality) is the `suspicion`.
     """
 
     tensor: str = Field(description="name of the graph's output")
@@ -262,6 +266,21 @@ class PackageFile(Frozen):
     size_bytes: int = Field(ge=0, description="of the file")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Triage:
+    """What a flag is made of: only a package of the role `triage` has it."""
+
+    suspicion: tuple[OutputPort, ...]
+    operating_points: tuple[OperatingPoint, ...]
+
+    def operating_point(self, name: str) -> OperatingPoint:
+        """The operating point called `name`; KeyError with the names there are."""
+        for point in self.operating_points:
+            if point.name == name:
+                return point
+        raise KeyError(f"{name!r} is none of {', '.join(p.name for p in self.operating_points)}")
+
+
 class Manifest(Frozen):
     """Everything about a package but its weights."""
 
@@ -273,6 +292,9 @@ class Manifest(Frozen):
     created_at: datetime = Field(description="UTC")
     source: Source = Field(description="where the weights came from")
     intended_use: str = Field(description="one sentence")
+    role: PackageRole = Field(
+        default=PackageRole.TRIAGE, description="what it is for; only `triage` flags exams"
+    )
     scope: Scope = Field(description="what one inference sees")
     accepts: Accepts = Field(default=Accepts(), description="what the package was made for")
     preparation: Recipe = Field(description="from an image to the model's input")
@@ -281,7 +303,8 @@ class Manifest(Frozen):
     )
     outputs: tuple[OutputPort, ...] = Field(
         min_length=1,
-        description="scores; exactly one (or one for each laterality) is the suspicion",
+        description="scores; in the role `triage` exactly one (or one for each laterality) is the"
+        " suspicion, in every other none",
     )
     evidence: EvidencePort | None = Field(
         default=None, description="an evidence map, if the graph has one"
@@ -293,7 +316,8 @@ class Manifest(Frozen):
         description="how scores of views become the exam's"
     )
     operating_points: tuple[OperatingPoint, ...] = Field(
-        min_length=1, description="thresholds by name"
+        default=(),
+        description="thresholds by name: in the role `triage` one at least, in every other none",
     )
     parity: tuple[Parity, ...] = Field(
         default=(), description="how far each precision is from the source"
@@ -335,12 +359,15 @@ class Manifest(Frozen):
             update={"accepts": accepts.model_copy(update={"image_types": terms})}
         )
 
-    def operating_point(self, name: str) -> OperatingPoint:
-        """The operating point called `name`; KeyError with the names there are."""
-        for point in self.operating_points:
-            if point.name == name:
-                return point
-        raise KeyError(f"{name!r} is none of {', '.join(p.name for p in self.operating_points)}")
+    @property
+    def triage(self) -> Triage | None:
+        """What a flag is made of; None in every other role, from which no way leads to a flag."""
+        if self.role is not PackageRole.TRIAGE:
+            return None
+        return Triage(
+            suspicion=tuple(output for output in self.outputs if output.suspicion),
+            operating_points=self.operating_points,
+        )
 
     def recipe_for(self, port: InputPort) -> Recipe:
         """How the image for `port` is prepared."""
@@ -358,15 +385,41 @@ class Manifest(Frozen):
             raise ValueError(f"inputs: scope {self.scope} needs one for each of the views {views}")
         if len({port.view for port in self.inputs}) != len(self.inputs):
             raise ValueError("inputs: two name the same view")
-        suspicion = [o.laterality for o in self.outputs if o.suspicion]
-        if suspicion not in ([None], ["R", "L"], ["L", "R"]):
-            named = ", ".join(o.score for o in self.outputs if o.suspicion) or "none"
-            raise ValueError(
-                "outputs: exactly one (or one for each laterality) is the suspicion; "
-                f"suspicion = true stands at: {named}"
-            )
         if self.scope is Scope.EXAM and self.exam_rule != "direct":
             raise ValueError("exam_rule: must be direct, scope exam judges the exam itself")
         if len({p.name for p in self.operating_points}) != len(self.operating_points):
             raise ValueError("operating_points: two have the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _role_is_kept(self) -> Self:
+        suspicion = [output for output in self.outputs if output.suspicion]
+        named = ", ".join(output.score for output in suspicion) or "none"
+        if self.role is not PackageRole.TRIAGE:
+            if suspicion:
+                raise ValueError(
+                    f"outputs: in the role {self.role} none is a suspicion, only `triage` flags;"
+                    f" suspicion = true stands at: {named}"
+                )
+            if self.operating_points:
+                raise ValueError(
+                    f"operating_points: in the role {self.role} nothing is held against a"
+                    " threshold; leave them out"
+                )
+            return self
+        if [o.laterality for o in suspicion] not in ([None], ["R", "L"], ["L", "R"]):
+            raise ValueError(
+                "outputs: exactly one (or one for each laterality) is the suspicion; "
+                f"suspicion = true stands at: {named}"
+            )
+        if not self.operating_points:
+            raise ValueError("operating_points: the role triage needs one at least")
+        for output in suspicion:
+            beside = {one.score for one in self.outputs if one.tensor == output.tensor}
+            if role := role_by_names(output.score, beside):
+                raise ValueError(
+                    f"role: the suspicion {output.score!r} is by its name of {role}, not of cancer:"
+                    f' nothing may be flagged by it; write role = "{role}" into its recipe, no'
+                    " suspicion and no operating points, and build it again"
+                )
         return self

@@ -20,13 +20,14 @@ from converters.importing.imported_model import import_model
 from converters.importing.recipe import read_recipe
 from converters.labelled.labelled_images import labels_of, require_folders
 from converters.packaging.assembly import require_faithful
-from converters.packaging.card import shown_figure
+from converters.packaging.card import no_proof_yet, shown_figure
 from converters.packaging.golden_sources import phantom_cases
 from converters.packaging.package_revision import revised
 from converters.packaging.package_writer import require_replaceable
 from converters.packaging.report import LATENCY, latency_section
 from models.manifest import ProofVerdict
 from models.package import SIGNATURE, load_package
+from models.package_role import PackageRole
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -83,6 +84,11 @@ def _run(arguments: Namespace, scratch: Path) -> int:
     require_replaceable(arguments.out)  # now, and not after half an hour of work
     require_folders("--calibration", arguments.calibration)
     labels = _labels(arguments)
+    if recipe.role is not PackageRole.TRIAGE:
+        say(f"not proved: {no_proof_yet(recipe.role)}")
+        if arguments.expected is not None:
+            raise BenchFaultError([f"--expected: scores of a suspicion; the role is {recipe.role}"])
+        labels = None
     if labels is not None and labels.positives < FEWEST_POSITIVES:
         say(
             f"{labels.positives} of {len(labels)} labelled images are positive: with fewer than"
@@ -193,7 +199,9 @@ def _screen(built: Built, target_ms: float | None) -> list[str]:
     ]
     for part in manifest.parity:
         lines += _parity_lines(part)
-    if not any(part.verdict for part in manifest.parity):
+    if manifest.triage is None:
+        lines.append(f"proof       none: {no_proof_yet(manifest.role)}")
+    elif not any(part.verdict for part in manifest.parity):
         lines.append("AUC         not proved: no labelled images were given (--images, --labels)")
         lines += [_point_line(point) for point in manifest.operating_points]
     lines += [f"left out    {told}" for why in manifest.left_out.values() for told in why]
@@ -202,7 +210,7 @@ def _screen(built: Built, target_ms: float | None) -> list[str]:
     accepted = next((p.accepted_auc_loss for p in manifest.parity if p.accepted_auc_loss), None)
     if accepted is not None:
         lines.append(f"accepted    a loss of AUC of up to {accepted:g}: it stands in the manifest")
-    if built.witness_missing:
+    if built.witness_missing and manifest.triage is not None:
         lines.append(
             "preparation compared with nothing: --expected scores.csv of your own pipeline"
         )

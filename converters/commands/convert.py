@@ -29,6 +29,7 @@ from converters.quantization.accuracy_aware import labelled_tensors, quantize_by
 from converters.quantization.calibration import read_calibration
 from converters.quantization.int8 import overflow_fix_for, processor_flags, quantize_int8
 from converters.quantization.tensor_store import TensorStore
+from models.package_role import PackageRole
 from runtime.inference.engine import score_of
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ def _quantize(arguments: Namespace, scratch: Path) -> int:
     require_folders("--calibration", arguments.calibration)
     labels = None
     if arguments.accuracy_aware:
+        if recipe.role is not PackageRole.TRIAGE:
+            told = f"--accuracy-aware: holds the AUC of a suspicion; the role is {recipe.role}"
+            raise BenchFaultError([told])
         if arguments.labels is None:
             raise BenchFaultError(["--accuracy-aware: needs --labels, and --images they lie in"])
         images = arguments.images or arguments.labels.parent

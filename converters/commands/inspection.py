@@ -48,6 +48,7 @@ def _lines(package: Package) -> list[str]:
         f"made       {manifest.created_at:%Y-%m-%d} from {manifest.source.file}",
         f"licence    {manifest.source.licence}",
         f"use        {manifest.intended_use}",
+        f"role       {manifest.role}",
         f"sha256     {package.sha256}",
         *(f"input      {port.tensor} <- {port.view} {port.shape}" for port in manifest.inputs),
         *(

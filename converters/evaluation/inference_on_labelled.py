@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from converters.errors import BenchFaultError
 from converters.evaluation.score_cache import Answer
 from converters.labelled.image_reading import (
     MAX_PIXELS,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from converters.labelled.labels import LabelledImage
     from converters.labelled.reading_options import EvaluationOptions
     from converters.labelled.scored_subject import Question, ScoredSubject
-    from models.manifest import InputPort, Manifest
+    from models.manifest import InputPort, Manifest, Triage
     from models.preparation_recipe import Recipe
     from runtime.image.header import Laterality
     from runtime.image.outcome import Execution
@@ -75,8 +76,18 @@ class LabelledInference:
         *,
         locates: bool = False,
     ) -> None:
-        """With `locates`, answers say whether the map's peak lies in a lesion of known place."""
-        self._manifest = manifest
+        """With `locates`, answers say whether the map's peak lies in a lesion of known place.
+
+        Raises:
+            BenchFaultError: the package's role is not triage.
+        """
+        if manifest.triage is None:
+            told = (
+                f"{manifest.label}: its role is {manifest.role}; labelled images are asked of"
+                " packages of the role triage only, other kinds cannot be proved yet"
+            )
+            raise BenchFaultError([told])
+        self._manifest, self._triage = manifest, manifest.triage
         self._options = options
         self._panel = Panel(engines)
         self._ports: dict[str, InputPort] = {port.view: port for port in manifest.inputs}
@@ -85,7 +96,10 @@ class LabelledInference:
         self._locates = locates and has_map and not options.regions
         self._model_input: ModelInput | None = None
         self._pipeline = Pipeline(
-            manifest=manifest, model=_model_ref(manifest), engine=self._panel, max_pixels=MAX_PIXELS
+            manifest=manifest,
+            model=_model_ref(manifest, manifest.triage),
+            engine=self._panel,
+            max_pixels=MAX_PIXELS,
         )
 
     def answer(self, subject: ScoredSubject) -> Answer:
@@ -103,7 +117,7 @@ class LabelledInference:
             lateralities, refused = self._ask(question)
             reason = reason or refused
             for name, prediction in self._panel.answers.items():
-                asked = [suspicion(prediction, self._manifest, side) for side in lateralities]
+                asked = [suspicion(prediction, self._triage, side) for side in lateralities]
                 scores[name] = max([*asked, scores.get(name, 0.0)])
         found = None
         if self._locates and scores:
@@ -197,9 +211,9 @@ def key_of_notes(subject: ScoredSubject) -> str:
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
-def _model_ref(manifest: Manifest) -> ModelRef:
+def _model_ref(manifest: Manifest, triage: Triage) -> ModelRef:
     """What the pipeline stamps on results that nobody will see."""
-    point = manifest.operating_points[0]
+    point = triage.operating_points[0]
     return ModelRef(
         name=manifest.name,
         version=manifest.version,

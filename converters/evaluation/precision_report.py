@@ -31,15 +31,15 @@ PARITY_IMAGES = 20
 class Calibrated:
     """Of the calibration images."""
 
-    suspicion: str
-    """Name of the score."""
+    score: str
+    """Name of the suspicion; in other roles than triage of the first output."""
     scores: tuple[float, ...]
     """0 to 1, of each image, by the precision that runs by default."""
     parity: tuple[Parity, ...]
 
     def histogram(self, label: str, images: Sequence[ImageDescriptors]) -> ScoreHistogram:
         """What `drift` compares a unit with: the scores, and what the images looked like."""
-        counts = ScoreHistogram.of(self.suspicion, list(self.scores), measured_on=label)
+        counts = ScoreHistogram.of(self.score, list(self.scores), measured_on=label)
         return counts.model_copy(update={"descriptors": descriptor_summary(images)})
 
 
@@ -72,16 +72,16 @@ def precisions_on(
             bar(number)
         return scores
 
-    suspicion = next(port.score for port in manifest.outputs if port.suspicion)
+    shown = next((port for port in manifest.outputs if port.suspicion), manifest.outputs[0]).score
     default = manifest.default_precision
     every = scores_by(graphs[default], calibration, default)
-    places = _spanning([scores[suspicion] for scores in every])
+    places = _spanning([scores[shown] for scores in every])
     images = [calibration[place] for place in places]
     plain = scores_by(exact, images, "fp32")
     known = {default: [every[place] for place in places]}
     return Calibrated(
-        suspicion=suspicion,
-        scores=tuple(scores[suspicion] for scores in every),
+        score=shown,
+        scores=tuple(scores[shown] for scores in every),
         parity=tuple(
             Parity(
                 precision=name,

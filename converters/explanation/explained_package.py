@@ -95,6 +95,8 @@ class Explanation:
 
 def why_not(manifest: Manifest) -> str:
     """Why a package gets no map added; "" where it may."""
+    if manifest.triage is None:
+        return f"its role is {manifest.role}, and the map that is added shows a suspicion"
     if manifest.scope is not Scope.VIEW:
         return (
             f"it judges a whole {manifest.scope}, and an evidence map belongs to one image"

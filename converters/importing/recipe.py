@@ -21,6 +21,7 @@ from models.manifest import (
     Name,
     OperatingPoint,
     OutputPort,
+    PackageRole,
     Precision,
     Probability,
     Recipe,
@@ -52,6 +53,9 @@ class PackageRecipe(Frozen):
     version: str = Field(description="semantic version of the package")
     licence: str = Field(description="of the weights")
     intended_use: str = Field(description="one sentence; stands in the manifest")
+    role: PackageRole = Field(
+        default=PackageRole.TRIAGE, description="what it is for; only `triage` flags exams"
+    )
     scope: Scope = Field(description="what one inference sees")
     preparation: tuple[Step, ...] = Field(
         min_length=1, description="steps from an image to the model's input, in their order"
@@ -61,7 +65,8 @@ class PackageRecipe(Frozen):
     )
     outputs: tuple[OutputPort, ...] = Field(
         min_length=1,
-        description="scores; exactly one (or one for each laterality) is the suspicion",
+        description="scores; in the role `triage` exactly one (or one for each laterality) is the"
+        " suspicion, in every other none",
     )
     evidence: EvidencePort | None = Field(
         default=None, description="an evidence map, if the graph has one"
@@ -71,7 +76,9 @@ class PackageRecipe(Frozen):
         description="how scores of views become the exam's"
     )
     operating_points: tuple[OperatingPoint, ...] = Field(
-        min_length=1, description="thresholds by name; `build` fills in what it measured"
+        default=(),
+        description="thresholds by name; `build` fills in what it measured. In the role `triage`"
+        " one at least, in every other none",
     )
     precisions: tuple[Literal["fp32", "fp16", "bf16", "int8"], ...] = Field(
         default=("fp16", "int8"), description="which the package gets"

@@ -232,6 +232,7 @@ def _manifest(model: ImportedModel, recipe: PackageRecipe) -> Manifest:
             licence=recipe.licence,
         ),
         intended_use=recipe.intended_use,
+        role=recipe.role,
         scope=recipe.scope,
         accepts=recipe.accepts,
         preparation=shared,

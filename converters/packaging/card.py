@@ -9,6 +9,7 @@ from models.manifest import ProofVerdict
 if TYPE_CHECKING:
     from models.histogram import ScoreHistogram
     from models.manifest import Manifest, OperatingPoint, Parity
+    from models.package_role import PackageRole
 
 
 def write_card(manifest: Manifest, histogram: ScoreHistogram) -> str:
@@ -21,16 +22,13 @@ def write_card(manifest: Manifest, histogram: ScoreHistogram) -> str:
         f"- Source: `{manifest.source.file}` ({manifest.source.framework})",
         f"- SHA-256 of the source: `{manifest.source.sha256}`",
         f"- Licence of the weights: {manifest.source.licence}",
+        f"- Role: {manifest.role}",
         f"- Scope: {manifest.scope}; exam rule: {manifest.exam_rule}",
         f"- Accepts: {', '.join(manifest.accepts.presentation_intents)}",
         f"- Views: {', '.join(manifest.accepts.views)}",
         f"- Film: {'yes' if manifest.accepts.film else 'no'}",
         "",
-        "## Operating points",
-        "",
-        "| name | threshold | sensitivity (95 % CI) | specificity (95 % CI) | measured on |",
-        "|---|---|---|---|---|",
-        *(_row(point) for point in manifest.operating_points),
+        *_points(manifest),
         "",
         "## Parity with the source model",
         "",
@@ -43,6 +41,24 @@ def write_card(manifest: Manifest, histogram: ScoreHistogram) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def no_proof_yet(role: PackageRole) -> str:
+    """Why a package of another role than triage is not proved."""
+    return f"the bench has no proof yet for packages of the role {role}; it flags nothing"
+
+
+def _points(manifest: Manifest) -> list[str]:
+    """What is held against a threshold, and what it gave; in other roles that there is nothing."""
+    if manifest.triage is None:
+        return ["## Proof", "", f"None: {no_proof_yet(manifest.role)}."]
+    return [
+        "## Operating points",
+        "",
+        "| name | threshold | sensitivity (95 % CI) | specificity (95 % CI) | measured on |",
+        "|---|---|---|---|---|",
+        *(_row(point) for point in manifest.operating_points),
+    ]
 
 
 def _parity(parity: Parity) -> str:

@@ -14,7 +14,7 @@ from converters.evaluation.discrimination import ScoreTally
 from converters.evaluation.measured_points import measured_points
 from converters.evaluation.proof import worst_of
 from converters.labelled.scored_subject import counted_as
-from converters.packaging.card import shown_figure
+from converters.packaging.card import no_proof_yet, shown_figure
 from converters.packaging.report_pictures import picture_of, preview, strip
 from converters.packaging.report_sections import RECIPE_HEADING, section
 from converters.packaging.svg_plots import Curve, curves, histogram, scatter
@@ -94,7 +94,8 @@ def report_html(reported: Reported) -> str:
         f"<p>SHA-256 of the source: {manifest.source.sha256}.</p>",
     ]
     witness = reported.verification.witness if reported.verification else None
-    parts += _witnessed(witness)
+    if manifest.triage is not None:
+        parts += _witnessed(witness)
     if reported.verification is not None and reported.margin is not None:
         parts += _verified(reported.verification, reported.margin, manifest)
     else:
@@ -122,6 +123,8 @@ def _verdict(reported: Reported) -> list[str]:
     if verification is None or reported.margin is None:
         worst = ProofVerdict.NOT_PROVED
         missing = ["no labelled images were given: --images and --labels"]
+        if manifest.triage is None:
+            missing = [no_proof_yet(manifest.role)]
     else:
         judgements = reported.margin.judgements(verification)
         kept = [one for one in judgements if one.precision in manifest.precisions] or judgements

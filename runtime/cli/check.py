@@ -126,7 +126,7 @@ def check_package(settings: Settings) -> tuple[CheckResult, Package | None]:
         )
     except PackageRefusedError as error:
         found = "; ".join(error.faults)
-        advice = "install the package again, from the bench that made it"
+        advice = "as it says; where files differ, install the package again from its bench"
         return CheckResult(name="package", grade=Grade.BAD, found=found, advice=advice), None
     except KeyError as error:
         found = f"model.operating_point: {error.args[0]}"

@@ -14,7 +14,7 @@ from runtime.cli.code_words import REASON_WORDS, REMARK_WORDS
 from runtime.dicom_header.image_kind import named, terms_that_count
 from runtime.dicom_header.pixel_spacing import spacings_passed_over
 from runtime.dicom_header.view_modifiers import magnification_by_distance, stated_magnification
-from runtime.image.outcome import NotAssessed, ViewResult
+from runtime.image.outcome import Finding, NotAssessed, ViewResult
 from runtime.image.view_codes import HARMLESS_MODIFIERS, UNREADABLE_MODIFIER
 from runtime.image.witness import Use, Witness
 from runtime.pixels.voi_lut_table import shown_by
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from models.manifest import WindowStep
     from runtime.image.header import ImageHeader, Laterality, View
-    from runtime.image.outcome import ImageOutcome, ViewOutcome
+    from runtime.image.outcome import ImageFinding, ImageOutcome, ViewOutcome
     from runtime.pixels.display import Display
     from runtime.pixels.mammogram import Mammogram
     from runtime.worker.pipeline import Look
@@ -36,7 +36,9 @@ WIDEST = 60
 """Columns of text; a longer one pushes the next aside in its own line."""
 
 
-def explain(look: Look, image: ImageOutcome, display: Display) -> tuple[Witness, ...]:
+def explain(
+    look: Look, image: ImageOutcome | ImageFinding, display: Display
+) -> tuple[Witness, ...]:
     """All that was read of a file and what became of it, in the order in which it counts."""
     told: list[Witness] = []
     if look.image is not None:
@@ -51,7 +53,7 @@ def explain(look: Look, image: ImageOutcome, display: Display) -> tuple[Witness,
     return tuple(told)
 
 
-def words_of(image: ImageOutcome) -> dict[str, str]:
+def words_of(image: ImageOutcome | ImageFinding) -> dict[str, str]:
     """Each reason and remark of the outcome: what it means, and for a reason what to do."""
     outcome = image.outcome
     reasons = outcome.reasons if isinstance(outcome, NotAssessed) else ()
@@ -197,7 +199,11 @@ def _of_breast(look: Look) -> Iterator[Witness]:
         yield _row("check", f"{check.what}, {check.limit}", f"{check.value:.3f}", use)
 
 
-def _of_outcome(outcome: ViewOutcome) -> Iterator[Witness]:
+def _of_outcome(outcome: ViewOutcome | Finding) -> Iterator[Witness]:
+    if isinstance(outcome, Finding):
+        for output, score in outcome.outputs.items():
+            yield _row(outcome.role, output, f"{score:.3f}", why="a finding; nothing is flagged")
+        return
     model = outcome.model
     name = f"{model.name}-{model.version} {model.precision}" if model else UNKNOWN
     if isinstance(outcome, ViewResult) and model:

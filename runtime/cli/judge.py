@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.package import load_package
+from models.package_role import PackageRole
 from runtime.cli.displayed_picture import displayed_picture, write_picture
 from runtime.cli.explanation import as_table, explain, words_of
 from runtime.cli.init import reference_package
 from runtime.dicom.other_objects import name_of_other
 from runtime.image.header import passed_over
-from runtime.image.outcome import Flag, ModelRef, ViewResult
+from runtime.image.outcome import Finding, Flag, NotAssessed, ViewResult
 from runtime.inference.devices import EngineFaultError, NoUsableDeviceError
 from runtime.inference.engine import open_engine
 from runtime.unit.active_model import model_ref
@@ -24,7 +25,8 @@ from runtime.worker.pipeline import Look, Pipeline
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from runtime.image.outcome import ImageOutcome
+    from models.manifest import Manifest
+    from runtime.image.outcome import ImageFinding, ImageOutcome
     from runtime.image.witness import Witness
     from runtime.pixels.display import Display
 
@@ -36,7 +38,10 @@ class FileVerdict:
     """What `judge` says of one file."""
 
     file: str
-    image: ImageOutcome
+    package: str
+    """`NAME-VERSION`."""
+    role: PackageRole
+    image: ImageOutcome | ImageFinding
     stage_ms: dict[str, float]
     explained: tuple[Witness, ...] = ()
 
@@ -44,25 +49,15 @@ class FileVerdict:
         """The line of `--json`."""
         outcome, header, looks = self.image.outcome, self.image.header, self.image.descriptors
         execution = outcome.execution or pipeline.execution
-        model = outcome.model
-        said: dict[str, Any] = {
-            "outcome": "not_assessed",
-            "reasons": [],
-            "score": None,
-            "flag": Flag.NOT_ASSESSED,
-        }
-        if isinstance(outcome, ViewResult):
-            said |= {"outcome": "judged", "score": outcome.score, "flag": outcome.flag}
-        else:
-            said |= {"reasons": outcome.reasons, "detail": outcome.detail}
+        model = None if isinstance(outcome, Finding) else outcome.model
         line = {
             "file": self.file,
-            **said,
+            **self._said(),
             "remarks": outcome.remarks,
             "laterality": header.laterality if header else None,
             "view": header.view if header else None,
             "descriptors": looks and asdict(looks),
-            "model": f"{model.name}-{model.version}" if model else None,
+            "model": self.package,
             "operating_point": model.operating_point if model else None,
             "threshold": model.threshold if model else None,
             "precision": precision,
@@ -76,6 +71,26 @@ class FileVerdict:
             line |= {"explained": [asdict(told) for told in self.explained], "words": words}
         return line
 
+    def _said(self) -> dict[str, Any]:
+        """What the package says of the image; a flag only in the role triage."""
+        outcome = self.image.outcome
+        triage = self.role is PackageRole.TRIAGE
+        said: dict[str, Any] = {
+            "outcome": "not_assessed",
+            "reasons": [],
+            "score": None,
+            "flag": Flag.NOT_ASSESSED if triage else None,
+            "findings": {},
+        }
+        if isinstance(outcome, NotAssessed):
+            return said | {"reasons": outcome.reasons, "detail": outcome.detail}
+        outputs = outcome.outputs if isinstance(outcome, Finding) else outcome.scores
+        said |= {"findings": {self.role: {"package": self.package, "outputs": outputs}}}
+        said["outcome"] = "judged"
+        if isinstance(outcome, Finding):
+            return said
+        return said | {"score": outcome.score, "flag": outcome.flag}
+
     def as_text(self) -> str:
         """One line for people; where it is to be explained, the table below it."""
         outcome, header = self.image.outcome, self.image.header
@@ -83,8 +98,12 @@ class FileVerdict:
         total_ms = self.stage_ms.get("total", 0.0)
         if isinstance(outcome, ViewResult):
             said = f"{outcome.flag:12} {outcome.score:.3f}"
+        elif isinstance(outcome, Finding):
+            said = finding_words(outcome)
         else:
             said = f"{Flag.NOT_ASSESSED:12} {', '.join(outcome.reasons)}"
+            if self.role is not PackageRole.TRIAGE:
+                said = f"{self.role}: not assessed, {', '.join(outcome.reasons)}"
         line = f"{said:42} {view:6} {total_ms:7.0f} ms  {self.file}"
         if not self.explained:
             return line
@@ -95,6 +114,7 @@ def judge_command(arguments: Namespace) -> int:
     """Judges each file by itself; 0 when every file got an outcome, 1 when the engine failed.
 
     2 where a file is none, or the picture has no place.
+    A package of another role than triage says what it finds, and gives no flag.
     """
     if arguments.picture is not None and not arguments.picture.parent.is_dir():
         print(f"mammoedge: --picture: no folder {arguments.picture.parent}", file=sys.stderr)
@@ -112,9 +132,11 @@ def judge_command(arguments: Namespace) -> int:
             return 2
         precision = arguments.precision or package.manifest.default_precision
         try:
-            model = model_ref(
-                package, precision=precision, operating_point=arguments.operating_point
-            )
+            model = None
+            if package.manifest.triage is not None:
+                model = model_ref(
+                    package, precision=precision, operating_point=arguments.operating_point
+                )
             engine = open_engine(package, precision, devices, None, threads=arguments.threads)
         except KeyError as error:
             print(f"mammoedge: --operating-point {error.args[0]}", file=sys.stderr)
@@ -124,10 +146,13 @@ def judge_command(arguments: Namespace) -> int:
             return 1
         manifest = package.manifest.accepting(tuple(arguments.accept_image_types or ()))
         pipeline = Pipeline(manifest=manifest, model=model, engine=engine, max_pixels=MAX_PIXELS)
-        return _judge_files(arguments, pipeline, model, ",".join(devices))
+        return _judge_files(arguments, pipeline, manifest, precision)
 
 
-def _judge_files(arguments: Namespace, pipeline: Pipeline, model: ModelRef, requested: str) -> int:
+def _judge_files(
+    arguments: Namespace, pipeline: Pipeline, manifest: Manifest, precision: str
+) -> int:
+    requested = ",".join(arguments.devices or ("CPU",))
     worst = 0
     for number, file in enumerate(arguments.files, 1):
         if not file.is_file():
@@ -139,7 +164,7 @@ def _judge_files(arguments: Namespace, pipeline: Pipeline, model: ModelRef, requ
             _say_passed_over(file, name, as_json=arguments.json)
             continue
         try:
-            look, image, stage_ms = _looked_at(arguments, pipeline, file)
+            look, image, stage_ms = _looked_at(arguments, pipeline, manifest.role, file)
         except EngineFaultError as error:
             print(f"mammoedge: {file}: the engine failed: {error}", file=sys.stderr)
             worst = max(worst, 1)
@@ -147,9 +172,16 @@ def _judge_files(arguments: Namespace, pipeline: Pipeline, model: ModelRef, requ
         explained: tuple[Witness, ...] = ()
         if arguments.explain:
             explained = explain(look, image, pipeline.display)
-        verdict = FileVerdict(file=str(file), image=image, stage_ms=stage_ms, explained=explained)
+        verdict = FileVerdict(
+            file=str(file),
+            package=manifest.label,
+            role=manifest.role,
+            image=image,
+            stage_ms=stage_ms,
+            explained=explained,
+        )
         if arguments.json:
-            print(json.dumps(verdict.as_json(model.precision, requested, pipeline)), flush=True)
+            print(json.dumps(verdict.as_json(precision, requested, pipeline)), flush=True)
         else:
             print(verdict.as_text(), flush=True)
         if arguments.picture is not None:
@@ -167,11 +199,23 @@ def _say_passed_over(file: Path, name: str, *, as_json: bool) -> None:
 
 
 def _looked_at(
-    arguments: Namespace, pipeline: Pipeline, file: Path
-) -> tuple[Look, ImageOutcome, dict[str, float]]:
-    if arguments.explain or arguments.picture is not None:
-        return pipeline.explain_view(file)
-    return Look(), *pipeline.judge_view(0, file)
+    arguments: Namespace, pipeline: Pipeline, role: PackageRole, file: Path
+) -> tuple[Look, ImageOutcome | ImageFinding, dict[str, float]]:
+    whole = arguments.explain or arguments.picture is not None
+    if role is not PackageRole.TRIAGE:
+        return pipeline.explain_finding(file) if whole else (Look(), *pipeline.find_view(file))
+    return pipeline.explain_view(file) if whole else (Look(), *pipeline.judge_view(0, file))
+
+
+def finding_words(found: Finding) -> str:
+    """`density: C 0.71`: of densities the likeliest, of other roles every output."""
+    outputs = list(found.outputs.items())
+    if found.role is PackageRole.DENSITY:
+        outputs = [max(outputs, key=lambda output: output[1])]
+    prefix = f"{found.role}_"
+    told = [(name.removeprefix(prefix), score) for name, score in outputs]
+    words = [f"{name.upper() if len(name) == 1 else name} {score:.2f}" for name, score in told]
+    return f"{found.role}: {', '.join(words)}"
 
 
 def _picture(arguments: Namespace, number: int, look: Look, display: Display) -> None:

@@ -12,32 +12,35 @@ from runtime.image.reasons import Reason, Remark
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from models.manifest import Manifest
+    from models.manifest import Triage
     from runtime.image.header import Laterality
     from runtime.image.prediction import Prediction
 
 
-def suspicion(prediction: Prediction, manifest: Manifest, laterality: Laterality | None) -> float:
+def suspicion(prediction: Prediction, triage: Triage, laterality: Laterality | None) -> float:
     """The suspicion score (0-1) for an image of that breast.
 
     A model with one suspicion output for each breast gives the image its own breast's score.
     """
     return max(
         prediction.scores[output.score]
-        for output in manifest.outputs
-        if output.suspicion and (output.laterality is None or output.laterality == laterality)
+        for output in triage.suspicion
+        if output.laterality is None or output.laterality == laterality
     )
 
 
 def judge(
     prediction: Prediction,
-    manifest: Manifest,
+    triage: Triage,
     model: ModelRef,
     laterality: Laterality | None,
     remarks: tuple[Remark, ...] = (),
 ) -> ViewResult:
-    """The result for one judged image: at or above the operating point's threshold is priority."""
-    score = suspicion(prediction, manifest, laterality)
+    """The result for one judged image: at or above the operating point's threshold is priority.
+
+    Nothing but a package of the role triage has a `Triage`: no other can get a flag.
+    """
+    score = suspicion(prediction, triage, laterality)
     return ViewResult(
         score=score,
         flag=Flag.PRIORITY if score >= model.threshold else Flag.NONE,

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from runtime.image.descriptors import ImageDescriptors
 from runtime.image.header import ImageHeader
 from runtime.image.reasons import Reason, Remark
+
+if TYPE_CHECKING:
+    from models.package_role import PackageRole
 
 PREVIEW_SUFFIX = ".preview.jpg"
 EVIDENCE_SUFFIX = ".evidence.npy"
@@ -136,6 +140,26 @@ class ImageOutcome:
     """As the pixels corrected it (laterality from content); None if the header was unreadable."""
     descriptors: ImageDescriptors | None = None
     """What the image looks like; None where no breast was found in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a package of another role than triage says of an image: no flag, no suspicion."""
+
+    role: PackageRole
+    outputs: dict[str, float]
+    """0-1, by name."""
+    execution: Execution
+    remarks: tuple[Remark, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFinding:
+    """What was found in one image, or why nothing was. No exam is made of it."""
+
+    outcome: Finding | NotAssessed
+    header: ImageHeader | None = None
+    descriptors: ImageDescriptors | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

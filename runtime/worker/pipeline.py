@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.errors import InternalError
 from models.manifest import Scope
 from runtime.breast_gate.descriptor_measuring import describe
 from runtime.breast_gate.suitability import Suitability, assess_header, assess_pixels
@@ -25,6 +26,8 @@ from runtime.image.header import HeaderRefusedError
 from runtime.image.outcome import (
     EVIDENCE_SUFFIX,
     Artefact,
+    Finding,
+    ImageFinding,
     ImageOutcome,
     JobOutcome,
     NotAssessed,
@@ -107,13 +110,13 @@ class Assessed:
 
 
 class Pipeline:
-    """One package on one engine."""
+    """One package on one engine. Only one of the role triage judges; the others find."""
 
     def __init__(
         self,
         *,
         manifest: Manifest,
-        model: ModelRef,
+        model: ModelRef | None,
         engine: Engine,
         max_pixels: int,
         evidence_maps: bool = False,
@@ -121,6 +124,7 @@ class Pipeline:
     ) -> None:
         register_decoders()
         self._manifest = manifest
+        self._triage = manifest.triage
         self._model = model
         self._engine = engine
         self._limits = PixelLimits(pixels=max_pixels)
@@ -182,15 +186,27 @@ class Pipeline:
             EngineFaultError: as `judge_view`.
         """
         assessed, outcome, stage_ms = self._judge_view(0, path)
-        look = assessed.look
-        if look.image is not None and look.mammogram is None:
-            look = self._look_at_pixels(look.image)
-        return look, outcome, stage_ms
+        return self._whole_look(assessed.look), outcome, stage_ms
+
+    def find_view(self, path: Path) -> tuple[ImageFinding, dict[str, float]]:
+        """What a package of another role than triage finds. Raises EngineFaultError."""
+        return self._find_view(path)[1:]
+
+    def explain_finding(self, path: Path) -> tuple[Look, ImageFinding, dict[str, float]]:
+        """The same, with all that was seen, as `explain_view`. Raises EngineFaultError."""
+        assessed, found, stage_ms = self._find_view(path)
+        return self._whole_look(assessed.look), found, stage_ms
 
     @property
     def display(self) -> Display:
         """What the package's recipe displays of an image."""
         return display_of(self._recipe("any"))
+
+    def _whole_look(self, look: Look) -> Look:
+        """Pixels are looked at even if the header refused them."""
+        if look.image is None or look.mammogram is not None:
+            return look
+        return self._look_at_pixels(look.image)
 
     def _look_at_pixels(self, image: StoredImage) -> Look:
         try:
@@ -211,6 +227,26 @@ class Pipeline:
             else:
                 outcome = self._judge_single(assessed, assessed.mammogram, path, watch)
         return assessed, _image_outcome(image_id, assessed, outcome), watch.stage_ms
+
+    def _find_view(self, path: Path) -> tuple[Assessed, ImageFinding, dict[str, float]]:
+        watch = Stopwatch()
+        with watch.stage("total"):
+            assessed = self._assess(path, self._recipe("any"), watch)
+            outcome: Finding | NotAssessed
+            if assessed.mammogram is None:
+                outcome = _why_not(assessed)
+            else:
+                prediction, remarks = self._predict(assessed, assessed.mammogram, watch)
+                outcome = Finding(
+                    role=self._manifest.role,
+                    outputs=prediction.scores,
+                    execution=prediction.execution,
+                    remarks=remarks,
+                )
+        found = ImageFinding(
+            outcome=outcome, header=assessed.header, descriptors=assessed.descriptors
+        )
+        return assessed, found, watch.stage_ms
 
     # --- stages ----------------------------------------------------------------------------------
 
@@ -285,19 +321,30 @@ class Pipeline:
         with watch.stage("infer"):
             return self._engine.infer(tensors)
 
-    def _judge_single(
-        self, assessed: Assessed, mammogram: Mammogram, path: Path, watch: Stopwatch
-    ) -> ViewResult:
+    def _predict(
+        self, assessed: Assessed, mammogram: Mammogram, watch: Stopwatch
+    ) -> tuple[Prediction, tuple[Remark, ...]]:
+        """Of one view alone."""
         port = self._ports["any"]
         model_input = self._prepare(port, mammogram, assessed.breast, watch)
         prediction = self._infer({port.tensor: model_input.tensor}, watch)
-        result = judge(
-            prediction,
-            self._manifest,
-            self._model,
-            mammogram.header.laterality,
-            tuple(dict.fromkeys((*assessed.remarks, *model_input.remarks))),
-        )
+        return prediction, tuple(dict.fromkeys((*assessed.remarks, *model_input.remarks)))
+
+    def _result(
+        self, prediction: Prediction, mammogram: Mammogram, remarks: tuple[Remark, ...]
+    ) -> ViewResult:
+        """The flag of a view: only a package of the role triage has what it is made of."""
+        if self._triage is None or self._model is None:
+            raise InternalError(
+                f"{self._manifest.label}: a package of the role {self._manifest.role} has no flag"
+            )
+        return judge(prediction, self._triage, self._model, mammogram.header.laterality, remarks)
+
+    def _judge_single(
+        self, assessed: Assessed, mammogram: Mammogram, path: Path, watch: Stopwatch
+    ) -> ViewResult:
+        prediction, remarks = self._predict(assessed, mammogram, watch)
+        result = self._result(prediction, mammogram, remarks)
         artefacts: list[Artefact] = []
         with watch.stage("artefacts"):
             artefacts += self._preview(path, mammogram)
@@ -361,13 +408,7 @@ class Pipeline:
         prediction = self._infer(tensors, watch)
         results: dict[int, ViewOutcome] = {}
         for image_id, mammogram in suitable.items():
-            result = judge(
-                prediction,
-                self._manifest,
-                self._model,
-                mammogram.header.laterality,
-                remarks[image_id],
-            )
+            result = self._result(prediction, mammogram, remarks[image_id])
             artefacts = tuple(self._preview(paths[image_id], mammogram))
             results[image_id] = replace(result, artefacts=artefacts)
         return results

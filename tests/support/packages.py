@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 Score = float | Literal["brightness"] | None
+CLASSES = {"density_a": 0.1, "density_b": 0.14, "density_c": 0.71, "density_d": 0.05}
+"""What a package of another role than triage answers to every image."""
 
 VIEWS = {"view": ("any",), "breast": ("CC", "MLO"), "exam": ("RCC", "LCC", "RMLO", "LMLO")}
 ROWS, COLUMNS = 64, 48
@@ -42,8 +44,12 @@ def build_package(
     resize: Literal["squeeze", "fit_pad", "spacing_mm"] = "squeeze",
     accepts: dict[str, object] | None = None,
     signing_key: Path | None = None,
+    role: str = "triage",
 ) -> Path:
-    """Write the package to `folder / NAME-VERSION` and return that path."""
+    """Write the package to `folder / NAME-VERSION` and return that path.
+
+    In another `role` than triage it answers CLASSES, and has no suspicion.
+    """
     recipe = recipe_of(
         scope=scope,
         precisions=precisions,
@@ -53,8 +59,9 @@ def build_package(
         evidence=evidence,
         resize=resize,
         accepts=accepts,
+        role=role,
     )
-    graph = graph_of(scope, score, evidence=evidence)
+    graph = graph_of(scope, score, evidence=evidence, found=role != "triage")
     golden = phantom_cases(recipe)
     order = PackageRequest(
         model=ImportedModel(
@@ -88,8 +95,12 @@ def recipe_of(
     evidence: bool = False,
     resize: str = "squeeze",
     accepts: dict[str, object] | None = None,
+    role: str = "triage",
 ) -> PackageRecipe:
     """A recipe: window, invert, resize to 64 x 48, one channel; nothing that hides brightness."""
+    outputs = [{"tensor": "score", "score": "suspicion", "suspicion": True}]
+    if role != "triage":
+        outputs = [{"tensor": "score", "index": n, "score": s} for n, s in enumerate(CLASSES)]
     step: dict[str, object] = {"step": "resize", "mode": resize, "height": ROWS, "width": COLUMNS}
     if resize == "spacing_mm":
         step |= {"spacing_mm": 2.0, "film_spacing_mm": 0.05}
@@ -108,18 +119,21 @@ def recipe_of(
                 {"step": "channels", "count": 1},
             ],
             "inputs": [InputPort(tensor=v.lower(), view=v, shape=shape) for v in VIEWS[scope]],
-            "outputs": [{"tensor": "score", "score": "suspicion", "suspicion": True}],
+            "role": role,
+            "outputs": outputs,
             "evidence": {"tensor": "evidence", "rows": 4, "columns": 3} if evidence else None,
             "accepts": accepts or {"minimum_rows": 16, "minimum_columns": 16},
             "exam_rule": "direct" if scope == "exam" else "max_view",
-            "operating_points": [{"name": "balanced", "threshold": threshold}],
+            "operating_points": [{"name": "balanced", "threshold": threshold}]
+            if role == "triage"
+            else [],
             "precisions": list(precisions),
             "default_precision": precisions[0],
         }
     )
 
 
-def graph_of(scope: str, score: Score, *, evidence: bool = False) -> object:
+def graph_of(scope: str, score: Score, *, evidence: bool = False, found: bool = False) -> object:
     """An openvino.Model whose inputs are named `any` or `cc`, `mlo`, ... and output `score`."""
     import openvino
     from openvino import opset13
@@ -130,7 +144,11 @@ def graph_of(scope: str, score: Score, *, evidence: bool = False) -> object:
         parameter.output(0).set_names({view.lower()})
         inputs.append(parameter)
     image = inputs[0] if len(inputs) == 1 else opset13.concat(inputs, 1)
-    if score is None:
+    if found:
+        mean = opset13.reduce_mean(image, np.array([1, 2, 3]), keep_dims=False)
+        nothing = opset13.multiply(mean, np.array([0.0], np.float32))
+        result = opset13.add(nothing, np.array(list(CLASSES.values()), np.float32))
+    elif score is None:
         result = _random_network(image, channels=len(inputs))
     else:
         mean = opset13.reduce_mean(image, np.array([1, 2, 3]), keep_dims=False)

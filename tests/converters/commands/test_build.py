@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ from converters.commands.stage_cache import StageCache
 from converters.errors import BenchFaultError
 from converters.evaluation.score_cache import Answer, ScoreCache
 from converters.importing.imported_model import import_model
-from converters.importing.recipe import read_recipe
+from converters.importing.recipe import SHIPPED, read_recipe
 from converters.importing.source_files import SourceFiles
 from converters.importing.source_kind import SourceKind
 from models.package import load_package
@@ -25,8 +26,6 @@ from tests.converters.conftest import save_onnx
 from tests.support.waiting import CHILD_S
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.converters.conftest import Bench
 
 
@@ -238,3 +237,49 @@ def test_a_full_disk_leaves_no_half_package(bench: Bench, tmp_path: Path) -> Non
         assert not (small / "out").exists()
     finally:
         subprocess.run(["umount", small], check=True, timeout=CHILD_S)
+
+
+def test_a_package_of_another_role_is_made_and_its_kind_is_not_proved(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Labelled images are not asked; screen, card and report say so, and no point is judged."""
+    recipe = tmp_path / "quality.toml"
+    text = bench.recipe.read_text().replace('"tiny"', '"tiny"\nrole = "quality"')
+    text = text.replace(", suspicion = true", "").replace('"suspicion"', '"positioning"')
+    recipe.write_text(text.partition("[[operating_points]]")[0])
+    words = ["build", bench.onnx, "--recipe", recipe, "--calibration", bench.images]
+    words += ["--images", bench.images, "--labels", bench.images / "labels.csv"]
+    words += ["-o", tmp_path / "out", "--without-benchmark"]
+    assert main([str(word) for word in words]) == MADE
+    screen = capsys.readouterr().out.splitlines()
+    assert screen[-1] == "verdict: not proved"
+    told = "no proof yet for packages of the role quality"
+    package = load_package(tmp_path / "out", allow_unsigned=True)
+    assert any(told in line for line in screen)
+    assert told in (package.folder / "CARD.md").read_text()
+    report = (package.folder / "report.html").read_text()
+    assert told in report
+    assert "--expected" not in report
+    assert package.manifest.role == "quality"
+    assert package.manifest.triage is None
+    assert all(part.verdict is None and not part.points for part in package.manifest.parity)
+    assert not any("sensitivity" in line for line in screen)
+
+
+@pytest.mark.parametrize(("name", "role"), [("monai_density", "density"), ("mirai", "risk")])
+def test_recipes_of_density_and_risk_flag_nothing(name: str, role: str) -> None:
+    """Both ended in `priority` before."""
+    recipe = read_recipe(Path(name))
+    assert recipe.role == role
+    assert not any(output.suspicion for output in recipe.outputs)
+    assert recipe.operating_points == ()
+
+
+def test_a_recipe_that_flags_by_density_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    """With the role that it needs."""
+    recipe = tmp_path / "old.toml"
+    text = (SHIPPED / "monai_density.toml").read_text().replace('role = "density"\n', "")
+    text = text.replace('"density_d",', '"density_d", suspicion = true,')
+    recipe.write_text(text + '[[operating_points]]\nname = "balanced"\nthreshold = 0.5\n')
+    with pytest.raises(BenchFaultError, match=r'old.toml: role: .*role = "density"'):
+        read_recipe(recipe)
