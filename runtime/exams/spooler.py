@@ -276,6 +276,7 @@ class Spooler:
             SpooledObject(
                 header=arrived.header,
                 identity=arrived.identity,
+                patient=arrived.patient,
                 sha256=digest,
                 path=str(path),
                 size_bytes=path.stat().st_size,

@@ -153,6 +153,19 @@ def test_the_first_writing_sent_once_more_is_the_last_word_again(bench):
     assert bench.said("exam")[-1]["flag"] == "priority"
 
 
+@pytest.mark.parametrize("row", ["of no patient", "none"])
+def test_an_image_that_was_taken_in_without_its_patient_has_one_when_it_comes_again(bench, row):
+    """A row of an older version has no keys, or there is none: the same bytes bring them."""
+    send(bench, JANE, JANE, JANE, PatientFacts())
+    if row == "none":
+        bench.ledger.transact(
+            lambda tx: tx._connection.execute("DELETE FROM image_patients WHERE image_id = 4")
+        )
+    assert bench.said("exam")[-1]["flag"] == "priority"
+    bench.receive("LMLO", patient=JOAN)
+    assert bench.said("exam")[-1]["reasons"] == ["identity_conflict"]
+
+
 def test_other_pixels_under_a_known_uid_have_no_say(bench):
     """A conflict is another image: whose it is does not change the exam's patient."""
     send(bench, JANE, JANE, JANE, JANE)

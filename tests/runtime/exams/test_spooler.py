@@ -167,10 +167,13 @@ def test_files_that_no_row_knows_are_found_at_the_start(bench):
 def test_a_file_without_a_row_is_taken_in_again(bench):
     """It may have been answered with success before the ledger went back: it is an image."""
     path = bench.spooler.incoming.parent / "spool" / "answered.dcm"
-    write(mammogram_dataset(rows=64, columns=48), path)
+    ds = mammogram_dataset(rows=64, columns=48)
+    ds.PatientID = "pid-jane"
+    write(ds, path)
     assert bench.spooler.take_in_again(path)
     (taken,) = bench.registration.received
     assert (taken.path, taken.source) == (str(path), "recovered")
+    assert taken.patient.patient_id == "pid-jane"
     assert path.exists()
     assert not bench.spooler.files_set_aside
 
