@@ -8,7 +8,7 @@ from runtime.dicom.patient_identity import PatientFacts, PatientIdentity
 from runtime.exam_rules.exam_flag import Completion
 from runtime.image.outcome import Flag
 from tests.runtime.exams.test_exam_service import ALL, Bench
-from tests.support.builders import result
+from tests.support.builders import forget_exams, result
 
 STUDY = "1.2.3"
 JANE = PatientFacts(patient_id="pid-jane", name="doe^jane", birth_date="19610203")
@@ -113,7 +113,7 @@ def test_what_was_compared_goes_with_the_exam(bench):
     send(bench, JANE, JANE, JANE, JOAN)
     bench.notices.close_exam(STUDY, Completion.EXAM_CLOSED)
     bench.now_ms += 1
-    assert bench.ledger.transact(lambda tx: tx.forget_exams_before(bench.now_ms)) == 1
+    assert bench.ledger.transact(forget_exams, bench.now_ms) == 1
     assert not bench.ledger.transact(lambda tx: tx.patients.are_two(STUDY))
     assert not bench.ledger.transact(lambda tx: tx.patients.has_word(1))
 
