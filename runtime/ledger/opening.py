@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import shutil
@@ -33,7 +34,12 @@ LOG = logging.getLogger(__name__)
 
 LEDGER_VERSION = 1
 RENEWED_NOTE = "renewed"
+SET_ASIDE = "set-aside"
+"""Folder beside the ledger for what a person should look at. Not `lost+found`: where the folder is
+a file system of its own, that one is root's."""
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+NOT_WRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 IN_USE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 DISK = {
     sqlite3.SQLITE_IOERR,
@@ -138,7 +144,10 @@ class LedgerError(ResourceError):
         fault = cls.of(path, error)
         in_use = getattr(error, "sqlite_errorcode", 0) & 0xFF in IN_USE
         damaged = not in_use and fault.reason is StatusReason.LEDGER_FAILED
-        return cls(path, fault.detail, reason=fault.reason, damaged=damaged)
+        detail = fault.detail
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in NOT_WRITABLE:
+            detail += f"; let the service's user write into {path.parent}"
+        return cls(path, detail, reason=fault.reason, damaged=damaged)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +192,7 @@ def _last_seq(connection: sqlite3.Connection) -> int:
 def open_ledger(path: Path, boot_id: str) -> OpenedLedger:
     """The ledger at `path`, made where there is none. On the thread that will use it.
 
-    A damaged one goes to `lost+found`, and what is whole of it into a new one. `boot_id`: of this
+    A damaged one goes to `set-aside`, and what is whole of it into a new one. `boot_id`: of this
     start.
 
     Raises:
@@ -191,7 +200,12 @@ def open_ledger(path: Path, boot_id: str) -> OpenedLedger:
     """
     try:
         return _open(path, boot_id)
-    except (sqlite3.Error, UnicodeDecodeError, OSError) as error:
+    except OSError as error:
+        detail = f"{error.filename or path}: {error.strerror or type(error).__name__}"
+        if error.errno in NOT_ALLOWED:
+            detail += f"; let the service's user write into {path.parent}"
+        raise LedgerError(path, detail, reason=StatusReason.STORAGE_FAILED) from error
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise LedgerError.of(path, error) from error
 
 
@@ -217,7 +231,11 @@ def _open(path: Path, boot_id: str) -> OpenedLedger:
             raise
         faults = (error.detail,)
     if faults:
-        return _rebuilt(path, mark, faults, boot_id)
+        try:
+            return _rebuilt(path, mark, faults, boot_id)
+        except LedgerError:
+            mark.close()
+            raise
     _begin_hashing(connection, hashes)
     opened = OpenedLedger(connection=connection, hashes=hashes, mark=mark)
     why = _why_not_the_same(opened, known, untouched=untouched, by_older_version=by_older_version)
@@ -328,16 +346,28 @@ def _rebuilt(
 
 
 def set_aside(path: Path) -> Path:
-    """Moves a ledger that nobody has open to `lost+found`, with its log; where it is then."""
+    """Moves a ledger that nobody has open to `set-aside`, with its log; where it is then.
+
+    Raises:
+        LedgerError: it cannot be moved; says where, and what to do.
+    """
     number = 1
-    while (place := path.parent / "lost+found" / f"ledger-{number}").exists():
-        number += 1
-    place.mkdir(parents=True)
-    for end in ("", "-wal"):
-        part = path.with_name(path.name + end)
-        if part.exists():
-            part.rename(place / part.name)
-    path.with_name(path.name + "-shm").unlink(missing_ok=True)
+    try:
+        while (place := path.parent / SET_ASIDE / f"ledger-{number}").exists():
+            number += 1
+        place.mkdir(parents=True)
+        for end in ("", "-wal"):
+            part = path.with_name(path.name + end)
+            if part.exists():
+                part.rename(place / part.name)
+        path.with_name(path.name + "-shm").unlink(missing_ok=True)
+    except OSError as error:
+        raise LedgerError(
+            path,
+            f"cannot be moved to {path.parent / SET_ASIDE}: {error.strerror}; let the service's"
+            f" user write into {path.parent}, or move the ledger away by hand",
+            reason=StatusReason.STORAGE_FAILED,
+        ) from error
     return place
 
 

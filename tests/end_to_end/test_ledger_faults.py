@@ -71,7 +71,7 @@ def test_images_that_a_ledger_of_before_does_not_know_are_judged(story):
         wait_for_final(subscriber, exam.study_uid, unit, images=4)
     wait_until(lambda: "images_recovered" in events(subscriber), "the event")
     assert len(list((unit.folder / "data" / "spool").glob("*.dcm"))) == 12
-    assert not (unit.folder / "data" / "lost+found").exists()
+    assert not (unit.folder / "data" / "set-aside").exists()
 
 
 def test_a_whole_folder_that_is_put_back_counts_under_a_new_name(story):
@@ -111,7 +111,7 @@ def test_a_damaged_page_is_rebuilt_at_the_start(story, table):
     assert wait_for_final(subscriber, again.study_uid, unit, images=4)["final"]
     assert wait_for_final(subscriber, exam.study_uid, unit, images=4)["flag"] == truth
     wait_until(lambda: "ledger_rebuilt" in events(subscriber), "the event")
-    assert list((unit.folder / "data" / "lost+found").glob("ledger-1/ledger.db"))
+    assert list((unit.folder / "data" / "set-aside").glob("ledger-1/ledger.db"))
 
 
 def damage_page(ledger, name):

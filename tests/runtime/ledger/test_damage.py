@@ -304,8 +304,57 @@ def test_a_payload_that_changed_is_not_said_and_the_rest_is_kept(tmp_path):
         kept = flags(ledger)
         assert set(kept) == set(STUDIES) - {STUDIES[1]}
         assert kept == {study: TRUTH[study] for study in kept}
-    damaged = tmp_path / "lost+found" / "ledger-1" / "ledger.db"
+    damaged = tmp_path / "set-aside" / "ledger-1" / "ledger.db"
     assert damaged.exists()
+
+
+def rebuilt_without_a_message(folder):
+    """One row of the outbox is damaged, which no exam hangs on; the ledger as it opens then."""
+    changed_by_hand(folder / "ledger.db", "UPDATE outbox SET topic = topic || 'x' WHERE seq = 1")
+    (folder / "ledger.mark").unlink()
+    return Ledger(folder / "ledger.db", boot_id="next")
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_an_exam_with_a_comparison_is_kept(tmp_path, done):
+    """A comparison leaves no outcome, and misses none."""
+    bench = filled(tmp_path, STUDIES[:1])
+    bench.receive(ALL[0], study=STUDIES[0], sop=f"{STUDIES[0]}.1", sha="2")
+    if done:
+        bench.compare_next()
+    bench.ledger.close()
+    with rebuilt_without_a_message(tmp_path) as ledger:
+        assert ledger.renewal.reason is StatusReason.LEDGER_REBUILT
+        assert "taken in again" not in ledger.renewal.detail
+        assert flags(ledger) == {STUDIES[0]: TRUTH[STUDIES[0]]}
+        assert (ledger.transact(lambda tx: tx.next_job()) is None) == done
+
+
+def test_a_damaged_ledger_that_cannot_be_set_aside_says_what_to_do(tmp_path):
+    """It stays where it is, until a person has made room for it."""
+    path = tmp_path / "ledger.db"
+    path.write_bytes(b"no ledger" * 1000)
+    place = tmp_path / "set-aside"
+    place.write_bytes(b"a file where the folder should be")
+    with pytest.raises(LedgerError, match=f"cannot be moved to {place}: .*; let the service's"):
+        Ledger(path)
+    assert path.read_bytes() == b"no ledger" * 1000
+    place.unlink()
+    with Ledger(path) as ledger:
+        assert ledger.renewal.reason is StatusReason.LEDGER_REBUILT
+
+
+def test_a_folder_that_must_not_be_written_is_named_with_what_to_do(tmp_path, monkeypatch):
+    """Nobody is refused by a folder's mode in a container where all are root."""
+
+    def refused(*_args):
+        raise PermissionError(
+            errno.EACCES, os.strerror(errno.EACCES), str(tmp_path / "ledger.mark")
+        )
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(LedgerError, match=f"ledger.mark: .*write into {tmp_path}"):
+        Ledger(tmp_path / "ledger.db")
 
 
 # --- while it runs --------------------------------------------------------------------------------
