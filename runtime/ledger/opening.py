@@ -40,7 +40,14 @@ a file system of its own, that one is root's."""
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 NOT_WRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
-IN_USE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+DAMAGE_WHILE_OPENING = {
+    *DAMAGE,
+    sqlite3.SQLITE_ERROR,  # a schema that is not ours: no such table, no such column
+    sqlite3.SQLITE_FORMAT,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+}
 DISK = {
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_FULL,
@@ -140,12 +147,12 @@ class LedgerError(ResourceError):
 
     @classmethod
     def while_opening(cls, path: Path, error: sqlite3.Error | UnicodeDecodeError) -> LedgerError:
-        """The same, before anything was written: what is neither disk nor lock is damage."""
+        """The same, before anything was written: more of what SQLite says is damage."""
         fault = cls.of(path, error)
-        in_use = getattr(error, "sqlite_errorcode", 0) & 0xFF in IN_USE
-        damaged = not in_use and fault.reason is StatusReason.LEDGER_FAILED
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        damaged = fault.damaged or code in DAMAGE_WHILE_OPENING
         detail = fault.detail
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in NOT_WRITABLE:
+        if code in NOT_WRITABLE:
             detail += f"; let the service's user write into {path.parent}"
         return cls(path, detail, reason=fault.reason, damaged=damaged)
 
@@ -236,13 +243,18 @@ def _open(path: Path, boot_id: str) -> OpenedLedger:
         except LedgerError:
             mark.close()
             raise
-    _begin_hashing(connection, hashes)
     opened = OpenedLedger(connection=connection, hashes=hashes, mark=mark)
+    _begin_hashing(connection, hashes)
     why = _why_not_the_same(opened, known, untouched=untouched, by_older_version=by_older_version)
+    if not why:
+        # Before the hashes are there: a kill in between leaves an older version's ledger, not one
+        # of ours without its mark.
+        mark.take_over(opened.ledger_id(), opened.last_seq())
+    connection.execute("COMMIT")
     if why:
         LOG.error("the ledger is not the one that was left: %s", why)
         _begin_anew(opened, StatusReason.LEDGER_ROLLED_BACK, why, boot_id)
-    mark.take_over(opened.ledger_id(), opened.last_seq())
+        mark.take_over(opened.ledger_id(), opened.last_seq())
     opened.renewal = _last_renewal(connection)
     return opened
 
@@ -292,10 +304,10 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, RowHashes]:
 
 
 def _begin_hashing(connection: sqlite3.Connection, hashes: RowHashes) -> None:
+    """Begins a transaction, which the caller commits."""
     connection.execute("BEGIN IMMEDIATE")
     hashes.begin()
     connection.execute("INSERT OR IGNORE INTO meta VALUES ('ledger_id', lower(hex(randomblob(8))))")
-    connection.execute("COMMIT")
 
 
 def _check_version(path: Path, connection: sqlite3.Connection) -> None:
@@ -338,6 +350,7 @@ def _rebuilt(
     place = set_aside(path)
     connection, hashes = _connect(path)
     _begin_hashing(connection, hashes)
+    connection.execute("COMMIT")
     opened = OpenedLedger(connection=connection, hashes=hashes, mark=mark)
     _begin_anew(opened, StatusReason.LEDGER_REBUILT, faults[0], boot_id, damaged=place / path.name)
     mark.take_over(opened.ledger_id(), opened.last_seq())

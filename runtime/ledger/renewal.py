@@ -33,9 +33,7 @@ COPIED = (
     "exam_attention",
     "exam_notes",
     "image_descriptors",
-    "awaited_images",
     "procedure_steps",
-    "surplus_images",
 )
 OF_AN_EXAM = (
     "objects",
