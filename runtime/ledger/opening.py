@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -159,22 +159,30 @@ class LedgerError(ResourceError):
 
 @dataclass(frozen=True, kw_only=True)
 class Renewal:
-    """That a ledger began anew: why (as `status` says it), what became of it, when (ms, UTC)."""
+    """That a ledger began anew: why (as `status` says it), what became of it, when (ms, UTC).
+
+    `said`: whether its event is in the outbox. Who opened the ledger first may not have been a
+    service, or not one that came so far.
+    """
 
     reason: StatusReason
     detail: str
     at_ms: int
+    said: bool = False
+
+    def note(self) -> str:
+        """As `meta` keeps it."""
+        return json.dumps(asdict(self))
 
 
 @dataclass(kw_only=True)
 class OpenedLedger:
-    """A connection, ready; `renewal`: the last one, `renewed_now`: it was at this opening."""
+    """A connection, ready; `renewal`: the last one."""
 
     connection: sqlite3.Connection
     hashes: RowHashes
     mark: HighWaterMark
     renewal: Renewal | None = None
-    renewed_now: bool = False
 
     def ledger_id(self) -> str:
         """Made with the file; a ledger that began anew has another."""
@@ -397,12 +405,9 @@ def _begin_anew(
     if damaged is not None:
         why = f"{why}; {take_over(damaged, connection)}"
     begin_epoch(connection, boot_id)
-    note = {"reason": reason.value, "detail": why, "at_ms": time.time_ns() // 1_000_000}
-    connection.execute(
-        "INSERT OR REPLACE INTO meta VALUES (?, ?)", (RENEWED_NOTE, json.dumps(note))
-    )
+    renewal = Renewal(reason=reason, detail=why, at_ms=time.time_ns() // 1_000_000)
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (RENEWED_NOTE, renewal.note()))
     connection.execute("COMMIT")
-    opened.renewed_now = True
 
 
 def _last_renewal(connection: sqlite3.Connection) -> Renewal | None:
@@ -410,7 +415,7 @@ def _last_renewal(connection: sqlite3.Connection) -> Renewal | None:
     if row is None:
         return None
     note = json.loads(row[0])
-    return Renewal(reason=BY_REASON[note["reason"]], detail=note["detail"], at_ms=note["at_ms"])
+    return Renewal(**note | {"reason": BY_REASON[note["reason"]], "said": note.get("said", True)})
 
 
 # --- a ledger that nobody has open ----------------------------------------------------------------

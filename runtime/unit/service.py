@@ -144,11 +144,12 @@ class Service:
                 self._shut_down()
 
     def _say_renewal(self) -> None:
-        """The ledger that was found at this start is not the one that was left."""
-        renewal = self._parts.ledger.renewal
-        if renewal is not None and self._parts.ledger.renewed_now:
-            kind = EventKind(renewal.reason.value)
-            self._parts.events.report(kind, renewal.detail, source="ledger")
+        """The ledger that was found is not the one that was left, and nobody said so yet."""
+        ledger = self._parts.ledger
+        if ledger.renewal is not None and not ledger.renewal.said:
+            kind = EventKind(ledger.renewal.reason.value)
+            self._parts.events.report(kind, ledger.renewal.detail, source="ledger")
+            ledger.renewal_was_said()
 
     def stop(self) -> None:
         """Asks `run` to drain and return; safe in a signal handler."""

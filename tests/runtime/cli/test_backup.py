@@ -108,7 +108,7 @@ def test_a_new_box_gets_settings_key_and_ledger(unit, backup):
     assert run("restore", unit, backup) == 0
     assert unit.config.read_bytes() == (backup / "unit.toml").read_bytes()
     with Ledger(unit.folder / "data" / "ledger.db") as ledger:
-        assert ledger.renewed_now
+        assert not ledger.renewal.said
 
 
 def flip(file):

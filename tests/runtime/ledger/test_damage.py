@@ -228,7 +228,7 @@ def test_a_ledger_that_is_not_the_one_that_was_left_begins_a_new_epoch(tmp_path,
     ledger, name, _ = went_back(tmp_path, make)
     with ledger:
         assert ledger.ledger_id != name
-        assert ledger.renewed_now
+        assert not ledger.renewal.said
         assert ledger.renewal.reason is StatusReason.LEDGER_ROLLED_BACK
         rows = ledger.waiting(1000)
         said = [json.loads(row.payload) for row in rows]
@@ -241,10 +241,12 @@ def test_a_ledger_that_is_not_the_one_that_was_left_begins_a_new_epoch(tmp_path,
         assert kept == {study: TRUTH[study] for study in kept}
         again = ledger.ledger_id
         ledger.delivered([row.seq for row in rows], 5)
-    with Ledger(tmp_path / "ledger.db") as ledger:
-        assert ledger.ledger_id == again
-        assert not ledger.renewed_now
-        assert ledger.renewal is not None
+    for said in (False, True):
+        with Ledger(tmp_path / "ledger.db") as ledger:
+            assert ledger.ledger_id == again
+            assert ledger.renewal.said == said  # it is kept until an event says it
+            ledger.renewal_was_said()
+            assert ledger.renewal.said
 
 
 def test_the_end_of_the_log_that_was_lost_is_noticed(tmp_path):
@@ -305,7 +307,7 @@ def test_no_damage_between_two_lives_is_silent(tmp_path, damage, seed):
     path = tmp_path / "ledger.db"
     damage(path, random.Random(seed))
     with Ledger(path, boot_id="next") as ledger:
-        assert ledger.renewed_now
+        assert not ledger.renewal.said
         for study, flag in flags(ledger).items():
             assert flag is TRUTH[study]
         for row in ledger.waiting(1000):
