@@ -437,6 +437,28 @@ def test_a_folder_that_must_not_be_written_is_named_with_what_to_do(tmp_path, mo
         Ledger(tmp_path / "ledger.db")
 
 
+@pytest.mark.parametrize(
+    ("code", "damaged", "advice"),
+    [
+        (sqlite3.SQLITE_CANTOPEN, False, True),
+        (sqlite3.SQLITE_READONLY_DIRECTORY, False, True),
+        (sqlite3.SQLITE_FULL, False, False),
+        (sqlite3.SQLITE_BUSY, False, False),
+        (sqlite3.SQLITE_NOMEM, False, False),
+        (sqlite3.SQLITE_CORRUPT_INDEX, True, False),
+        (sqlite3.SQLITE_NOTADB, True, False),
+        (sqlite3.SQLITE_ERROR, True, False),
+    ],
+)
+def test_what_sqlite_says_while_opening_is_sorted(tmp_path, code, damaged, advice):
+    """Damage moves the ledger away, so nothing else may be taken for it."""
+    error = sqlite3.OperationalError("as SQLite says it")
+    error.sqlite_errorcode = code
+    fault = LedgerError.while_opening(tmp_path / "ledger.db", error)
+    assert fault.damaged == damaged
+    assert (f"write into {tmp_path}" in fault.detail) == advice
+
+
 # --- while it runs --------------------------------------------------------------------------------
 
 
