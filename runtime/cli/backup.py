@@ -178,11 +178,19 @@ def _check_ledger(
 def _put_back(source: Path, ledger: Path) -> None:
     """Whole or not at all; a ledger that is there is set aside, never overwritten."""
     part = ledger.with_name(ledger.name + ".part")
-    shutil.copyfile(source, part)
-    part.chmod(0o600)
-    if ledger.exists():
-        print(f"{ledger}: the ledger that was there is in {set_aside(ledger)}")
-    part.rename(ledger)
+    try:
+        shutil.copyfile(source, part)
+        part.chmod(0o600)
+        if ledger.exists():
+            print(f"{ledger}: the ledger that was there is in {set_aside(ledger)}")
+        part.rename(ledger)
+    except OSError as error:
+        raise BackupError(
+            f"{ledger}: cannot be put there: {error.strerror}; is there room, and may this user"
+            f" write into {ledger.parent}?"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
     for place in (ledger, ledger.parent):
         descriptor = os.open(place, os.O_RDONLY)
         try:

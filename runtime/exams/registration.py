@@ -140,8 +140,7 @@ class ImageRegistration:
                 return self._receive_again(tx, image_id, spooled, now_ms)
         standing = known[0][0] if known else None
         image_id = tx.add_object(self._row(spooled, now_ms), standing)
-        patient = self._message_factory.patient_keys(spooled.patient)
-        tx.patients.add(image_id, study_uid, patient, spooled.identity)
+        self._add_patient(tx, image_id, spooled)
         if standing is None:
             if tx.arrivals.images_counted(study_uid) > self._rules.max_images:
                 self._keep_beyond_limit(tx, image_id, study_uid, now_ms)
@@ -167,7 +166,8 @@ class ImageRegistration:
         stored = tx.object(image_id)
         counts = {image.image_id: image for image in tx.exam_images(stored.study_uid)}
         image = counts.get(image_id)
-        if tx.patients.has_word(image_id):
+        self._add_patient(tx, image_id, spooled)
+        if image is not None or tx.patients.has_word(image_id):
             self._take_corrected(tx, image_id, stored.study_uid)
         if image is None or not _file_is_missed(stored, image.outcome):
             return Received(image_id=image_id, receipt=Receipt.KNOWN)
@@ -284,6 +284,10 @@ class ImageRegistration:
         model = self._active.model
         for images in jobs:
             tx.add_job(study_uid, model.package_sha256, model.precision, images, now_ms)
+
+    def _add_patient(self, tx: LedgerTransaction, image_id: int, spooled: SpooledObject) -> None:
+        keys = self._message_factory.patient_keys(spooled.patient)
+        tx.patients.add(image_id, spooled.header.study_instance_uid, keys, spooled.identity)
 
     @staticmethod
     def _take_corrected(tx: LedgerTransaction, image_id: int, study_uid: str) -> None:

@@ -28,6 +28,7 @@ from runtime.image.header import HeaderRefusedError, NoImageError
 from runtime.image.outcome import EVIDENCE_SUFFIX, PREVIEW_SUFFIX
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import LedgerError
+from runtime.ledger.opening import SET_ASIDE
 from runtime.messages.payloads import EventKind
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Spooler:
     ) -> None:
         self._incoming = folder / "incoming"
         self._spool = folder / "spool"
-        self._set_aside_folder = folder / "lost+found"
+        self._set_aside_folder = folder / SET_ASIDE
         self._limits = limits
         self._registration = registration
         self._worker = worker
@@ -247,15 +248,20 @@ class Spooler:
             with contextlib.suppress(IsADirectoryError):
                 half.unlink(missing_ok=True)
         known = {Path(path).stem for path in known_paths}
-        # Artefacts lie beside their object: NAME.dcm, NAME.evidence.npy.
-        found = [item for item in self._spool.iterdir() if item.name.split(".")[0] not in known]
+        # Artefacts lie beside their object: NAME.dcm, NAME.evidence.npy. A file system whose root
+        # the spool is has a folder of its own there.
+        found = [
+            item
+            for item in self._spool.iterdir()
+            if item.name.split(".")[0] not in known and item.name != "lost+found"
+        ]
         return sorted(found, key=lambda item: item.stat().st_mtime)
 
     def take_in_again(self, path: Path) -> bool:
         """Makes a file of the spool known that no row knew; False if it was set aside.
 
         It may have been answered with success: the ledger was put back, or lost its last rows. The
-        file is the whole truth. What cannot be read goes to `lost+found`, for a person to look at.
+        file is the whole truth. What cannot be read goes to `set-aside`, for a person to look at.
 
         Raises:
             LedgerError: it cannot be made known now.
@@ -263,19 +269,23 @@ class Spooler:
         """
         if path.suffix != ".dcm" and not path.name.endswith(ARTEFACT_SUFFIXES):
             return self._set_aside(path)
-        if path.suffix != ".dcm" or not path.exists():
+        if not path.with_name(f"{path.name.split('.')[0]}.dcm").exists():
+            path.unlink(missing_ok=True)  # an artefact of an image that is gone
+            return True
+        if path.suffix != ".dcm":
             return True  # an artefact: its image decides, and the worker writes it again
         try:
             with path.open("rb") as stream:
                 arrived, digest = self._make_durable(stream, path, None)
         except (ObjectRefusedError, OSError) as error:
             reason = error.reason if isinstance(error, ObjectRefusedError) else error.strerror
-            LOG.warning("set aside in lost+found: %s: %s", path.name, reason)
+            LOG.warning("set aside: %s: %s", path.name, reason)
             return self._set_aside(path)
         received = self._registration.receive(
             SpooledObject(
                 header=arrived.header,
                 identity=arrived.identity,
+                patient=arrived.patient,
                 sha256=digest,
                 path=str(path),
                 size_bytes=path.stat().st_size,
@@ -290,11 +300,11 @@ class Spooler:
 
     @property
     def files_set_aside(self) -> bool:
-        """Whether files wait in `lost+found` for a person to look at."""
+        """Whether files wait in `set-aside` for a person to look at."""
         try:
             return any(self._set_aside_folder.iterdir())
         except OSError:
-            return False  # none yet, or that of a file system's root, which is not ours to read
+            return False  # none yet, or somebody took it away from us
 
     def _set_aside(self, path: Path) -> bool:
         self._set_aside_folder.mkdir(exist_ok=True)

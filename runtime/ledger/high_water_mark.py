@@ -13,7 +13,7 @@ import json
 import os
 import struct
 import zlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -126,11 +126,15 @@ def _encoded(mark: Mark | None) -> bytes:
 
 
 def _decoded(sector: bytes) -> Mark | None:
+    """What a newer version of us wrote besides is passed over."""
     body = sector[9:].rstrip()
     if sector[:8] != b"%08x" % zlib.crc32(body):
         return None
     told = json.loads(body)
-    return None if told is None else Mark(**told)
+    if told is None:
+        return None
+    ours = {field.name for field in fields(Mark)}
+    return Mark(**{name: value for name, value in told.items() if name in ours})
 
 
 def _identity(path: Path) -> str:

@@ -44,6 +44,8 @@ HASHED = {
     ),
     "meta": ("key", "value"),
     "rejections": ("sop_uid", "study_uid", "retake_uid"),
+    "surplus_images": ("image_id", "study_uid"),
+    "awaited_images": ("sop_uid", "study_uid"),
 }
 """By table, the columns of which a row's hash is made: none of the times, which move with a clock
 that was set."""

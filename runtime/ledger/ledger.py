@@ -15,9 +15,10 @@ import shutil
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
-from runtime.ledger.opening import LedgerError, copy_ledger, open_ledger
+from runtime.ledger.opening import RENEWED_NOTE, LedgerError, copy_ledger, open_ledger
 from runtime.ledger.outbox import Backlog, OutboxRow
 from runtime.ledger.transaction import LedgerTransaction
 from runtime.messages.status_reason import StatusReason
@@ -206,10 +207,13 @@ class Ledger:
         """When and why it last began anew (went back, was rebuilt); None if it never did."""
         return self._opened.renewal
 
-    @property
-    def renewed_now(self) -> bool:
-        """Whether that was at this opening: it is still to be said."""
-        return self._opened.renewed_now
+    def renewal_was_said(self) -> None:
+        """Its event is in the outbox: no later start says it again."""
+        renewal = self._opened.renewal
+        if renewal is not None:
+            said = replace(renewal, said=True)
+            self.transact(LedgerTransaction.set_meta, RENEWED_NOTE, said.note())
+            self._opened.renewal = said
 
     def prove_disk(self) -> None:
         """Puts something on the disk; where that had failed, into the ledger too: then it is over.

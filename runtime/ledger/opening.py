@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import shutil
@@ -9,7 +10,7 @@ import sqlite3
 import tempfile
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,20 @@ LOG = logging.getLogger(__name__)
 
 LEDGER_VERSION = 1
 RENEWED_NOTE = "renewed"
+SET_ASIDE = "set-aside"
+"""Folder beside the ledger for what a person should look at. Not `lost+found`: where the folder is
+a file system of its own, that one is root's."""
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-IN_USE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+NOT_WRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
+DAMAGE_WHILE_OPENING = {
+    *DAMAGE,
+    sqlite3.SQLITE_ERROR,  # a schema that is not ours: no such table, no such column
+    sqlite3.SQLITE_FORMAT,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+}
 DISK = {
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_FULL,
@@ -134,31 +147,42 @@ class LedgerError(ResourceError):
 
     @classmethod
     def while_opening(cls, path: Path, error: sqlite3.Error | UnicodeDecodeError) -> LedgerError:
-        """The same, before anything was written: what is neither disk nor lock is damage."""
+        """The same, before anything was written: more of what SQLite says is damage."""
         fault = cls.of(path, error)
-        in_use = getattr(error, "sqlite_errorcode", 0) & 0xFF in IN_USE
-        damaged = not in_use and fault.reason is StatusReason.LEDGER_FAILED
-        return cls(path, fault.detail, reason=fault.reason, damaged=damaged)
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        damaged = fault.damaged or code in DAMAGE_WHILE_OPENING
+        detail = fault.detail
+        if code in NOT_WRITABLE:
+            detail += f"; let the service's user write into {path.parent}"
+        return cls(path, detail, reason=fault.reason, damaged=damaged)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Renewal:
-    """That a ledger began anew: why (as `status` says it), what became of it, when (ms, UTC)."""
+    """That a ledger began anew: why (as `status` says it), what became of it, when (ms, UTC).
+
+    `said`: whether its event is in the outbox. Who opened the ledger first may not have been a
+    service, or not one that came so far.
+    """
 
     reason: StatusReason
     detail: str
     at_ms: int
+    said: bool = False
+
+    def note(self) -> str:
+        """As `meta` keeps it."""
+        return json.dumps(asdict(self))
 
 
 @dataclass(kw_only=True)
 class OpenedLedger:
-    """A connection, ready; `renewal`: the last one, `renewed_now`: it was at this opening."""
+    """A connection, ready; `renewal`: the last one."""
 
     connection: sqlite3.Connection
     hashes: RowHashes
     mark: HighWaterMark
     renewal: Renewal | None = None
-    renewed_now: bool = False
 
     def ledger_id(self) -> str:
         """Made with the file; a ledger that began anew has another."""
@@ -183,7 +207,7 @@ def _last_seq(connection: sqlite3.Connection) -> int:
 def open_ledger(path: Path, boot_id: str) -> OpenedLedger:
     """The ledger at `path`, made where there is none. On the thread that will use it.
 
-    A damaged one goes to `lost+found`, and what is whole of it into a new one. `boot_id`: of this
+    A damaged one goes to `set-aside`, and what is whole of it into a new one. `boot_id`: of this
     start.
 
     Raises:
@@ -191,7 +215,12 @@ def open_ledger(path: Path, boot_id: str) -> OpenedLedger:
     """
     try:
         return _open(path, boot_id)
-    except (sqlite3.Error, UnicodeDecodeError, OSError) as error:
+    except OSError as error:
+        detail = f"{error.filename or path}: {error.strerror or type(error).__name__}"
+        if error.errno in NOT_ALLOWED:
+            detail += f"; let the service's user write into {path.parent}"
+        raise LedgerError(path, detail, reason=StatusReason.STORAGE_FAILED) from error
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise LedgerError.of(path, error) from error
 
 
@@ -217,14 +246,23 @@ def _open(path: Path, boot_id: str) -> OpenedLedger:
             raise
         faults = (error.detail,)
     if faults:
-        return _rebuilt(path, mark, faults, boot_id)
-    _begin_hashing(connection, hashes)
+        try:
+            return _rebuilt(path, mark, faults, boot_id)
+        except LedgerError:
+            mark.close()
+            raise
     opened = OpenedLedger(connection=connection, hashes=hashes, mark=mark)
+    _begin_hashing(connection, hashes)
     why = _why_not_the_same(opened, known, untouched=untouched, by_older_version=by_older_version)
+    if not why:
+        # Before the hashes are there: a kill in between leaves an older version's ledger, not one
+        # of ours without its mark.
+        mark.take_over(opened.ledger_id(), opened.last_seq())
+    connection.execute("COMMIT")
     if why:
         LOG.error("the ledger is not the one that was left: %s", why)
         _begin_anew(opened, StatusReason.LEDGER_ROLLED_BACK, why, boot_id)
-    mark.take_over(opened.ledger_id(), opened.last_seq())
+        mark.take_over(opened.ledger_id(), opened.last_seq())
     opened.renewal = _last_renewal(connection)
     return opened
 
@@ -274,10 +312,10 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, RowHashes]:
 
 
 def _begin_hashing(connection: sqlite3.Connection, hashes: RowHashes) -> None:
+    """Begins a transaction, which the caller commits."""
     connection.execute("BEGIN IMMEDIATE")
     hashes.begin()
     connection.execute("INSERT OR IGNORE INTO meta VALUES ('ledger_id', lower(hex(randomblob(8))))")
-    connection.execute("COMMIT")
 
 
 def _check_version(path: Path, connection: sqlite3.Connection) -> None:
@@ -320,6 +358,7 @@ def _rebuilt(
     place = set_aside(path)
     connection, hashes = _connect(path)
     _begin_hashing(connection, hashes)
+    connection.execute("COMMIT")
     opened = OpenedLedger(connection=connection, hashes=hashes, mark=mark)
     _begin_anew(opened, StatusReason.LEDGER_REBUILT, faults[0], boot_id, damaged=place / path.name)
     mark.take_over(opened.ledger_id(), opened.last_seq())
@@ -328,16 +367,28 @@ def _rebuilt(
 
 
 def set_aside(path: Path) -> Path:
-    """Moves a ledger that nobody has open to `lost+found`, with its log; where it is then."""
+    """Moves a ledger that nobody has open to `set-aside`, with its log; where it is then.
+
+    Raises:
+        LedgerError: it cannot be moved; says where, and what to do.
+    """
     number = 1
-    while (place := path.parent / "lost+found" / f"ledger-{number}").exists():
-        number += 1
-    place.mkdir(parents=True)
-    for end in ("", "-wal"):
-        part = path.with_name(path.name + end)
-        if part.exists():
-            part.rename(place / part.name)
-    path.with_name(path.name + "-shm").unlink(missing_ok=True)
+    try:
+        while (place := path.parent / SET_ASIDE / f"ledger-{number}").exists():
+            number += 1
+        place.mkdir(parents=True)
+        for end in ("", "-wal"):
+            part = path.with_name(path.name + end)
+            if part.exists():
+                part.rename(place / part.name)
+        path.with_name(path.name + "-shm").unlink(missing_ok=True)
+    except OSError as error:
+        raise LedgerError(
+            path,
+            f"cannot be moved to {path.parent / SET_ASIDE}: {error.strerror}; let the service's"
+            f" user write into {path.parent}, or move the ledger away by hand",
+            reason=StatusReason.STORAGE_FAILED,
+        ) from error
     return place
 
 
@@ -354,12 +405,9 @@ def _begin_anew(
     if damaged is not None:
         why = f"{why}; {take_over(damaged, connection)}"
     begin_epoch(connection, boot_id)
-    note = {"reason": reason.value, "detail": why, "at_ms": time.time_ns() // 1_000_000}
-    connection.execute(
-        "INSERT OR REPLACE INTO meta VALUES (?, ?)", (RENEWED_NOTE, json.dumps(note))
-    )
+    renewal = Renewal(reason=reason, detail=why, at_ms=time.time_ns() // 1_000_000)
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (RENEWED_NOTE, renewal.note()))
     connection.execute("COMMIT")
-    opened.renewed_now = True
 
 
 def _last_renewal(connection: sqlite3.Connection) -> Renewal | None:
@@ -367,7 +415,7 @@ def _last_renewal(connection: sqlite3.Connection) -> Renewal | None:
     if row is None:
         return None
     note = json.loads(row[0])
-    return Renewal(reason=BY_REASON[note["reason"]], detail=note["detail"], at_ms=note["at_ms"])
+    return Renewal(**note | {"reason": BY_REASON[note["reason"]], "said": note.get("said", True)})
 
 
 # --- a ledger that nobody has open ----------------------------------------------------------------

@@ -36,9 +36,15 @@ class PatientRows:
     def add(
         self, image_id: int, study_uid: str, keys: PatientKeys, identity: PatientIdentity
     ) -> None:
-        """What an object says; it counts from `take_word` on. `identity`: what may be shown."""
+        """What an object says; it counts from `take_word` on. `identity`: what may be shown.
+
+        An object that is known keeps what it said; keys that it has none of are filled in.
+        """
         self._connection.execute(
-            "INSERT INTO image_patients VALUES (?,?,?,?,?,?,?,?,?,?)",
+            "INSERT INTO image_patients VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT (image_id) DO"
+            " UPDATE SET patient_id = excluded.patient_id, issuer = excluded.issuer,"
+            " name = excluded.name, birth_date = excluded.birth_date"
+            " WHERE patient_id || issuer || name || birth_date = ''",
             (
                 image_id,
                 study_uid,

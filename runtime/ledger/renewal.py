@@ -13,6 +13,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from runtime.exam_rules.state_machine import Phase
+from runtime.image.outcome import COMPARE
 from runtime.ledger.integrity import HASHED, row_hash
 
 if TYPE_CHECKING:
@@ -32,9 +33,7 @@ COPIED = (
     "exam_attention",
     "exam_notes",
     "image_descriptors",
-    "awaited_images",
     "procedure_steps",
-    "surplus_images",
 )
 OF_AN_EXAM = (
     "objects",
@@ -190,8 +189,12 @@ def _incomplete_exams(connection: sqlite3.Connection) -> set[str]:
     for job_id, study_uid, listed, done in connection.execute(
         "SELECT job_id, study_uid, images, done FROM jobs"
     ):
-        for image_id, _slot in json.loads(listed):
-            if image_id not in images or bool(done) != ((job_id, image_id) in judged):
+        for image_id, slot in json.loads(listed):
+            if image_id not in images:
+                broken.add(study_uid)
+            if slot == COMPARE:
+                continue  # it leaves no outcome
+            if bool(done) != ((job_id, image_id) in judged):
                 broken.add(study_uid)
             if not done:
                 waiting.add(image_id)

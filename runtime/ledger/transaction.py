@@ -19,30 +19,28 @@ if TYPE_CHECKING:
 
     from runtime.publishing.publication import Publication
 
-# In this order: outcomes hang on jobs, descriptors on objects, jobs and objects on exams.
-FORGET_EXAMS = (
+DUE = (
+    "SELECT study_uid FROM exams WHERE phase = ? AND last_activity_ms < ? AND NOT EXISTS"
+    " (SELECT 1 FROM objects WHERE objects.study_uid = exams.study_uid AND path <> '')"
+)
+# In this order: outcomes hang on jobs, descriptors on objects.
+FORGET_EXAM = (
+    ("DELETE FROM outcomes WHERE job_id IN (SELECT job_id FROM jobs WHERE study_uid = ?)"),
     (
-        "DELETE FROM outcomes WHERE job_id IN (SELECT job_id FROM jobs WHERE study_uid IN"
-        " (SELECT study_uid FROM exams WHERE phase = ? AND last_activity_ms < ?))"
-    ),
-    (
-        "DELETE FROM jobs WHERE study_uid IN"
-        " (SELECT study_uid FROM exams WHERE phase = ? AND last_activity_ms < ?)"
-    ),
-    (
-        "DELETE FROM image_descriptors WHERE image_id IN (SELECT image_id FROM objects WHERE"
-        " study_uid IN (SELECT study_uid FROM exams WHERE phase = ? AND last_activity_ms < ?))"
-    ),
-    (
-        "DELETE FROM objects WHERE study_uid IN"
-        " (SELECT study_uid FROM exams WHERE phase = ? AND last_activity_ms < ?)"
+        "DELETE FROM image_descriptors WHERE image_id IN"
+        " (SELECT image_id FROM objects WHERE study_uid = ?)"
     ),
     *(
-        f"DELETE FROM {table} WHERE study_uid IN"  # noqa: S608 - our own tables' names
-        " (SELECT study_uid FROM exams WHERE phase = ? AND last_activity_ms < ?)"
-        for table in (*EXAM_HISTORY_TABLES, *ARRIVAL_TABLES, *PATIENT_TABLES)
+        f"DELETE FROM {table} WHERE study_uid = ?"  # noqa: S608 - our own tables' names
+        for table in (
+            "jobs",
+            "objects",
+            *EXAM_HISTORY_TABLES,
+            *ARRIVAL_TABLES,
+            *PATIENT_TABLES,
+            "exams",
+        )
     ),
-    "DELETE FROM exams WHERE phase = ? AND last_activity_ms < ?",
 )
 
 
@@ -104,10 +102,14 @@ class LedgerTransaction(ObjectRows, ExamRows, JobRows):
     # --- retention -------------------------------------------------------------------------------
 
     def forget_exams_before(self, at_ms: int) -> int:
-        """Deletes the records of final exams without activity since then; how many exams."""
-        arguments = (Phase.FINAL.value, at_ms)
+        """Deletes the records of final exams without activity since then; how many exams.
+
+        An exam of which a file is left waits for `file_removed`: a file without a row would be
+        taken in again at the next start, as of then.
+        """
+        due = self._connection.execute(DUE, (Phase.FINAL.value, at_ms)).fetchall()
         self.jobs_changed = True
-        for statement in FORGET_EXAMS:
-            forgotten = self._connection.execute(statement, arguments).rowcount
+        for statement in FORGET_EXAM:
+            self._connection.executemany(statement, due)
         self.notices.forget_before(at_ms)
-        return forgotten
+        return len(due)

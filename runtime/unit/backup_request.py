@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 REQUEST, COPY, REFUSAL = "backup.request", "backup.db", "backup.refused"
 LOOK_S = 0.1
+LEFT_OVER_S = 600.0
+"""Who asked takes the copy away at once, to another disk within minutes."""
 
 
 class NoAnswerError(ResourceError):
@@ -30,6 +32,7 @@ def answer(folder: Path, ledger: Ledger) -> None:
     """Makes the copy that was asked for, if one was. Raises OSError: the folder fails."""
     request = folder / REQUEST
     if not request.exists():
+        _remove_left_over(folder / COPY)
         return
     part = folder / f"{COPY}.part"
     part.unlink(missing_ok=True)
@@ -40,6 +43,15 @@ def answer(folder: Path, ledger: Ledger) -> None:
         part.unlink(missing_ok=True)
         (folder / REFUSAL).write_text(error.detail, encoding="utf-8")
     request.unlink(missing_ok=True)
+
+
+def _remove_left_over(copy: Path) -> None:
+    """A copy that nobody took: who asked was killed. It holds all that the ledger does."""
+    try:
+        if time.time() - copy.stat().st_mtime > LEFT_OVER_S:
+            copy.unlink()
+    except FileNotFoundError:
+        return
 
 
 def ask(folder: Path, timeout_s: float) -> Path:
@@ -55,13 +67,15 @@ def ask(folder: Path, timeout_s: float) -> Path:
     descriptor = os.open(folder / REQUEST, os.O_WRONLY | os.O_CREAT, 0o600)
     os.close(descriptor)
     deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s:
-        if copy.exists():
-            return copy
-        if refusal.exists():
-            detail = refusal.read_text(encoding="utf-8")
-            refusal.unlink()
-            raise NoAnswerError(f"the running service cannot copy its ledger: {detail}")
-        time.sleep(LOOK_S)
-    (folder / REQUEST).unlink(missing_ok=True)
+    try:
+        while time.monotonic() < deadline_s:
+            if copy.exists():
+                return copy
+            if refusal.exists():
+                detail = refusal.read_text(encoding="utf-8")
+                refusal.unlink()
+                raise NoAnswerError(f"the running service cannot copy its ledger: {detail}")
+            time.sleep(LOOK_S)
+    finally:
+        (folder / REQUEST).unlink(missing_ok=True)
     raise NoAnswerError(f"the running service made no copy within {timeout_s:.0f} s; its log?")

@@ -144,11 +144,12 @@ class Service:
                 self._shut_down()
 
     def _say_renewal(self) -> None:
-        """The ledger that was found at this start is not the one that was left."""
-        renewal = self._parts.ledger.renewal
-        if renewal is not None and self._parts.ledger.renewed_now:
-            kind = EventKind(renewal.reason.value)
-            self._parts.events.report(kind, renewal.detail, source="ledger")
+        """The ledger that was found is not the one that was left, and nobody said so yet."""
+        ledger = self._parts.ledger
+        if ledger.renewal is not None and not ledger.renewal.said:
+            kind = EventKind(ledger.renewal.reason.value)
+            self._parts.events.report(kind, ledger.renewal.detail, source="ledger")
+            ledger.renewal_was_said()
 
     def stop(self) -> None:
         """Asks `run` to drain and return; safe in a signal handler."""
@@ -190,8 +191,6 @@ class Service:
                     parts.publisher.announce()
                 self._check_room()
                 answer(self._settings.storage.folder, parts.ledger)
-                if parts.recovery.go_on():
-                    pause_s = RECOVERY_PAUSE_S
                 parts.exam_service.time_out_idle()
                 self._attend_console()
                 if self._rest.begins(parts.ledger.last_seq(), time.monotonic()):
@@ -206,11 +205,21 @@ class Service:
                 # A full disk, a spool that is gone: tried again at the next turn.
                 LOG.error("%s", error)  # noqa: TRY400 - no defect of ours
                 timeout_ms = None
+            if self._recover():
+                pause_s = RECOVERY_PAUSE_S
             if timeout_ms is not None:
                 left_ms = timeout_ms - self._clock.now_ms()
                 pause_s = min(pause_s, max(0.0, left_ms / 1000) + 0.005)
             if select.select([self._stopped], [], [], pause_s)[0]:
                 return
+
+    def _recover(self) -> bool:
+        """Takes in files of the spool; whether more are to be taken in at once."""
+        try:
+            return self._parts.recovery.go_on()
+        except LedgerError as error:
+            LOG.error("spool: %s", error)  # noqa: TRY400 - no defect of ours
+            return False
 
     def _look_after_threads(self) -> None:
         """A loop that ended by itself is a defect of ours: end, and be started anew, whole."""

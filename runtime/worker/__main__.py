@@ -162,6 +162,8 @@ class Worker:
         begun, self._anticipated = self._anticipated, None
         if begun is not None and begun.holds_for(job):
             return self._pipeline.as_job_outcome(job, begun.outcome, begun.stage_ms)
+        if job.is_comparison:
+            return self._pipeline.judge_job(job)  # it looks at the bytes itself
         found = [self._hasher.begin(image.path) for image in job.images]
         outcome = self._pipeline.judge_job(job)
         return checked(outcome, job, [one.result() for one in found])

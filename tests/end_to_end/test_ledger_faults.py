@@ -15,6 +15,7 @@ import pytest
 
 from firmware_bridge.dicom_network.destination import Destination
 from firmware_bridge.sender.storage_scu import Outcome, StorageScu, outgoing
+from runtime.ledger.ledger import Ledger
 from tests.conftest import skip_or_fail
 from tests.end_to_end.conftest import wait_for_final
 from tests.support.exams import write_exam
@@ -71,7 +72,7 @@ def test_images_that_a_ledger_of_before_does_not_know_are_judged(story):
         wait_for_final(subscriber, exam.study_uid, unit, images=4)
     wait_until(lambda: "images_recovered" in events(subscriber), "the event")
     assert len(list((unit.folder / "data" / "spool").glob("*.dcm"))) == 12
-    assert not (unit.folder / "data" / "lost+found").exists()
+    assert not (unit.folder / "data" / "set-aside").exists()
 
 
 def test_a_whole_folder_that_is_put_back_counts_under_a_new_name(story):
@@ -95,6 +96,23 @@ def test_a_whole_folder_that_is_put_back_counts_under_a_new_name(story):
     wait_until(lambda: "ledger_rolled_back" in events(subscriber), "the event")
 
 
+def test_a_new_epoch_is_said_though_a_command_opened_the_ledger_first(story):
+    """`mammoedge retire` was given up, or the first start failed: the next one says it, once."""
+    story.broker.start()
+    unit = story.unit(idle_timeout_s=3600).start().wait_listening()
+    subscriber = story.subscriber()
+    unit.stop()
+    (unit.folder / "data" / "ledger.mark").unlink()
+    with Ledger(unit.folder / "data" / "ledger.db") as ledger:
+        assert not ledger.renewal.said
+    for _ in range(2):
+        unit.start().wait_listening()
+        wait_until(lambda: "ledger_rolled_back" in events(subscriber), "the event")
+        unit.stop()
+    said = [record.body["event"] for record in subscriber.topics("event")]
+    assert said.count("ledger_rolled_back") == 1
+
+
 @pytest.mark.parametrize("table", ["exams", "outcomes", "objects_by_study"])
 def test_a_damaged_page_is_rebuilt_at_the_start(story, table):
     """Twelve bytes of a page flipped between two lives: said, and the next exam is judged."""
@@ -111,7 +129,7 @@ def test_a_damaged_page_is_rebuilt_at_the_start(story, table):
     assert wait_for_final(subscriber, again.study_uid, unit, images=4)["final"]
     assert wait_for_final(subscriber, exam.study_uid, unit, images=4)["flag"] == truth
     wait_until(lambda: "ledger_rebuilt" in events(subscriber), "the event")
-    assert list((unit.folder / "data" / "lost+found").glob("ledger-1/ledger.db"))
+    assert list((unit.folder / "data" / "set-aside").glob("ledger-1/ledger.db"))
 
 
 def damage_page(ledger, name):
@@ -225,6 +243,37 @@ def fill(path):
                     file.write(bytes(size))
             except OSError:
                 continue
+
+
+def test_a_file_that_cannot_be_moved_holds_up_nothing(story):
+    """A disk of its own, a torn file that nobody may move: the image behind it is judged."""
+    if shutil.which("chattr") is None:
+        skip_or_fail("chattr (Debian's e2fsprogs) is not installed")
+    story.broker.start()
+    unit = story.unit(idle_timeout_s=3600)
+    exam = write_exam(story.folder / "exam1", 1)
+    with small_disk(unit.folder / "data", *ext4(story.folder / "disk.img")) as disk:
+        spool = disk / "spool"
+        spool.mkdir()
+        torn = spool / "torn.dcm"
+        torn.write_bytes(b"half of a picture")
+        (spool / "else.txt").write_bytes(b"no picture")
+        os.utime(torn, (0, 0))
+        for number, path in enumerate(exam.files.values()):
+            shutil.copy(path, spool / f"{number}.dcm")
+        assert run("chattr", "+i", torn).returncode == 0
+        try:
+            unit.start().wait_listening()
+            subscriber = story.subscriber()
+            wait_for_final(subscriber, exam.study_uid, unit, images=4)
+            wait_until(lambda: "images_recovered" in events(subscriber), "the event")
+            said = [record.body["detail"] for record in subscriber.topics("event")]
+            assert any("4 taken in again, 1 set aside" in detail for detail in said)
+            wait_until(lambda: "files_set_aside" in reasons(subscriber), "files_set_aside")
+            assert torn.exists()
+        finally:
+            unit.stop()
+            run("chattr", "-i", torn)
 
 
 EXT4_IOC_SHUTDOWN = 0x8004587D

@@ -126,3 +126,10 @@ def exam_flag(images=None, **changes) -> ExamFlag:
         "execution": EXECUTION,
     }
     return ExamFlag(**(facts | changes))
+
+
+def forget_exams(tx, at_ms: int) -> int:
+    """What retention does with exams of before `at_ms`: their files first, then their records."""
+    for image_id, _path in tx.spooled_before(at_ms):
+        tx.file_removed(image_id)
+    return tx.forget_exams_before(at_ms)

@@ -77,14 +77,27 @@ def test_what_is_restored_begins_a_new_epoch(unit, backup, capsys):
     say(unit, 2)
     assert run("restore", unit, backup) == 0
     data = unit.folder / "data"
-    assert str(data / "lost+found" / "ledger-1") in capsys.readouterr().out
-    with sqlite3.connect(data / "lost+found" / "ledger-1" / "ledger.db") as newer:
+    assert str(data / "set-aside" / "ledger-1") in capsys.readouterr().out
+    with sqlite3.connect(data / "set-aside" / "ledger-1" / "ledger.db") as newer:
         assert newer.execute("SELECT count(*) FROM outbox").fetchone() == (5,)
     before = json.loads((backup / "list.json").read_text())["ledger_id"]
     with Ledger(data / "ledger.db", boot_id="next") as ledger:
         assert ledger.renewal.reason is StatusReason.LEDGER_ROLLED_BACK
         assert ledger.ledger_id != before
         assert ledger.last_seq() == 3
+
+
+def test_a_ledger_that_cannot_be_set_aside_stays_and_nothing_is_left_over(unit, backup, capsys):
+    """The error names the place and what to do."""
+    data = unit.folder / "data"
+    (data / "set-aside").write_bytes(b"a file where the folder should be")
+    before = (data / "ledger.db").read_bytes()
+    assert run("restore", unit, backup) == 2
+    said = capsys.readouterr().err
+    assert f"cannot be moved to {data / 'set-aside'}: " in said
+    assert f"let the service's user write into {data}" in said
+    assert (data / "ledger.db").read_bytes() == before
+    assert not list(data.glob("*.part"))
 
 
 def test_a_new_box_gets_settings_key_and_ledger(unit, backup):
@@ -95,7 +108,7 @@ def test_a_new_box_gets_settings_key_and_ledger(unit, backup):
     assert run("restore", unit, backup) == 0
     assert unit.config.read_bytes() == (backup / "unit.toml").read_bytes()
     with Ledger(unit.folder / "data" / "ledger.db") as ledger:
-        assert ledger.renewed_now
+        assert not ledger.renewal.said
 
 
 def flip(file):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime.image.reasons import Reason
-from tests.support.builders import result, unassessed
+from tests.support.builders import forget_exams, result, unassessed
 
 STUDY = "1.2.3"
 
@@ -86,6 +86,6 @@ def test_the_story_outlives_the_outbox_and_ends_with_the_exam(make_bench):
     )
     assert "A-1" not in str(timeline)
     assert STUDY not in str(timeline)
-    assert bench.ledger.transact(lambda tx: tx.forget_exams_before(at_ms + 10_000)) == 1
+    assert bench.ledger.transact(forget_exams, at_ms + 10_000) == 1
     assert bench.reader.timeline(key) is None
     assert bench.ledger.transact(lambda tx: tx.exam_history.overdue(at_ms + 10_000)) == []

@@ -18,7 +18,7 @@ from runtime.image.outcome import ImageOutcome, JobOutcome
 from runtime.ledger.ledger import Ledger
 from runtime.messages.payloads import PAYLOAD_LIMIT_BYTES, DriftMessage
 from tests.runtime.exams.test_exam_service import DAY_MS, Bench
-from tests.support.builders import result
+from tests.support.builders import forget_exams, result
 
 REFERENCE = ScoreHistogram(score="suspicion", counts=(5, 5), images=10)
 FEW = DriftSettings(baseline_images=60)
@@ -171,7 +171,7 @@ def test_a_baseline_outlives_a_restart_and_the_records_it_was_made_of(unit, tmp_
     """It is a note of the ledger; the images' own rows go with their exams."""
     unit.day(images(60))
     assert unit.exam_service.time_out_idle() == 60
-    unit.ledger.transact(lambda tx: tx.forget_exams_before(unit.now_ms + 1))
+    unit.ledger.transact(forget_exams, unit.now_ms + 1)
     assert unit.ledger.transact(lambda tx: tx.descriptors.first(1, 0)) == []
     unit.ledger.close()
     unit.ledger = Ledger(tmp_path / "ledger.db")

@@ -19,7 +19,7 @@ from runtime.image.outcome import Flag, ImageOutcome, JobOutcome, PixelCompariso
 from runtime.image.reasons import Reason
 from runtime.ledger.ledger import Ledger
 from runtime.publishing.message_factory import IdentityPolicy, MessageFactory
-from tests.support.builders import MODEL, header, manifest, result, unassessed
+from tests.support.builders import MODEL, forget_exams, header, manifest, result, unassessed
 
 DAY_MS = 86_400_000
 ALL = ("RCC", "LCC", "RMLO", "LMLO")
@@ -367,7 +367,7 @@ def test_retention_forgets_old_final_exams_and_nothing_else(bench):
         bench.judge_next(result(0.1))
     bench.receive("RCC", sop="7.7.7", study="7.7")
     bench.now_ms += 10 * DAY_MS
-    assert bench.ledger.transact(lambda tx: tx.forget_exams_before(bench.now_ms)) == 1
+    assert bench.ledger.transact(forget_exams, bench.now_ms) == 1
     assert bench.ledger.transact(lambda tx: tx.exam_images("1.2.3")) == []
     assert len(bench.ledger.transact(lambda tx: tx.exam_images("7.7"))) == 1
 

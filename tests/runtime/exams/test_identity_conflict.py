@@ -8,7 +8,7 @@ from runtime.dicom.patient_identity import PatientFacts, PatientIdentity
 from runtime.exam_rules.exam_flag import Completion
 from runtime.image.outcome import Flag
 from tests.runtime.exams.test_exam_service import ALL, Bench
-from tests.support.builders import result
+from tests.support.builders import forget_exams, result
 
 STUDY = "1.2.3"
 JANE = PatientFacts(patient_id="pid-jane", name="doe^jane", birth_date="19610203")
@@ -113,7 +113,7 @@ def test_what_was_compared_goes_with_the_exam(bench):
     send(bench, JANE, JANE, JANE, JOAN)
     bench.notices.close_exam(STUDY, Completion.EXAM_CLOSED)
     bench.now_ms += 1
-    assert bench.ledger.transact(lambda tx: tx.forget_exams_before(bench.now_ms)) == 1
+    assert bench.ledger.transact(forget_exams, bench.now_ms) == 1
     assert not bench.ledger.transact(lambda tx: tx.patients.are_two(STUDY))
     assert not bench.ledger.transact(lambda tx: tx.patients.has_word(1))
 
@@ -151,6 +151,19 @@ def test_the_first_writing_sent_once_more_is_the_last_word_again(bench):
     assert bench.said("exam")[-1]["reasons"] == ["identity_conflict"]
     bench.receive("RCC", patient=JANE)
     assert bench.said("exam")[-1]["flag"] == "priority"
+
+
+@pytest.mark.parametrize("row", ["of no patient", "none"])
+def test_an_image_that_was_taken_in_without_its_patient_has_one_when_it_comes_again(bench, row):
+    """A row of an older version has no keys, or there is none: the same bytes bring them."""
+    send(bench, JANE, JANE, JANE, PatientFacts())
+    if row == "none":
+        bench.ledger.transact(
+            lambda tx: tx._connection.execute("DELETE FROM image_patients WHERE image_id = 4")
+        )
+    assert bench.said("exam")[-1]["flag"] == "priority"
+    bench.receive("LMLO", patient=JOAN)
+    assert bench.said("exam")[-1]["reasons"] == ["identity_conflict"]
 
 
 def test_other_pixels_under_a_known_uid_have_no_say(bench):

@@ -8,7 +8,7 @@ from runtime.exam_rules.exam_flag import Completion
 from runtime.exam_rules.procedure_step import StepAnswer, StepBegun, StepEnded, StepState
 from runtime.image.outcome import Flag
 from tests.runtime.exams.test_exam_service import ALL, Bench
-from tests.support.builders import result
+from tests.support.builders import forget_exams, result
 
 STUDY = "1.2.3"
 FIRST, RETAKE, THIRD = "1.2.3.501", "1.2.3.502", "1.2.3.503"
@@ -278,7 +278,7 @@ def test_what_the_unit_said_is_forgotten_with_its_exam(bench):
         take(bench, view, 0.1)
     notices.end_step(ended(images=(FIRST,)))
     later = bench.now_ms + 1
-    bench.ledger.transact(lambda tx: tx.forget_exams_before(later))
+    bench.ledger.transact(forget_exams, later)
     assert bench.ledger.transact(
         lambda tx: (
             tx.notices.step("9.1"),

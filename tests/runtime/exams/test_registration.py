@@ -13,7 +13,7 @@ from runtime.image.header import ImageKind
 from runtime.image.outcome import Flag, NotAssessed
 from runtime.image.reasons import Reason
 from tests.runtime.exams.test_exam_service import ALL, Bench
-from tests.support.builders import result, unassessed
+from tests.support.builders import forget_exams, result, unassessed
 
 STUDY = "1.2.3"
 
@@ -361,7 +361,7 @@ def test_an_exam_beyond_its_limit_is_closed_and_forgotten_as_any_other(bench):
     assert json.loads(bench.ledger.waiting(1000)[-1].payload)["final"] is True
     bench.now_ms += 1
     assert len(bench.ledger.transact(lambda tx: tx.spooled_before(bench.now_ms))) == 10
-    assert bench.ledger.transact(lambda tx: tx.forget_exams_before(bench.now_ms)) == 1
+    assert bench.ledger.transact(forget_exams, bench.now_ms) == 1
     assert bench.ledger.transact(lambda tx: tx.arrivals.surplus(STUDY)) == 0
 
 

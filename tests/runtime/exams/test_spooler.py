@@ -158,19 +158,23 @@ def test_files_that_no_row_knows_are_found_at_the_start(bench):
     spool = bench.spooler.incoming.parent / "spool"
     for name in ("known.dcm", "known.evidence.npy", "orphan.dcm"):
         (spool / name).write_bytes(b"x")
+    (spool / "lost+found").mkdir()  # of a file system whose root the spool is
     (bench.spooler.incoming / "half.dcm").write_bytes(b"x")
     assert bench.spooler.unregistered({str(spool / "known.dcm")}) == [spool / "orphan.dcm"]
-    assert len(bench.spooled()) == 3
+    assert len(bench.spooled()) == 4
     assert not list(bench.spooler.incoming.iterdir())
 
 
 def test_a_file_without_a_row_is_taken_in_again(bench):
     """It may have been answered with success before the ledger went back: it is an image."""
     path = bench.spooler.incoming.parent / "spool" / "answered.dcm"
-    write(mammogram_dataset(rows=64, columns=48), path)
+    ds = mammogram_dataset(rows=64, columns=48)
+    ds.PatientID = "pid-jane"
+    write(ds, path)
     assert bench.spooler.take_in_again(path)
     (taken,) = bench.registration.received
     assert (taken.path, taken.source) == (str(path), "recovered")
+    assert taken.patient.patient_id == "pid-jane"
     assert path.exists()
     assert not bench.spooler.files_set_aside
 
@@ -184,13 +188,36 @@ def test_a_file_whose_row_came_back_meanwhile_goes(bench):
     assert not path.exists()
 
 
+@pytest.mark.parametrize("name", ["gone.preview.jpg", "gone.evidence.npy"])
+def test_a_picture_of_an_image_that_is_gone_goes_too(bench, name):
+    """No start asks for it again. Beside its image it stays, whatever becomes of that."""
+    spool = bench.spooler.incoming.parent / "spool"
+    for path in (spool / name, spool / name.replace("gone", "here"), spool / "here.dcm"):
+        path.write_bytes(b"x")
+    for path in bench.spooler.unregistered(set()):
+        if path.suffix != ".dcm":
+            assert bench.spooler.take_in_again(path)
+    assert {path.name for path in bench.spooled()} == {name.replace("gone", "here"), "here.dcm"}
+
+
+def test_set_aside_by_what_is_in_its_place_a_file_stays_where_it_is(bench):
+    """Whoever cannot be moved is not lost."""
+    folder = bench.spooler.incoming.parent
+    (folder / "set-aside").write_bytes(b"a file where the folder should be")
+    path = folder / "spool" / "torn.dcm"
+    path.write_bytes(b"half of a picture")
+    with pytest.raises(OSError, match="set-aside"):
+        bench.spooler.take_in_again(path)
+    assert path.read_bytes() == b"half of a picture"
+
+
 @pytest.mark.parametrize("name", ["torn.dcm", "something.else"])
 def test_what_cannot_be_taken_in_is_set_aside_and_never_deleted(bench, name):
     """A person looks at it; the unit says that it is there until the folder is empty."""
     path = bench.spooler.incoming.parent / "spool" / name
     path.write_bytes(b"half of a picture")
     assert not bench.spooler.take_in_again(path)
-    kept = bench.spooler.incoming.parent / "lost+found" / name
+    kept = bench.spooler.incoming.parent / "set-aside" / name
     assert kept.read_bytes() == b"half of a picture"
     assert bench.spooler.files_set_aside
     kept.unlink()

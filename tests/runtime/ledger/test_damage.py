@@ -8,18 +8,23 @@ import os
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
+import zlib
 from contextlib import closing
 
 import pytest
 
 from runtime.image.outcome import Flag
-from runtime.ledger.integrity import HASHED
+from runtime.ledger.high_water_mark import SECTOR_BYTES, HighWaterMark, Mark
+from runtime.ledger.integrity import HASHED, RowHashes
 from runtime.ledger.ledger import Ledger, LedgerError
 from runtime.messages.payloads import EventKind
 from runtime.messages.status_reason import StatusReason
 from tests.runtime.exams.test_exam_service import ALL, Bench
 from tests.support.builders import result
 from tests.support.unit_under_test import MESSAGE_FACTORY
+from tests.support.waiting import CHILD_S
 
 PAGE = 4096
 STUDIES = [f"1.2.{number}" for number in range(1, 9)]
@@ -95,6 +100,51 @@ def test_a_ledger_of_an_older_version_gets_its_hashes_and_goes_on(tmp_path):
         assert (ledger.ledger_id, ledger.last_seq()) == (name, last + 1)
         assert ledger.renewal is None
         assert ledger.examine() == ()
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from runtime.ledger.high_water_mark import HighWaterMark
+from runtime.ledger.ledger import Ledger
+
+take_over = HighWaterMark.take_over
+
+def killed(mark, *given):
+    if sys.argv[2] == "behind":
+        take_over(mark, *given)
+    os._exit(9)
+
+HighWaterMark.take_over = killed
+Ledger(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "behind"])
+def test_a_kill_while_an_older_version_s_ledger_gets_its_hashes_is_no_rollback(tmp_path, when):
+    """Hashes without a mark would be a ledger of ours whose mark was taken away."""
+    filled(tmp_path, STUDIES[:1]).ledger.close()
+    path = tmp_path / "ledger.db"
+    path.with_suffix(".mark").unlink()
+    with closing(sqlite3.connect(path)) as older:
+        older.execute("DROP TABLE row_hashes")
+        (name,) = older.execute("SELECT value FROM meta WHERE key = 'ledger_id'").fetchone()
+    child = subprocess.run([sys.executable, "-c", KILLED, path, when], check=False, timeout=CHILD_S)
+    assert child.returncode == 9
+    with Ledger(path) as ledger:
+        assert (ledger.ledger_id, ledger.renewal) == (name, None)
+        assert ledger.examine() == ()
+
+
+def test_a_mark_of_a_newer_version_is_read(tmp_path):
+    """What it says besides is passed over: going back a version is no damage."""
+    mark = HighWaterMark(tmp_path / "ledger.db")
+    said = {"ledger_id": "a1", "last_seq": 7, "file": "1:2", "sha256": "", "later": [1]}
+    body = json.dumps(said).encode()
+    body = body.ljust(SECTOR_BYTES - 10)
+    mark.path.write_bytes(b"%08x %s\n" % (zlib.crc32(body.rstrip()), body))
+    assert mark.read() == Mark(ledger_id="a1", last_seq=7, file="1:2")
+    mark.close()
 
 
 def test_hashes_that_are_gone_after_a_clean_stop_are_damage(tmp_path):
@@ -178,7 +228,7 @@ def test_a_ledger_that_is_not_the_one_that_was_left_begins_a_new_epoch(tmp_path,
     ledger, name, _ = went_back(tmp_path, make)
     with ledger:
         assert ledger.ledger_id != name
-        assert ledger.renewed_now
+        assert not ledger.renewal.said
         assert ledger.renewal.reason is StatusReason.LEDGER_ROLLED_BACK
         rows = ledger.waiting(1000)
         said = [json.loads(row.payload) for row in rows]
@@ -191,10 +241,12 @@ def test_a_ledger_that_is_not_the_one_that_was_left_begins_a_new_epoch(tmp_path,
         assert kept == {study: TRUTH[study] for study in kept}
         again = ledger.ledger_id
         ledger.delivered([row.seq for row in rows], 5)
-    with Ledger(tmp_path / "ledger.db") as ledger:
-        assert ledger.ledger_id == again
-        assert not ledger.renewed_now
-        assert ledger.renewal is not None
+    for said in (False, True):
+        with Ledger(tmp_path / "ledger.db") as ledger:
+            assert ledger.ledger_id == again
+            assert ledger.renewal.said == said  # it is kept until an event says it
+            ledger.renewal_was_said()
+            assert ledger.renewal.said
 
 
 def test_the_end_of_the_log_that_was_lost_is_noticed(tmp_path):
@@ -255,7 +307,7 @@ def test_no_damage_between_two_lives_is_silent(tmp_path, damage, seed):
     path = tmp_path / "ledger.db"
     damage(path, random.Random(seed))
     with Ledger(path, boot_id="next") as ledger:
-        assert ledger.renewed_now
+        assert not ledger.renewal.said
         for study, flag in flags(ledger).items():
             assert flag is TRUTH[study]
         for row in ledger.waiting(1000):
@@ -304,8 +356,107 @@ def test_a_payload_that_changed_is_not_said_and_the_rest_is_kept(tmp_path):
         kept = flags(ledger)
         assert set(kept) == set(STUDIES) - {STUDIES[1]}
         assert kept == {study: TRUTH[study] for study in kept}
-    damaged = tmp_path / "lost+found" / "ledger-1" / "ledger.db"
+    damaged = tmp_path / "set-aside" / "ledger-1" / "ledger.db"
     assert damaged.exists()
+
+
+def rebuilt_without_a_message(folder):
+    """One row of the outbox is damaged, which no exam hangs on; the ledger as it opens then."""
+    changed_by_hand(folder / "ledger.db", "UPDATE outbox SET topic = topic || 'x' WHERE seq = 1")
+    (folder / "ledger.mark").unlink()
+    return Ledger(folder / "ledger.db", boot_id="next")
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_an_exam_with_a_comparison_is_kept(tmp_path, done):
+    """A comparison leaves no outcome, and misses none."""
+    bench = filled(tmp_path, STUDIES[:1])
+    bench.receive(ALL[0], study=STUDIES[0], sop=f"{STUDIES[0]}.1", sha="2")
+    if done:
+        bench.compare_next()
+    bench.ledger.close()
+    with rebuilt_without_a_message(tmp_path) as ledger:
+        assert ledger.renewal.reason is StatusReason.LEDGER_REBUILT
+        assert "taken in again" not in ledger.renewal.detail
+        assert flags(ledger) == {STUDIES[0]: TRUTH[STUDIES[0]]}
+        assert (ledger.transact(lambda tx: tx.next_job()) is None) == done
+
+
+def test_a_changed_row_of_a_surplus_image_is_damage(tmp_path):
+    """It says whether an image counts."""
+    bench = filled(tmp_path, STUDIES[:1])
+    bench.ledger.transact(lambda tx: tx.arrivals.add_surplus(4711, STUDIES[0]))
+    bench.ledger.close()
+    changed_by_hand(tmp_path / "ledger.db", "UPDATE surplus_images SET image_id = 1")
+    (tmp_path / "ledger.mark").unlink()
+    with Ledger(tmp_path / "ledger.db", boot_id="next") as ledger:
+        assert "surplus_images: 1 rows" in ledger.renewal.detail
+
+
+def test_want_of_memory_while_opening_is_no_damage(tmp_path, monkeypatch):
+    """The next start opens the ledger as it is."""
+    filled(tmp_path, STUDIES[:1]).ledger.close()
+    path = tmp_path / "ledger.db"
+    path.with_suffix(".mark").unlink()
+
+    def fails(_hashes):
+        error = sqlite3.OperationalError("out of memory")
+        error.sqlite_errorcode = sqlite3.SQLITE_NOMEM
+        raise error
+
+    monkeypatch.setattr(RowHashes, "faults", fails)
+    with pytest.raises(LedgerError, match="out of memory"):
+        Ledger(path)
+    assert not (tmp_path / "set-aside").exists()
+
+
+def test_a_damaged_ledger_that_cannot_be_set_aside_says_what_to_do(tmp_path):
+    """It stays where it is, until a person has made room for it."""
+    path = tmp_path / "ledger.db"
+    path.write_bytes(b"no ledger" * 1000)
+    place = tmp_path / "set-aside"
+    place.write_bytes(b"a file where the folder should be")
+    with pytest.raises(LedgerError, match=f"cannot be moved to {place}: .*; let the service's"):
+        Ledger(path)
+    assert path.read_bytes() == b"no ledger" * 1000
+    place.unlink()
+    with Ledger(path) as ledger:
+        assert ledger.renewal.reason is StatusReason.LEDGER_REBUILT
+
+
+def test_a_folder_that_must_not_be_written_is_named_with_what_to_do(tmp_path, monkeypatch):
+    """Nobody is refused by a folder's mode in a container where all are root."""
+
+    def refused(*_args):
+        raise PermissionError(
+            errno.EACCES, os.strerror(errno.EACCES), str(tmp_path / "ledger.mark")
+        )
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(LedgerError, match=f"ledger.mark: .*write into {tmp_path}"):
+        Ledger(tmp_path / "ledger.db")
+
+
+@pytest.mark.parametrize(
+    ("code", "damaged", "advice"),
+    [
+        (sqlite3.SQLITE_CANTOPEN, False, True),
+        (sqlite3.SQLITE_READONLY_DIRECTORY, False, True),
+        (sqlite3.SQLITE_FULL, False, False),
+        (sqlite3.SQLITE_BUSY, False, False),
+        (sqlite3.SQLITE_NOMEM, False, False),
+        (sqlite3.SQLITE_CORRUPT_INDEX, True, False),
+        (sqlite3.SQLITE_NOTADB, True, False),
+        (sqlite3.SQLITE_ERROR, True, False),
+    ],
+)
+def test_what_sqlite_says_while_opening_is_sorted(tmp_path, code, damaged, advice):
+    """Damage moves the ledger away, so nothing else may be taken for it."""
+    error = sqlite3.OperationalError("as SQLite says it")
+    error.sqlite_errorcode = code
+    fault = LedgerError.while_opening(tmp_path / "ledger.db", error)
+    assert fault.damaged == damaged
+    assert (f"write into {tmp_path}" in fault.detail) == advice
 
 
 # --- while it runs --------------------------------------------------------------------------------

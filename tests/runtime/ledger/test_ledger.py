@@ -55,10 +55,10 @@ def test_a_file_that_is_no_ledger_is_set_aside(tmp_path):
     path = tmp_path / "ledger.db"
     path.write_bytes(b"not a database, for sure" * 100)
     with Ledger(path) as ledger:
-        assert ledger.renewed_now
+        assert not ledger.renewal.said
         assert "not a database" in ledger.renewal.detail
         assert "none of its rows could be read" in ledger.renewal.detail
-    kept = tmp_path / "lost+found" / "ledger-1" / "ledger.db"
+    kept = tmp_path / "set-aside" / "ledger-1" / "ledger.db"
     assert kept.read_bytes().startswith(b"not a database, for sure")
 
 

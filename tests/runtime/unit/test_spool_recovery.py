@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from runtime.ledger.ledger import Ledger, LedgerError
 from runtime.messages.payloads import EventKind
-from runtime.unit.spool_recovery import FILES_AT_ONCE, SpoolRecovery
+from runtime.unit.spool_recovery import FILES_AT_ONCE, TURN_S, SpoolRecovery
 
 
 class FakeSpooler:
@@ -19,12 +22,15 @@ class FakeSpooler:
         self.taken: list[str] = []
         self.backlog_is_full = False
         self.broken = False
+        self.stuck: set[str] = set()
 
     def unregistered(self, known):
         assert known == set()
         return [Path(name) for name in self.names]
 
     def take_in_again(self, path):
+        if path.name in self.stuck:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if self.broken:
             raise LedgerError(path, "database or disk is full")
         self.taken.append(path.name)
@@ -69,10 +75,42 @@ def test_images_of_now_have_precedence_and_a_failure_loses_none(ledger):
     recovery = SpoolRecovery(spooler=spooler, ledger=ledger, events=reports)
     recovery.begin()
     spooler.backlog_is_full = True
-    assert recovery.go_on()
+    assert not recovery.go_on()  # nothing to do at once
+    assert spooler.taken == []
     spooler.backlog_is_full, spooler.broken = False, True
     with pytest.raises(LedgerError):
         recovery.go_on()
     spooler.broken = False
     assert not recovery.go_on()
+    assert spooler.taken == ["a.dcm"]
+
+
+def test_a_file_that_can_neither_be_read_nor_moved_holds_up_no_other(ledger):
+    """It is said once, tried again at the usual pace, and said again when it was taken."""
+    spooler, reports = FakeSpooler(["stuck.dcm", "a.dcm", "b.dcm"]), Reports()
+    spooler.stuck = {"stuck.dcm"}
+    recovery = SpoolRecovery(spooler=spooler, ledger=ledger, events=reports)
+    recovery.begin()
+    for _ in range(3):
+        assert not recovery.go_on()
+    assert spooler.taken == ["a.dcm", "b.dcm"]
+    ((_, detail),) = reports.said
+    assert "2 taken in again" in detail
+    assert "1 can be neither read nor moved" in detail
+    spooler.stuck.clear()
+    assert not recovery.go_on()
+    assert "1 taken in again" in reports.said[-1][1]
+    assert not recovery.go_on()
+    assert len(reports.said) == 2
+
+
+def test_large_files_do_not_keep_the_service(ledger, monkeypatch):
+    """A turn ends when its time is up; the rest is taken in at once after what else is due."""
+    spooler, reports = FakeSpooler(["a.dcm", "b.dcm", "c.dcm"]), Reports()
+    recovery = SpoolRecovery(spooler=spooler, ledger=ledger, events=reports)
+    recovery.begin()
+    times = iter([0.0, 0.0, TURN_S + 0.1])
+    monkeypatch.setattr(time, "monotonic", lambda: next(times))
+    assert recovery.go_on()
+    monkeypatch.undo()
     assert spooler.taken == ["a.dcm"]

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from runtime.image.outcome import COMPARE, Job, JobImage
+from runtime.image.outcome import COMPARE, Job, JobImage, JobOutcome
 from runtime.pixels.decoding import NATIVE_SYNTAXES, register_decoders
 from runtime.pixels.pixel_format import PixelLimits
+from runtime.worker.__main__ import Worker
 from runtime.worker.comparison import DIFFERENT, compare
 from runtime.worker.file_check import bytes_found
 from tests.support.builders import MODEL
@@ -113,3 +114,31 @@ def test_a_volume_is_not_compared_by_its_first_frame(tmp_path):
     register_decoders()
     assert compared(volume, volume) == DIFFERENT
     assert np.ndim(dcmread(volume).pixel_array) == 3
+
+
+class NeverAsked:
+    """A hasher that nobody needs."""
+
+    def begin(self, path):
+        raise AssertionError(path)
+
+
+class Comparing:
+    """A pipeline that compares."""
+
+    def judge_job(self, job):
+        return JobOutcome(job_id=job.job_id, comparison=DIFFERENT)
+
+
+def test_a_comparison_reads_its_files_once():
+    """It hashes what it compares: nobody else does beside it."""
+    worker = Worker(None, Comparing(), MODEL.package_sha256)
+    worker._hasher = NeverAsked()
+    job = Job(
+        job_id=1,
+        package_sha256=MODEL.package_sha256,
+        precision="fp32",
+        images=tuple(JobImage(image_id=n, path=f"{n}.dcm", slot=COMPARE) for n in (1, 2)),
+        is_comparison=True,
+    )
+    assert worker._judge(job).comparison is DIFFERENT
