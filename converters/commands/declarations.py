@@ -166,7 +166,9 @@ def _build_arguments(parser: ArgumentParser) -> None:
     _spacing_argument(parser)
     _margin_arguments(parser)
     _expected_argument(parser)
-    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the package")
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, help="folder of the package, or one file NAME.zip"
+    )
     _int8_argument(parser)
     _sign_argument(parser)
     parser.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,10 @@ import numpy as np
 import pytest
 
 import converters
+from converters.importing.imported_model import import_model
 from converters.importing.recipe import PackageRecipe, read_recipe
+from converters.packaging.assembly import require_faithful
+from converters.packaging.golden_sources import phantom_cases
 from converters.packaging.phantom import Phantom
 from models.golden import GoldenFacts
 from models.package import load_package
@@ -19,11 +23,14 @@ from runtime.cli.main import main
 from runtime.inference.engine import open_engine
 from runtime.inference.golden_check import golden_input, golden_mammogram
 from runtime.preprocessing.preparation import prepare
+from tests.conftest import ROOT
 from tests.converters import conventions
 from tests.converters.conventions import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.converters.conftest import Bench
 
 onnx = pytest.importorskip("onnx", reason="extra [convert] is not installed")
 
@@ -47,6 +54,16 @@ NAMES = sorted({name for name, _ in CONVENTIONS})
 def test_every_shipped_recipe_is_tested_here() -> None:
     """A recipe without a transcription is a claim."""
     assert {path.stem for path in FOLDER.glob("*.toml")} == {*NAMES, "reference"}
+
+
+def test_the_recipe_to_start_from_fits_a_usual_model(bench: Bench, tmp_path: Path) -> None:
+    """As docs/bench/recipes.md prints it; only the input of our ONNX file is called otherwise."""
+    page = (ROOT / "docs" / "bench" / "recipes.md").read_text()
+    (printed,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert printed.count('"input"') == 1
+    (tmp_path / "own.toml").write_text(printed.replace('"input"', '"view"'))
+    recipe = read_recipe(tmp_path / "own.toml")
+    require_faithful(import_model(bench.onnx, recipe), recipe, phantom_cases(recipe))
 
 
 @pytest.mark.parametrize(
