@@ -105,12 +105,16 @@ def _mark(name: str, point: Point, colour: str, place: int) -> tuple[Markup, Mar
     x, y = AXES.x(point[0]), AXES.y(point[1])
     ring = AXES.dot(point, 4 + place, fill="none", stroke=colour, stroke_width="2")
     # Rings of several curves often lie in one place: their names must not.
-    beside = (-8, -6) if place == 0 else (8, 14 * place)
-    anchor = "end" if place == 0 else "start"
+    left = place == 0 or point[0] > 0.9  # to the right there is no room
     text = el(
-        "text", name, x=f"{x + beside[0]:.1f}", y=f"{y + beside[1]:.1f}", fill=colour,
-        text_anchor=anchor, font_weight="bold",
-    )  # fmt: skip
+        "text",
+        name,
+        x=x - 8 if left else x + 8,
+        y=y + 14 * place if place else y - 6,
+        fill=colour,
+        text_anchor="end" if left else "start",
+        font_weight="bold",
+    )
     return ring, text
 
 

@@ -18,6 +18,7 @@ from converters.labelled.reading_options import EvaluationOptions
 from converters.labelled.scored_subjects import subjects_of
 from converters.packaging.phantom import Phantom
 from converters.packaging.report import Reported, report_html
+from converters.packaging.svg_plots import Curve, curves
 from models.manifest import OperatingPoint, Recipe
 from runtime.image.outcome import Execution
 from runtime.image.prediction import Prediction
@@ -150,6 +151,16 @@ def test_operating_points_stand_on_each_curve(verification: Verification) -> Non
     rings = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', roc)
     near = [(float(x), float(y)) == pytest.approx((across, up), abs=0.02) for x, y in rings]
     assert any(near)
+
+
+def test_a_point_at_the_edge_has_its_name_inside_the_picture() -> None:
+    """Where everything is flagged the ring lies in the corner of the plot."""
+    series = [Curve(name=name, points=[(1, 1)], marks=[("7", (1, 1))]) for name in "abc"]
+    names = re.findall(
+        r'<text x="([\d.]+)"[^>]*text-anchor="end"[^>]*>7<', curves(series, "x", "y")
+    )
+    assert len(names) == 3
+    assert all(float(x) < 42 + 320 for x in names)
 
 
 def test_subgroups_have_their_own_figures_and_small_ones_none(verification: Verification) -> None:
