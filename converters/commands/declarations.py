@@ -274,8 +274,8 @@ def _keygen_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("key", type=Path, metavar="KEY", help="where the private key is written")
 
 
-def _no_arguments(parser: ArgumentParser) -> None:
-    del parser
+def _schema_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--recipe", action="store_true", help="of a recipe, for an editor")
 
 
 PACKAGE = Command(
@@ -340,7 +340,7 @@ KEYGEN = Command(
 )
 MANIFEST_SCHEMA = Command(
     name="manifest-schema",
-    help="print the JSON Schema of manifest.json",
-    add_arguments=_no_arguments,
+    help="print the JSON Schema of manifest.json, or of a recipe",
+    add_arguments=_schema_arguments,
     run="converters.commands.inspection:run_schema",
 )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 
 import converters
 from converters.importing.imported_model import import_model
@@ -54,6 +57,19 @@ NAMES = sorted({name for name, _ in CONVENTIONS})
 def test_every_shipped_recipe_is_tested_here() -> None:
     """A recipe without a transcription is a claim."""
     assert {path.stem for path in FOLDER.glob("*.toml")} == {*NAMES, "reference"}
+
+
+def test_the_schema_for_editors_takes_what_ships_and_refuses_a_slip(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Every shipped recipe as it is written; not one with a key, a step or a mode that is none."""
+    assert main(["manifest-schema", "--recipe"]) == 0
+    schema = Draft202012Validator(json.loads(capsys.readouterr().out))
+    for path in FOLDER.glob("*.toml"):
+        assert not list(schema.iter_errors(tomllib.loads(path.read_text()))), path.name
+    shen = (FOLDER / "shen.toml").read_text()
+    for right, slip in (("licence", "license"), ('"squeeze"', '"squash"'), ('"scale"', '"sale"')):
+        assert list(schema.iter_errors(tomllib.loads(shen.replace(right, slip, 1)))), slip
 
 
 def test_the_recipe_to_start_from_fits_a_usual_model(bench: Bench, tmp_path: Path) -> None:
