@@ -23,7 +23,13 @@ from converters.packaging.assembly import require_faithful
 from converters.packaging.card import no_proof_yet, shown_figure
 from converters.packaging.golden_sources import phantom_cases
 from converters.packaging.package_revision import revised
-from converters.packaging.package_writer import require_replaceable
+from converters.packaging.package_writer import (
+    REPORT,
+    is_archive,
+    report_beside,
+    require_replaceable,
+    write_archive,
+)
 from converters.packaging.report import LATENCY, latency_section
 from models.manifest import ProofVerdict
 from models.package import SIGNATURE, load_package
@@ -61,6 +67,8 @@ class Built:
     """All that the last screen says."""
 
     package: Package
+    out: Path
+    """Its folder or zip."""
     calibration: CalibrationSet
     evidence: Evidence
     speed: Speed
@@ -78,7 +86,6 @@ def run(arguments: Namespace) -> int:
 
 
 def _run(arguments: Namespace, scratch: Path) -> int:
-    del scratch  # what is half done is kept beside the package
     clock = Clock()
     recipe = read_recipe(arguments.recipe)
     require_replaceable(arguments.out)  # now, and not after half an hour of work
@@ -118,10 +125,11 @@ def _run(arguments: Namespace, scratch: Path) -> int:
         with clock.stage("benchmark"):
             speed = stages.benchmarked(evidence.package)
     with clock.stage("package"):
-        made = _finished(arguments, evidence.package, speed)
+        made = _finished(arguments, evidence.package, speed, scratch)
     bench.discard()
     built = Built(
         package=made,
+        out=arguments.out,
         calibration=calibration,
         evidence=evidence,
         speed=speed,
@@ -150,16 +158,19 @@ def _labels(arguments: Namespace) -> Labels | None:
     return None
 
 
-def _finished(arguments: Namespace, made: Package, speed: Speed) -> Package:
+def _finished(arguments: Namespace, made: Package, speed: Speed, scratch: Path) -> Package:
     """The package in its place: latencies in the report, advice, and signed if there is a key."""
-    with revised(made, arguments.out, arguments.sign) as revision:
+    out = scratch / "package" if is_archive(arguments.out) else arguments.out
+    with revised(made, out, arguments.sign) as revision:
         if speed.latencies:
             revision.report(LATENCY, latency_section(speed.latencies))
         target_ms = arguments.target_ms
         best = _advised(made.manifest, speed, target_ms)
         if best is not None and target_ms is not None:
             revision.manifest = advised(made.manifest, best, target_ms)
-    return load_package(arguments.out, allow_unsigned=True)
+    if is_archive(arguments.out):
+        write_archive(out, arguments.out)
+    return load_package(arguments.out, allow_unsigned=True, store=scratch / "unpacked")
 
 
 def _advised(manifest: Manifest, speed: Speed, target_ms: float | None) -> MeasuredLatency | None:
@@ -193,7 +204,7 @@ def _screen(built: Built, target_ms: float | None) -> list[str]:
     made, calibration = built.package, built.calibration
     manifest = made.manifest
     lines = [
-        f"{manifest.label}  {made.folder}",
+        f"{manifest.label}  {built.out}",
         f"source      {manifest.source.file} ({manifest.source.framework})",
         f"calibrated  on {len(calibration.tensors)}, {len(calibration.refused)} not usable",
     ]
@@ -220,7 +231,7 @@ def _screen(built: Built, target_ms: float | None) -> list[str]:
     lines += [
         f"signed      {'yes' if (made.folder / SIGNATURE).is_file() else 'no'}",
         "seconds     " + ", ".join(f"{name} {spent:.0f}" for name, spent in seconds.items()),
-        f"report      {made.folder / 'report.html'}",
+        f"report      {report_beside(built.out) if is_archive(built.out) else built.out / REPORT}",
         f"verdict: {verdict_of(manifest)}" + (f" ({', '.join(proved)})" if proved else ""),
     ]
     return lines

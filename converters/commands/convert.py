@@ -141,7 +141,6 @@ def _reached(
     cases = [
         Case(
             key=str(number),
-            paths=(),
             positive=positive,
             scores={name: score_of(suspicion, run(tensors)) for name, run in runs.items()},
         )

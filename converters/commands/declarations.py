@@ -166,7 +166,9 @@ def _build_arguments(parser: ArgumentParser) -> None:
     _spacing_argument(parser)
     _margin_arguments(parser)
     _expected_argument(parser)
-    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the package")
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, help="folder of the package, or one file NAME.zip"
+    )
     _int8_argument(parser)
     _sign_argument(parser)
     parser.add_argument(
@@ -272,8 +274,8 @@ def _keygen_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("key", type=Path, metavar="KEY", help="where the private key is written")
 
 
-def _no_arguments(parser: ArgumentParser) -> None:
-    del parser
+def _schema_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--recipe", action="store_true", help="of a recipe, for an editor")
 
 
 PACKAGE = Command(
@@ -338,7 +340,7 @@ KEYGEN = Command(
 )
 MANIFEST_SCHEMA = Command(
     name="manifest-schema",
-    help="print the JSON Schema of manifest.json",
-    add_arguments=_no_arguments,
+    help="print the JSON Schema of manifest.json, or of a recipe",
+    add_arguments=_schema_arguments,
     run="converters.commands.inspection:run_schema",
 )

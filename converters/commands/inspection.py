@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from converters.commands.command_guard import DONE, guarded
+from converters.importing.recipe import PackageRecipe
 from converters.packaging.card import proof_word
 from models.manifest import Manifest
 from models.package import SIGNATURE, load_package
@@ -33,9 +34,9 @@ def _inspect(arguments: Namespace, scratch: Path) -> int:
 
 
 def run_schema(arguments: Namespace) -> int:
-    """Print the JSON Schema of the manifest."""
-    del arguments
-    print(json.dumps(Manifest.model_json_schema(), indent=1))
+    """Print the JSON Schema of the manifest, or of a recipe."""
+    shown = PackageRecipe if arguments.recipe else Manifest
+    print(json.dumps(shown.model_json_schema(), indent=1))
     return 0
 
 

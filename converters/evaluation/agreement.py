@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from converters.labelled.scored_subject import ScoredSubject
     from models.manifest import OperatingPoint
 
 SOURCE = "source"
@@ -32,13 +33,18 @@ class Case:
 
     key: str
     """The first half of the files' SHA-256: file names may carry an identity."""
-    paths: tuple[Path, ...]
-    """Of its images; their names are never in a report or a package."""
     positive: bool
     scores: dict[str, float]
     """`source` and precision -> suspicion; empty where the image was not assessed."""
     reason: str = ""
     """Why it was not assessed."""
+    subject: ScoredSubject | None = None
+    """Its images, whose names are never in a report or a package; None for scores alone."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Of its images."""
+        return self.subject.paths if self.subject is not None else ()
 
 
 @dataclass(frozen=True, kw_only=True)

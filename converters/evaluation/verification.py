@@ -16,6 +16,7 @@ from converters.evaluation.inference_on_labelled import (
 )
 from converters.evaluation.plausibility import Doubts, doubts_about
 from converters.importing.folding import numpy_tail
+from converters.labelled.reading_options import EvaluationOptions
 from runtime.image.outcome import Execution
 from runtime.image.prediction import Prediction
 from runtime.inference.engine import scores_of
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from converters.evaluation.score_cache import ScoreCache
     from converters.evaluation.witness import ScoreWitness
-    from converters.labelled.reading_options import EvaluationOptions
     from converters.labelled.scored_subject import ScoredSubject
     from models.manifest import Manifest
     from runtime.image.prediction import Engine
@@ -53,15 +53,22 @@ class SourceEngine:
 
     def infer(self, tensors: Mapping[str, NDArray[np.generic]]) -> Prediction:
         """One inference; `tensors` as the runtime prepares them for the package."""
-        whole: dict[str, NDArray[np.generic]] = {}
-        for port in self._manifest.inputs:
-            recipe = self._manifest.recipe_for(port)
-            tensor = tensors[port.tensor]
-            if recipe.folded_from is not None:
-                tensor = numpy_tail(tensor.astype("float32"), recipe.steps[recipe.folded_from :])
-            whole[port.tensor] = tensor
-        scores = scores_of(self._manifest, self._run(whole))
+        scores = scores_of(self._manifest, self._run(source_inputs(self._manifest, tensors)))
         return Prediction(scores=scores, execution=self.execution)
+
+
+def source_inputs(
+    manifest: Manifest, tensors: Mapping[str, NDArray[np.generic]]
+) -> dict[str, NDArray[np.generic]]:
+    """What the source model gets where a package gets `tensors`."""
+    whole: dict[str, NDArray[np.generic]] = {}
+    for port in manifest.inputs:
+        recipe = manifest.recipe_for(port)
+        tensor = tensors[port.tensor]
+        if recipe.folded_from is not None:
+            tensor = numpy_tail(tensor.astype("float32"), recipe.steps[recipe.folded_from :])
+        whole[port.tensor] = tensor
+    return whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +81,8 @@ class Verification:
     """Whether the source's scores are those of a model."""
     witness: ScoreWitness | None = None
     """What the hospital's own scores say of the preparation; None where there are none."""
+    options: EvaluationOptions = field(default_factory=EvaluationOptions)
+    """How the images were looked at."""
 
     @property
     def not_assessed(self) -> dict[str, int]:
@@ -114,10 +123,10 @@ def verify(
         cases.append(
             Case(
                 key=key,
-                paths=subject.paths,
                 positive=subject.positive,
                 scores=answer.scores,
                 reason=answer.reason,
+                subject=subject,
             )
         )
         progress(number)
@@ -132,4 +141,5 @@ def verify(
         cases=tuple(cases),
         agreements=tuple(agreement_of(cases, name, points) for name in engines),
         doubts=doubts_about(tally, points),
+        options=options,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ def staged(out: Path, *, marked_by: str = MANIFEST) -> Iterator[Path]:
     Raises:
         BenchFaultError: `out` is there and is none of ours, or the disk would not take it.
     """
+    if is_archive(out):
+        raise BenchFaultError([f"{out.name}: a folder is written here; `build` writes a zip"])
     require_replaceable(out, marked_by=marked_by)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -59,8 +62,46 @@ def require_replaceable(out: Path, *, marked_by: str = MANIFEST) -> None:
     Raises:
         BenchFaultError: it is there and is none of ours.
     """
-    if out.exists() and not (out / marked_by).is_file():
+    if not out.exists():
+        return
+    if is_archive(out) and zipfile.is_zipfile(out):
+        with zipfile.ZipFile(out) as opened:
+            ours = marked_by in opened.namelist()
+    else:
+        ours = not is_archive(out) and (out / marked_by).is_file()
+    if not ours:
         raise BenchFaultError([f"{out.name}: is there already and is no package"])
+
+
+def is_archive(out: Path) -> bool:
+    """Whether a package is to be one file."""
+    return out.suffix.lower() == ".zip"
+
+
+def write_archive(folder: Path, out: Path) -> None:
+    """The package in `folder` as one zip, in its place when it is whole; its report beside it.
+
+    Raises:
+        BenchFaultError: the disk would not take it.
+    """
+    staging = out.with_name(f".{out.name}.new")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(staging, "w", zipfile.ZIP_DEFLATED) as opened:
+            for path in sorted(folder.rglob("*")):
+                if path.is_file():
+                    opened.write(path, path.relative_to(folder).as_posix())
+        shutil.copyfile(folder / REPORT, report_beside(out))
+        staging.replace(out)
+    except OSError as fault:
+        raise BenchFaultError([f"{out.name}: {fault.strerror or fault}"]) from fault
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+def report_beside(out: Path) -> Path:
+    """Where the report of the zip `out` can be read without unpacking it."""
+    return out.with_suffix(f".{REPORT}")
 
 
 def write_package_files(

@@ -15,8 +15,10 @@ from converters.evaluation.measured_points import measured_points
 from converters.evaluation.proof import worst_of
 from converters.labelled.scored_subject import counted_as
 from converters.packaging.card import no_proof_yet, shown_figure
-from converters.packaging.report_pictures import picture_of, preview, strip
+from converters.packaging.report_flips import flips_section
+from converters.packaging.report_pictures import picture_of, strip
 from converters.packaging.report_sections import RECIPE_HEADING, section
+from converters.packaging.report_subgroups import FEWEST, subgroup_rows
 from converters.packaging.svg_plots import Curve, curves, histogram, scatter
 from models.manifest import ProofVerdict
 
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from models.manifest import Manifest
     from runtime.pixels.mammogram import Mammogram
 
-MAXIMUM_PREVIEWS = 100
-"""Of one report, so that it stays below 5 MB; the rest is counted."""
 LATENCY = "latency"
 """The section that `benchmark` renews."""
 LATENCY_COLUMNS = (
@@ -51,7 +51,11 @@ LATENCY_COLUMNS = (
 )
 STYLE = """body{font-family:sans-serif;max-width:70em;margin:2em auto;color:#222}
 table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.3em .6em;text-align:left}
+.plot{display:inline-block;vertical-align:top;margin-right:1em;break-inside:avoid}
+.plot h2{font-size:1.2em}
 figure{display:inline-block;margin:.5em;vertical-align:top}pre{background:#f4f4f4;padding:1em}
+.flip{border:1px solid #ccc;padding:.5em}.flip>div{display:inline-block;margin:0 .5em;
+vertical-align:top}
 .pass{color:#2e8b57}.fail{color:#c0392b}.open{color:#b7791f}
 @media print{body{margin:0;max-width:none}figure,table,svg{break-inside:avoid}
 h2,h3{break-after:avoid}}"""
@@ -173,8 +177,20 @@ def _verified(verification: Verification, margin: Margin, manifest: Manifest) ->
         _agreement_table(verification.agreements),
         "<h2>Flags at each operating point</h2>",
         _flag_table(verification, manifest),
-        "<h2>Scores against the source model's</h2>",
-        scatter(
+        *_plots(assessed, names, manifest),
+        flips_section(verification, manifest),
+    ]
+    parts += _subgroups(verification, names, manifest)
+    if verification.not_assessed:
+        rows = [[reason, str(n)] for reason, n in verification.not_assessed.items()]
+        parts += ["<h2>Not assessed</h2>", table(["reason", counted], rows)]
+    return parts
+
+
+def _plots(assessed: Sequence[Case], names: Sequence[str], manifest: Manifest) -> list[str]:
+    """Beside each other where the page is wide enough."""
+    plots = {
+        "Scores against the source model's": scatter(
             [
                 Curve(
                     name=name,
@@ -185,56 +201,72 @@ def _verified(verification: Verification, margin: Margin, manifest: Manifest) ->
             "source",
             "package",
         ),
-        "<h2>ROC</h2>",
-        curves(
-            [_roc(name, assessed) for name in (SOURCE, *names)],
+        "ROC": curves(
+            [_roc(name, assessed, manifest) for name in (SOURCE, *names)],
             "1 - specificity",
             "sensitivity",
             diagonal=True,
+            told=[
+                f"{number} {point.name}: threshold {point.threshold:.4f}"
+                for number, point in enumerate(manifest.operating_points, start=1)
+            ],
         ),
-        "<h2>Calibration</h2>",
-        curves(
+        "Calibration": curves(
             [_reliability(name, assessed) for name in (SOURCE, *names)],
             "mean score of a tenth of the images",
             "share of them positive",
             diagonal=True,
         ),
-        "<h2>Scores</h2>",
-        *(
-            histogram(
-                [(f"{name}, {label}", _scores(assessed, name, positive=positive)) for name in both],
-                "score",
-            )
-            for both in [(SOURCE, names[-1])]
-            for label, positive in (("negative", False), ("positive", True))
-        ),
-        "<h2>Flags that are not the source's</h2>",
-        *_flips(verification.agreements, verification.cases, manifest),
+    }
+    for label, positive in (("negatives", False), ("positives", True)):
+        plots[f"Scores of {label}"] = histogram(
+            [(name, _scores(assessed, name, positive=positive)) for name in (SOURCE, names[-1])],
+            "score",
+        )
+    return [
+        f"<div class='plot'><h2>{escape(heading)}</h2>{plot}</div>"
+        for heading, plot in plots.items()
     ]
-    if verification.not_assessed:
-        rows = [[reason, str(n)] for reason, n in verification.not_assessed.items()]
-        parts += ["<h2>Not assessed</h2>", table(["reason", counted], rows)]
-    return parts
+
+
+def _subgroups(verification: Verification, names: Sequence[str], manifest: Manifest) -> list[str]:
+    """Sensitivity and specificity count assessed images, the AUC all, as everywhere."""
+    rows = subgroup_rows(verification.cases, names, manifest.operating_points)
+    if not rows:
+        told = f"no column or folder of the labels makes one of {FEWEST} or more"
+        return ["<h2>Subgroups</h2>", f"<p>None: {told} {counted_as(manifest.scope)}.</p>"]
+    counted = f"{counted_as(manifest.scope)} (positive)"
+    heads = ["subgroup", "point", "precision", counted, "AUC", "sensitivity", "specificity"]
+    return ["<h2>Subgroups</h2>", table(heads, rows)]
 
 
 def _scores(cases: Sequence[Case], name: str, *, positive: bool) -> list[float]:
     return [case.scores[name] for case in cases if case.positive is positive]
 
 
-def _roc(name: str, cases: Sequence[Case]) -> Curve:
+def _roc(name: str, cases: Sequence[Case], manifest: Manifest) -> Curve:
+    """With its operating points, numbered in the manifest's order."""
     tally = ScoreTally()
     for case in cases:
         tally.add(positive=case.positive, score=case.scores[name])
-    positives = np.array(_scores(cases, name, positive=True))
-    negatives = np.array(_scores(cases, name, positive=False))
     auc = tally.auc()
     if auc.auc is None:
         return Curve(name=f"{name}: one class only", points=[])
+    scores = [np.sort(_scores(cases, name, positive=positive)) for positive in (False, True)]
+
+    def at(threshold: float) -> tuple[float, float]:
+        across, up = (1 - np.searchsorted(of, threshold) / of.size for of in scores)
+        return float(across), float(up)
+
     interval = f" ({auc.ci95[0]:.3f} to {auc.ci95[1]:.3f})" if auc.ci95 else ""
-    thresholds = sorted({*positives.tolist(), *negatives.tolist()}, reverse=True)
-    points = [(0.0, 0.0)]
-    points += [(float((negatives >= t).mean()), float((positives >= t).mean())) for t in thresholds]
-    return Curve(name=f"{name}: AUC {auc.auc:.3f}{interval}", points=points)
+    return Curve(
+        name=f"{name}: AUC {auc.auc:.3f}{interval}",
+        points=[(0.0, 0.0), *map(at, np.unique(np.concatenate(scores))[::-1].tolist())],
+        marks=[
+            (str(number), at(point.threshold))
+            for number, point in enumerate(manifest.operating_points, start=1)
+        ],
+    )
 
 
 def _reliability(name: str, cases: Sequence[Case]) -> Curve:
@@ -333,33 +365,6 @@ def latency_section(latencies: Sequence[MeasuredLatency]) -> str:
         for one in latencies
     ]
     return "<h2>Latency</h2>" + table(LATENCY_COLUMNS, rows)
-
-
-def _flips(agreements: Sequence[Agreement], cases: Sequence[Case], manifest: Manifest) -> list[str]:
-    """The images of which a precision gives another flag, as many as a report can hold."""
-    by_key = {case.key: case for case in cases}
-    thresholds = {point.name: point.threshold for point in manifest.operating_points}
-    left, parts = MAXIMUM_PREVIEWS, []
-    for agreement in agreements:
-        flipped = [(name, key) for name, keys in agreement.flips.items() for key in keys]
-        shown, left = flipped[:left], max(0, left - len(flipped))
-        figures = [
-            _figure(by_key[key], agreement.precision, name, thresholds[name]) for name, key in shown
-        ]
-        more = f"<p>{len(flipped) - len(shown)} more.</p>" if len(flipped) > len(shown) else ""
-        told = "".join(figures) + more or "<p>None.</p>"
-        parts.append(f"<h3>{escape(agreement.precision)}</h3>{told}")
-    return parts
-
-
-def _figure(case: Case, precision: str, point: str, threshold: float) -> str:
-    caption = (
-        f"{case.key}<br>{'positive' if case.positive else 'negative'}; {escape(point)}"
-        f" {threshold:.3f}<br>source {case.scores[SOURCE]:.4f},"
-        f" {escape(precision)} {case.scores[precision]:.4f}"
-    )
-    pictures = "".join(preview(path) for path in case.paths)
-    return f"<figure>{pictures}<figcaption>{caption}</figcaption></figure>"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

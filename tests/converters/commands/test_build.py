@@ -69,6 +69,29 @@ def test_one_command_makes_a_package_and_ends_in_a_verdict(
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_one_command_makes_a_signed_zip_with_its_report_beside(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A unit that trusts the key takes it; built again, it is replaced; another file is not."""
+    out, key = tmp_path / "tiny-1.0.0.zip", tmp_path / "key.pem"
+    assert main(["keygen", str(key)]) == 0
+    public = capsys.readouterr().out.split()[-1]
+    words = build(bench, out, "--sign", key, "--without-explain")
+    assert main(words) == MADE
+    screen = capsys.readouterr().out
+    assert f"tiny-1.0.0  {out}" in screen
+    assert f"report      {tmp_path / 'tiny-1.0.0.report.html'}" in screen
+    package = load_package(out, trusted_keys=(bytes.fromhex(public),), store=tmp_path / "store")
+    inside = (package.folder / "report.html").read_text()
+    assert (tmp_path / "tiny-1.0.0.report.html").read_text() == inside
+    assert not list(tmp_path.glob(".*"))
+    assert main(words) == MADE
+    out.write_bytes(b"mine")
+    assert main(words) == 2
+    assert "tiny-1.0.0.zip: is there already and is no package" in capsys.readouterr().err
+    assert out.read_bytes() == b"mine"
+
+
 def test_an_interrupted_build_goes_on_where_it_stopped(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -20,7 +18,6 @@ def cases_of(positive: np.ndarray, source: np.ndarray, ours: np.ndarray) -> list
     return [
         Case(
             key=f"{number:04d}",
-            paths=(Path(f"{number}.dcm"),),
             positive=bool(label),
             scores={"source": float(one), "int8": float(other)},
         )

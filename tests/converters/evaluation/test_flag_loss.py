@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -63,7 +61,6 @@ def judged(positive: Scores, source: Scores, ours: Scores, thresholds: list[floa
     cases = [
         Case(
             key=f"{number:05d}",
-            paths=(Path("a.dcm"),),
             positive=bool(label),
             scores={"source": share(one), "int8": share(other)},
         )

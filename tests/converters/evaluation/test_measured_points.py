@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from converters.evaluation.agreement import Case
 from converters.evaluation.discrimination import wilson
 from converters.evaluation.measured_points import measured_points, points_of_default
@@ -21,7 +19,7 @@ from tests.support.builders import manifest
 def case(score: float | None, *, positive: bool) -> Case:
     """One image, with its score by INT8."""
     scores = {} if score is None else {"source": 0.0, "int8": score}
-    return Case(key="", paths=(Path("x.dcm"),), positive=positive, scores=scores)
+    return Case(key="", positive=positive, scores=scores)
 
 
 CASES = [

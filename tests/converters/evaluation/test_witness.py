@@ -15,6 +15,7 @@ from converters.evaluation.suspects import suspects
 from converters.evaluation.witness import LineUp, expected_scores
 from converters.labelled.labels import Labels
 from converters.labelled.reading_options import EvaluationOptions
+from converters.labelled.scored_subject import ScoredSubject, SlottedImage
 from converters.packaging.phantom import Phantom
 from models.manifest import Recipe
 from tests.support.builders import manifest
@@ -96,9 +97,9 @@ def witness_against(labels: Labels, expected: dict[str, float]) -> Any:
     cases = [
         Case(
             key=image.path.name,
-            paths=(image.path,),
             positive=image.positive,
             scores={SOURCE: ours[image.path.name]},
+            subject=ScoredSubject(images=(SlottedImage(slot="any", image=image),), wanted=("any",)),
         )
         for image in labels
     ]

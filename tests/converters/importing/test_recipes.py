@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 
 import converters
+from converters.importing.imported_model import import_model
 from converters.importing.recipe import PackageRecipe, read_recipe
+from converters.packaging.assembly import require_faithful
+from converters.packaging.golden_sources import phantom_cases
 from converters.packaging.phantom import Phantom
 from models.golden import GoldenFacts
 from models.package import load_package
@@ -19,11 +26,14 @@ from runtime.cli.main import main
 from runtime.inference.engine import open_engine
 from runtime.inference.golden_check import golden_input, golden_mammogram
 from runtime.preprocessing.preparation import prepare
+from tests.conftest import ROOT
 from tests.converters import conventions
 from tests.converters.conventions import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.converters.conftest import Bench
 
 onnx = pytest.importorskip("onnx", reason="extra [convert] is not installed")
 
@@ -47,6 +57,29 @@ NAMES = sorted({name for name, _ in CONVENTIONS})
 def test_every_shipped_recipe_is_tested_here() -> None:
     """A recipe without a transcription is a claim."""
     assert {path.stem for path in FOLDER.glob("*.toml")} == {*NAMES, "reference"}
+
+
+def test_the_schema_for_editors_takes_what_ships_and_refuses_a_slip(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Every shipped recipe as it is written; not one with a key, a step or a mode that is none."""
+    assert main(["manifest-schema", "--recipe"]) == 0
+    schema = Draft202012Validator(json.loads(capsys.readouterr().out))
+    for path in FOLDER.glob("*.toml"):
+        assert not list(schema.iter_errors(tomllib.loads(path.read_text()))), path.name
+    shen = (FOLDER / "shen.toml").read_text()
+    for right, slip in (("licence", "license"), ('"squeeze"', '"squash"'), ('"scale"', '"sale"')):
+        assert list(schema.iter_errors(tomllib.loads(shen.replace(right, slip, 1)))), slip
+
+
+def test_the_recipe_to_start_from_fits_a_usual_model(bench: Bench, tmp_path: Path) -> None:
+    """As docs/bench/recipes.md prints it; only the input of our ONNX file is called otherwise."""
+    page = (ROOT / "docs" / "bench" / "recipes.md").read_text()
+    (printed,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert printed.count('"input"') == 1
+    (tmp_path / "own.toml").write_text(printed.replace('"input"', '"view"'))
+    recipe = read_recipe(tmp_path / "own.toml")
+    require_faithful(import_model(bench.onnx, recipe), recipe, phantom_cases(recipe))
 
 
 @pytest.mark.parametrize(
