@@ -113,7 +113,7 @@ class FileVerdict:
 def judge_command(arguments: Namespace) -> int:
     """Judges each file by itself; 0 when every file got an outcome, 1 when the engine failed.
 
-    2 where a file is none, or the picture has no place.
+    2 where the picture has no place.
     A package of another role than triage says what it finds, and gives no flag.
     """
     if arguments.picture is not None and not arguments.picture.parent.is_dir():
@@ -155,11 +155,6 @@ def _judge_files(
     requested = ",".join(arguments.devices or ("CPU",))
     worst = 0
     for number, file in enumerate(arguments.files, 1):
-        if not file.is_file():
-            what = "a folder: name its files" if file.is_dir() else "no such file"
-            print(f"mammoedge: {file}: {what}", file=sys.stderr)
-            worst = 2
-            continue
         if name := name_of_other(file):
             _say_passed_over(file, name, as_json=arguments.json)
             continue

@@ -36,11 +36,14 @@ class Rebirth(BaseModel):
 
 
 class Probe(BaseModel):
-    """The unit's own mark, retained: up to which number the broker has its retained messages."""
+    """The unit's own mark, retained: up to which number the broker has its retained messages.
+
+    No `seq`, which is what a stranger knows a numbered message by.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
-    seq: Annotated[int, Field(ge=0, le=LARGEST_SEQ, examples=[4711])]
+    through_seq: Annotated[int, Field(ge=0, le=LARGEST_SEQ, examples=[4711])]
     ledger_id: Annotated[str, Field(max_length=128)] = ""
 
 
@@ -58,7 +61,7 @@ def parse_rebirth(payload: bytes) -> Rebirth:
 
 
 def parse_probe(payload: bytes) -> Probe:
-    """`{"seq": n, "ledger_id": ...}`. Raises CommandRefusedError."""
+    """`{"through_seq": n, "ledger_id": ...}`. Raises CommandRefusedError."""
     return _parsed(Probe, payload)
 
 

@@ -84,9 +84,9 @@ class BrokerMemory:
         try:
             mark = parse_probe(payload)
         except CommandRefusedError:
-            mark = Probe(seq=0)
-        known = mark.ledger_id == self._ledger_id and mark.seq <= self._ledger.last_seq()
-        self._heard_through = mark.seq if known else 0
+            mark = Probe(through_seq=0)
+        known = mark.ledger_id == self._ledger_id and mark.through_seq <= self._ledger.last_seq()
+        self._heard_through = mark.through_seq if known else 0
         return self._remembers(now_ms)
 
     def turn(self, now_s: float, now_ms: int) -> bool:
@@ -96,7 +96,7 @@ class BrokerMemory:
             return late and self._remembers(now_ms)
         through = self._delivery.retained_through
         if through > self._mark and self._in_flight.room > 0:
-            mark = Probe(seq=through, ledger_id=self._ledger_id)
+            mark = Probe(through_seq=through, ledger_id=self._ledger_id)
             payload = mark.model_dump_json().encode()
             self._in_flight.add(
                 self._wire.publish(self._topic, payload, retained=True), SentProbe()

@@ -133,7 +133,7 @@ CHANNELS: tuple[Channel, ...] = (
         address=PLACES.probe,
         speaker=ChannelSpeaker.UNIT,
         payload=Probe,
-        examples=(Probe(seq=4711, ledger_id="5f1d3c0a9b7e2468"),),
+        examples=(Probe(through_seq=4711, ledger_id="5f1d3c0a9b7e2468"),),
         summary="The unit's own mark, for itself: where it is missing after a connect, the broker"
         " has forgotten, and the unit puts back the flags that still hold. Nobody else writes it.",
         retain=True,

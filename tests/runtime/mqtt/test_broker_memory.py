@@ -33,7 +33,7 @@ def mark(broker) -> int:
     while not heard and time.monotonic() < until_s:
         client.loop(timeout=0.05)
     client.disconnect()
-    return json.loads(heard[0])["seq"] if heard else -1
+    return json.loads(heard[0])["through_seq"] if heard else -1
 
 
 def live(subscriber) -> set[str]:
@@ -88,7 +88,7 @@ def test_what_a_failing_ledger_could_not_put_back_is_put_back_later():
     )
     memory.begin(0.0)
     with pytest.raises(LedgerError):
-        memory.heard(b'{"schema":"mammoedge.probe/1","seq":7,"ledger_id":"x"}', 0)
+        memory.heard(b'{"schema":"mammoedge.probe/1","through_seq":7,"ledger_id":"x"}', 0)
     assert not wire.publish.called
     assert memory.turn(9.0, 0)
     assert ledger.asked == [7, 7]

@@ -89,7 +89,7 @@ def test_a_ledger_that_fails_does_not_end_the_connection(broker, unit, subscribe
     last = publisher.say(2)
     publisher.reasons = ("storage_failed",)
     publisher.publisher.announce()
-    wait_until(lambda: subscriber.statuses()[-1] == "degraded", "degraded")
+    wait_until(lambda: subscriber.statuses()[-1:] == ["degraded"], "degraded")
     assert publisher.publisher.connected
     publisher.ledger.waiting = answers
     wait_until(lambda: not subscriber.gaps(last), "what waited")
