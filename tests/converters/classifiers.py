@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from converters.importing.imported_model import ImportedModel
-from converters.packaging.assembly import PackageRequest, package
-from converters.packaging.golden_sources import phantom_cases
-from tests.support.packages import COLUMNS, ROWS, calibration_tensors, openvino_runner, recipe_of
+from converters.packaging.assembly import package
+from tests.support.packages import COLUMNS, ROWS, package_request, recipe_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,20 +163,5 @@ def classifier_package(
         port = recipe.outputs[0].model_copy(update={"activation": "softmax", "index": 1})
         recipe = recipe.model_copy(update={"outputs": (port,)})
     graph = graph or classifier(head)
-    order = PackageRequest(
-        model=ImportedModel(
-            graph=graph,
-            run_source=openvino_runner(graph),
-            inputs=recipe.inputs,
-            source=Path("test.onnx"),
-            source_sha256="0" * 64,
-            framework="onnx",
-            largest_fold_difference=0.0,
-        ),
-        recipe=recipe,
-        golden=phantom_cases(recipe),
-        calibration=calibration_tensors(recipe),
-        calibration_label="noise",
-        signing_key=signing_key,
-    )
+    order = package_request(recipe, graph, signing_key=signing_key)
     return package(order, folder / "classifier").folder

@@ -8,7 +8,7 @@ the prepared image (each pixel 0-1), so that a test can choose the flag by choos
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -62,8 +62,16 @@ def build_package(
         role=role,
     )
     graph = graph_of(scope, score, evidence=evidence, found=role != "triage")
-    golden = phantom_cases(recipe)
-    order = PackageRequest(
+    order = package_request(recipe, graph, signing_key=signing_key)
+    out = folder / f"{name}-{version}"
+    if out.exists():
+        raise BenchFaultError([f"{out.name}: is there already"])
+    return package(order, out).folder
+
+
+def package_request(recipe: PackageRecipe, graph: Any, **more: Any) -> PackageRequest:
+    """That graph, phantoms as golden cases, noise to calibrate with."""
+    return PackageRequest(
         model=ImportedModel(
             graph=graph,
             run_source=openvino_runner(graph),
@@ -74,15 +82,11 @@ def build_package(
             largest_fold_difference=0.0,
         ),
         recipe=recipe,
-        golden=golden,
+        golden=phantom_cases(recipe),
         calibration=calibration_tensors(recipe),
         calibration_label="noise",
-        signing_key=signing_key,
+        **more,
     )
-    out = folder / f"{name}-{version}"
-    if out.exists():
-        raise BenchFaultError([f"{out.name}: is there already"])
-    return package(order, out).folder
 
 
 def recipe_of(

@@ -14,13 +14,11 @@ import pytest
 from converters.commands.build_stages import Int8Graph, Stages
 from converters.errors import BenchFaultError
 from converters.evaluation.proof import Proof
-from converters.importing.imported_model import ImportedModel
 from converters.importing.ir_files import save_ir
 from converters.labelled.labels import Labels
 from converters.packaging.assembly import PackageRequest, package
-from converters.packaging.golden_sources import phantom_cases
 from converters.packaging.phantom import Phantom
-from tests.support.packages import calibration_tensors, graph_of, openvino_runner, recipe_of
+from tests.support.packages import graph_of, package_request, recipe_of
 
 if TYPE_CHECKING:
     from converters.quantization.calibration import CalibrationSet
@@ -49,23 +47,7 @@ def order(labels: Labels, int8: Path, precisions: tuple[str, ...]) -> PackageReq
     """A package whose score is the brightness, and an INT8 graph that was made elsewhere."""
     recipe = recipe_of(precisions=precisions, threshold=THRESHOLD)
     graph = graph_of("view", "brightness")
-    return PackageRequest(
-        model=ImportedModel(
-            graph=graph,
-            run_source=openvino_runner(graph),
-            inputs=recipe.inputs,
-            source=Path("test.onnx"),
-            source_sha256="0" * 64,
-            framework="onnx",
-            largest_fold_difference=0.0,
-        ),
-        recipe=recipe,
-        golden=phantom_cases(recipe),
-        calibration=calibration_tensors(recipe),
-        calibration_label="noise",
-        proof=Proof(labels=labels),
-        ready={"int8": int8},
-    )
+    return package_request(recipe, graph, proof=Proof(labels=labels), ready={"int8": int8})
 
 
 @pytest.fixture(scope="module")
