@@ -45,11 +45,13 @@ class HighWaterMark:
         self._ledger = ledger
         self.path = ledger.with_suffix(".mark")
         self._mark: Mark | None = None
+        self._looked_at: list[int] = []
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def close(self) -> None:
-        """Gives the file back."""
-        os.close(self._descriptor)
+        """Gives the files back; after SQLite has closed the ledger."""
+        for descriptor in (self._descriptor, *self._looked_at):
+            os.close(descriptor)
 
     def read(self) -> Mark | None:
         """The mark as it stands; None if there is none, or it was torn."""
@@ -65,7 +67,7 @@ class HighWaterMark:
             return "it is another ledger than the one that was left"
         if mark.last_seq > last_seq:
             return f"it ends at number {last_seq}, and {mark.last_seq} had been given"
-        if mark.file != _identity(self._ledger):
+        if mark.file != self._identity():
             return "its file is a copy, which may be older than the ledger was"
         return ""
 
@@ -91,7 +93,7 @@ class HighWaterMark:
 
     def take_over(self, ledger_id: str, last_seq: int) -> None:
         """This file is the ledger from now on."""
-        file = _identity(self._ledger)
+        file = self._identity()
         self._write(Mark(ledger_id=ledger_id, last_seq=last_seq, file=file))
         self.sync()
 
@@ -105,6 +107,14 @@ class HighWaterMark:
         """Puts the mark on the disk. Also a proof that the disk can be written at all."""
         os.pwrite(self._descriptor, _encoded(self._mark), 0)
         os.fsync(self._descriptor)
+
+    def _identity(self) -> str:
+        """Which file it is: a copy has another inode, or the same one in another generation."""
+        descriptor = os.open(self._ledger, os.O_RDONLY | os.O_CLOEXEC)
+        # Open until `close`: closing any descriptor of a file takes away the locks that this
+        # process has on it (fcntl(2)), SQLite's among them.
+        self._looked_at.append(descriptor)
+        return f"{os.fstat(descriptor).st_ino}:{_generation(descriptor)}"
 
     def _write(self, mark: Mark) -> None:
         self._mark = mark
@@ -137,14 +147,9 @@ def _decoded(sector: bytes) -> Mark | None:
     return Mark(**{name: value for name, value in told.items() if name in ours})
 
 
-def _identity(path: Path) -> str:
-    """Which file it is: a copy has another inode, or the same one in another generation."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _generation(descriptor: int) -> str:
     try:
         answer = fcntl.ioctl(descriptor, FS_IOC_GETVERSION, struct.pack("l", 0))
-        generation = str(struct.unpack("l", answer)[0] & 0xFFFFFFFF)
     except OSError:
-        generation = ""  # not every file system counts them (tmpfs never uses a number again)
-    finally:
-        os.close(descriptor)
-    return f"{path.stat().st_ino}:{generation}"
+        return ""  # not every file system counts them (tmpfs never uses a number again)
+    return str(struct.unpack("l", answer)[0] & 0xFFFFFFFF)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from runtime.image.outcome import JobOutcome
@@ -145,3 +150,31 @@ def test_what_is_removed_is_gone_from_the_file(tmp_path):
             lambda tx: tx._connection.execute("PRAGMA secure_delete").fetchone()[0]
         )
     assert asked == 1
+
+
+STRANGER = """
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=0.1, isolation_level=None)
+connection.execute("BEGIN EXCLUSIVE")
+"""
+
+
+@pytest.mark.parametrize("life", ["new", "left cleanly", "a copy"])
+def test_no_other_process_gets_at_an_open_ledger(tmp_path, life):
+    """Whatever we look at when we open it: SQLite's lock holds, also against a stranger's tool."""
+    path = tmp_path / "own" / "ledger.db"
+    path.parent.mkdir()
+    if life != "new":
+        Ledger(path).close()
+    if life == "a copy":
+        path = Path(shutil.copytree(tmp_path / "own", tmp_path / "copy")) / "ledger.db"
+    with Ledger(path):
+        stranger = subprocess.run(
+            [sys.executable, "-c", STRANGER, str(path)],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert "database is locked" in stranger.stderr
